@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Arenas: page zones married to operating-system memory.
+ *
+ * One reservation of address space (PROT_NONE) holds one span per arena; a node has a T arena (private anonymous
+ * memory: THP, its first megabyte or so in base pages) and, once asked for, an H arena (hugetlb). Spans have one
+ * power-of-two size, so address -> arena -> pfn is a subtraction, a shift and a mask; whatever is outside the
+ * reservation is foreign, always.
+ *
+ *      base                base + span_bytes      ...
+ *      | T node A          | H node A             | T node B ...         (index = kind + 2 * node slot)
+ *
+ * Frame metadata lives elsewhere, between guard pages, and is touched only where frames are online. Beside it is
+ * one 32-bit tag per frame of the whole reservation, the client's: it says whose the frame is (heap: owner and size
+ * class; 0 = nobody). Its meaning belongs to the client; ash_run_free() leaves clearing it to the client.
+ *
+ * Thread safety: everything here may be called from any thread unless it says otherwise. Nothing here calls malloc,
+ * stdio, dlsym or getenv, so all of it works before constructors have run. Not async-signal-safe, except the inline
+ * lookups.
+ */
+#ifndef ASH_ARENA_ARENA_H
+#define ASH_ARENA_ARENA_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bits.h"
+#include "base/compiler.h"
+#include "base/lock.h"
+#include "page/zone.h"
+
+/* What backs memory, best first: the rungs of the ladder. */
+enum ash_backing {
+	ASH_BACKING_HUGETLB_1G,
+	ASH_BACKING_HUGETLB_2M,
+	ASH_BACKING_THP,
+	ASH_BACKING_BASE,
+	ASH_BACKING_NR,
+};
+
+enum ash_arena_kind { ASH_ARENA_T, ASH_ARENA_H, ASH_ARENA_KINDS };
+
+/* Which rungs the process wants (option "huge"). */
+enum ash_huge_policy {
+	ASH_HUGE_AUTO, /* THP where the kernel allows it, quietly base pages where not */
+	ASH_HUGE_THP,  /* as AUTO, but says so when THP cannot be had */
+	ASH_HUGE_2M,   /* hugetlb 2 MiB, then THP, then base pages */
+	ASH_HUGE_1G,   /* hugetlb 1 GiB, then 2 MiB, then THP, then base pages */
+	ASH_HUGE_NONE, /* base pages only */
+};
+
+enum ash_fork_policy {
+	ASH_FORK_COPY, /* the child moves its H memory to ordinary memory while the parent is held: never SIGBUS */
+	ASH_FORK_COW,  /* leave it to the kernel: right only while the pool has pages to spare */
+};
+
+/*
+ * Process-wide configuration, filled by ctl before anything else runs. ash_arena_config_default() gives what a
+ * process without options gets.
+ */
+struct ash_arena_config {
+	enum ash_huge_policy huge;
+	enum ash_fork_policy fork;
+	bool strict;           /* refuse rather than go down a rung */
+	bool quiet;            /* no degradation line on stderr (still counted) */
+	uint32_t decay_ms;     /* how long a free whole pageblock stays resident; UINT32_MAX = for ever, 0 = no time */
+	size_t small_start;    /* bytes of base pages before the first huge page; rounded to pageblocks */
+	size_t limit;          /* most bytes online in all arenas together; 0 = none (option "limit") */
+	size_t reserve;        /* bytes of address space per span; 0 = by the size of the machine */
+};
+void ash_arena_config_default(struct ash_arena_config *config);
+
+struct ash_arena;
+
+/* The registry: constant once set up; read by everyone without a lock. */
+struct ash_registry {
+	uintptr_t base;          /* first byte of the reservation; a value that no pointer is below when not set up */
+	size_t nr_frames;        /* frames in the reservation: 0 until set up, so that every pointer is foreign */
+	_Atomic uint32_t *tags;  /* [nr_frames] the clients' words */
+	unsigned span_frame_shift; /* log2 of frames per span */
+	unsigned nr_spans;
+};
+extern struct ash_registry ash_registry;
+
+/* Index of p's frame in the whole reservation, or a value >= ash_registry.nr_frames when p is foreign. */
+ASH_INLINE size_t ash_frame_index(const void *p)
+{
+	return ((uintptr_t)p - ash_registry.base) >> ASH_PAGE_SHIFT;
+}
+
+ASH_INLINE bool ash_is_foreign(const void *p)
+{
+	return ash_frame_index(p) >= ash_registry.nr_frames;
+}
+
+ASH_INLINE void *ash_frame_address(size_t frame_index)
+{
+	return (void *)(ash_registry.base + (frame_index << ASH_PAGE_SHIFT));
+}
+
+/* Tags are written by the frame's owner before it hands out pointers into it; relaxed suffices (see heap/heap.h). */
+ASH_INLINE uint32_t ash_tag_load(size_t frame_index)
+{
+	return atomic_load_explicit(&ash_registry.tags[frame_index], memory_order_relaxed);
+}
+
+ASH_INLINE void ash_tag_store(size_t frame_index, uint32_t tag)
+{
+	atomic_store_explicit(&ash_registry.tags[frame_index], tag, memory_order_relaxed);
+}
+
+/*
+ * Set up the reservation, the metadata and the T arena of the calling thread's node. Idempotent and safe to race:
+ * the first caller does it, others wait. config is copied. -ENOMEM: not even the smallest reservation fits (RLIMIT_AS).
+ */
+ASH_MUST_USE int ash_arena_init(const struct ash_arena_config *config);
+bool ash_arena_ready(void);
+
+/* The effective configuration, constant after ash_arena_init(). */
+const struct ash_arena_config *ash_arena_config(void);
+
+/*
+ * Which arenas a request may use, in order. Heaps hold one; it is built per node from the policy and constant.
+ */
+#define ASH_ZONELIST_MAX 128
+struct ash_zonelist {
+	unsigned nr;
+	uint16_t arena[ASH_ZONELIST_MAX]; /* span indices */
+};
+/* For memory near node (a kernel node number, or -1 for the calling thread's). Creates arenas as needed. */
+const struct ash_zonelist *ash_zonelist_for(int node);
+
+struct ash_run {
+	void *addr;
+	size_t nr_frames;
+	bool zeroed; /* reads as zero */
+};
+
+/*
+ * A run of exactly nr_frames frames, aligned to 2^align_order frames, from the first arena of the list that has or can
+ * grow one. Its memory may be touched at once without a signal: hugetlb pages are populated before they come here.
+ * -ENOMEM: no arena could. Never larger than a span.
+ */
+ASH_MUST_USE int ash_run_alloc(const struct ash_zonelist *zl, size_t nr_frames, unsigned align_order,
+			       enum ash_migratetype mt, struct ash_run *out);
+
+/* Free [addr, addr + nr_frames * 4 KiB): a run, or any part of one. Tags must already be cleared. */
+void ash_run_free(void *addr, size_t nr_frames);
+
+/* Grow a run in place from old_nr to new_nr frames; onlines memory behind it where it is the last. -EBUSY: cannot. */
+ASH_MUST_USE int ash_run_extend(void *addr, size_t old_nr, size_t new_nr, enum ash_migratetype mt, bool *zeroed);
+
+/*
+ * Zero-filled metadata for clients: heap structures and the like. Lives outside the arenas, is never given back, is
+ * 64-byte aligned. NULL when the metadata reservation is exhausted.
+ */
+void *ash_meta_alloc(size_t bytes);
+
+/*
+ * A zero-filled table with one entry of entry_bytes per 2^shift frames of the whole reservation, reserved now and
+ * touched only where used (heap: slab descriptors). NULL: no address space. Never freed.
+ */
+void *ash_meta_table(size_t entry_bytes, unsigned shift);
+
+/*
+ * Return free whole pageblocks to the system: those free for longer than the decay time (ash_arena_decay, called on
+ * slow paths, cheap when nothing is due) or all of them (ash_arena_trim). Returns the bytes given back.
+ */
+size_t ash_arena_decay(void);
+size_t ash_arena_trim(void);
+
+/*
+ * fork. prepare takes every lock below heap; parent and child release them. The child handler moves H memory to
+ * ordinary memory (ASH_FORK_COPY) and only then lets the parent go.
+ */
+void ash_arena_fork_prepare(void);
+void ash_arena_fork_parent(void);
+void ash_arena_fork_child(void);
+
+/* What an arena is and does, for statistics. Figures are frames unless named otherwise. */
+struct ash_arena_stats {
+	int node;                 /* kernel node number */
+	enum ash_arena_kind kind;
+	uintptr_t start;          /* first address of the span */
+	size_t span_bytes;
+	size_t online;            /* frames the zone manages */
+	size_t peak_online;
+	size_t backed[ASH_BACKING_NR]; /* online frames by the backing asked for */
+	uint64_t grows, returned_blocks, fallbacks; /* events; fallbacks = times a rung above could not be had */
+	struct ash_zone_stats zone;
+};
+unsigned ash_arena_count(void);
+/* false: no arena at this span index. */
+bool ash_arena_stats(unsigned index, struct ash_arena_stats *out);
+struct ash_zone *ash_arena_zone(unsigned index);
+
+/*
+ * What really backs an arena, by the kernel's own accounting (/proc/self/smaps): bytes resident per backing.
+ * -errno when /proc is not to be had. Reads with raw system calls into a stack buffer.
+ */
+ASH_MUST_USE int ash_arena_actual(unsigned index, size_t bytes[ASH_BACKING_NR]);
+
+/* The last degradation line ("" when none), for reports. */
+const char *ash_arena_degraded(void);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Compiler words: the only home of __attribute__ and of the builtins whose spelling differs between compilers.
+ */
+#ifndef ASH_BASE_COMPILER_H
+#define ASH_BASE_COMPILER_H
+
+#define ASH_LIKELY(x) __builtin_expect(!!(x), 1)
+#define ASH_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#define ASH_INLINE static inline __attribute__((always_inline))
+#define ASH_NOINLINE __attribute__((noinline))
+#define ASH_COLD __attribute__((noinline, cold))
+#define ASH_HOT __attribute__((hot))
+#define ASH_NORETURN __attribute__((noreturn))
+#define ASH_MUST_USE __attribute__((warn_unused_result))
+#define ASH_UNUSED __attribute__((unused))
+#define ASH_ALIGNED(n) __attribute__((aligned(n)))
+#define ASH_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define ASH_FALLTHROUGH __attribute__((fallthrough))
+
+/* Marks what a shared object exports; everything else is built with -fvisibility=hidden. */
+#define ASH_EXPORT __attribute__((visibility("default")))
+
+/*
+ * Initial-exec TLS: one instruction to reach, no __tls_get_addr (which may call malloc). Keep the sum of such
+ * variables under 64 bytes: a dlopen'ed library takes them from glibc's small static surplus.
+ */
+#define ASH_TLS static __thread __attribute__((tls_model("initial-exec")))
+#define ASH_TLS_EXTERN extern __thread __attribute__((tls_model("initial-exec")))
+#define ASH_TLS_DEFINE __thread __attribute__((tls_model("initial-exec")))
+
+#define ASH_BUILD_ASSERT(cond, text) _Static_assert(cond, text)
+#define ASH_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define ASH_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-__builtin_offsetof(type, member)))
+
+ASH_INLINE void ash_cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+#endif

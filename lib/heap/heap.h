@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The heap: malloc over arenas. This is the interface that preload/, the API library and ctl use; the fast paths are
+ * in heap/fast.h, the structures in heap/heap_internal.h, and lib/heap/README.md is the essay.
+ *
+ * Semantics are those of C17 7.22.3, C23 free_sized, POSIX and glibc: results are aligned to 16 bytes, a size of 0
+ * gives a unique pointer that must be freed, failures return NULL with errno ENOMEM (EINVAL for bad alignments) and
+ * change nothing. errno is preserved by the free family. Thread-safe; not async-signal-safe.
+ */
+#ifndef ASH_HEAP_HEAP_H
+#define ASH_HEAP_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+/* A request above this fails with ENOMEM without being looked at: as glibc, PTRDIFF_MAX. */
+#define ASH_MAX_REQUEST ((size_t)PTRDIFF_MAX)
+
+ASH_MUST_USE void *ash_heap_malloc(size_t size);
+ASH_MUST_USE void *ash_heap_calloc(size_t n, size_t size);
+ASH_MUST_USE void *ash_heap_realloc(void *p, size_t size);
+/* align: any power of two. */
+ASH_MUST_USE void *ash_heap_aligned(size_t align, size_t size);
+void ash_heap_free(void *p);
+void ash_heap_free_sized(void *p, size_t size);
+/* Bytes the caller may use at p: what realloc honours in place. 0 for NULL and foreign pointers. */
+size_t ash_heap_usable(const void *p);
+
+/*
+ * What to do with a pointer that is not ours. The preload installs functions that forward to the C library's own
+ * malloc; without a handler a foreign free is ignored and counted, a foreign realloc fails with ENOMEM.
+ */
+struct ash_foreign_ops {
+	void (*free)(void *p);
+	void *(*realloc)(void *p, size_t size);
+	size_t (*usable)(const void *p);
+};
+void ash_heap_set_foreign_ops(const struct ash_foreign_ops *ops);
+
+/*
+ * Called when memory is needed for the first time, before any arena exists: parses the options and calls
+ * ash_arena_init(). Set by whoever links the heap (preload, API library) through this weak-free hook, so that the heap
+ * does not read ctl. NULL: defaults.
+ */
+extern int (*ash_heap_boot)(void);
+
+/* Give what the calling thread and all orphaned heaps cache back to the arenas; then arenas may return it. */
+void ash_heap_flush_thread(void);
+size_t ash_heap_trim(void);
+
+/* The calling thread ends: its heap becomes an orphan that the next new thread adopts. Idempotent. */
+void ash_heap_thread_exit(void);
+
+/* fork, in this order around ash_arena_fork_*: prepare before, parent and child after. */
+void ash_heap_fork_prepare(void);
+void ash_heap_fork_parent(void);
+void ash_heap_fork_child(void);
+
+/* First-class heaps; see include/ashlar/heap.h for the contract. */
+struct ash_heap;
+struct ash_heap *ash_heap_new(int node);
+void *ash_heap_new_alloc(struct ash_heap *h, size_t align, size_t size, bool zero);
+void ash_heap_new_reset(struct ash_heap *h);
+void ash_heap_new_destroy(struct ash_heap *h);
+
+struct ash_heap_stats {
+	size_t heaps, orphans;    /* thread heaps alive; of these without a thread */
+	size_t slab_bytes;        /* bytes in slabs */
+	size_t slab_free_bytes;   /* of these not in use (in slabs or thread caches; racy) */
+	size_t large_bytes;       /* bytes in large runs */
+	uint64_t large_count;     /* live large runs */
+	uint64_t foreign_frees, remote_frees;
+	unsigned nr_classes;
+	struct {
+		uint32_t size;
+		uint64_t slabs, objects_total, objects_free;
+	} classes[96];
+};
+void ash_heap_stats(struct ash_heap_stats *out);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A zone: a span of frames of one node with one kind of backing, one lock, its own free areas.
+ *
+ * The core owns no memory and calls no operating system. The embedder supplies the frame table (one struct ash_frame
+ * per frame of the span), the pageblock table (one byte-wide atomic word per pageblock), the pcp array, and the ops.
+ * All-zero metadata means "offline", so a table in fresh anonymous memory is ready without being touched, and
+ * initialising a zone of any size is O(1).
+ *
+ * Every function that can fail returns 0 or a negative ash_page_error and, when it fails, leaves the zone as it was.
+ */
+#ifndef ASH_PAGE_ZONE_H
+#define ASH_PAGE_ZONE_H
+
+#include "base/lock.h"
+#include "page/types.h"
+
+struct ash_frame;
+struct ash_zone;
+struct ash_pcp;
+
+/* What the embedder supplies to a zone besides memory. Any member may be NULL. */
+struct ash_zone_ops {
+	struct ash_lock_ops lock; /* how to wait for the zone and pcp locks */
+	/* A broken promise (double free, corrupted list): report; the core traps when this returns. */
+	void (*bug)(const struct ash_zone *z, const char *what, ash_pfn_t pfn, unsigned long a, unsigned long b);
+};
+
+struct ash_zone_config {
+	ash_pfn_t nr_frames;              /* span: pfns [0, nr_frames); need not be a whole number of pageblocks */
+	struct ash_geometry geometry;
+	struct ash_frame *frames;         /* nr_frames entries, zero-filled */
+	_Atomic uint8_t *pageblocks;      /* ash_zone_nr_pageblocks() entries, zero-filled */
+	struct ash_pcp *pcps;             /* nr_cpus entries, zero-filled; may be NULL with nr_cpus == 0 */
+	unsigned nr_cpus;
+	const struct ash_zone_ops *ops;   /* may be NULL */
+	void *owner;                      /* for the embedder */
+};
+
+size_t ash_zone_struct_size(void);
+size_t ash_frame_struct_size(void);
+size_t ash_pcp_struct_size(void);
+size_t ash_zone_nr_pageblocks(ash_pfn_t nr_frames, struct ash_geometry geometry);
+
+ASH_MUST_USE int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config);
+
+/*
+ * Bring frames [start, start + nr) into the zone as free MOVABLE memory (kernel: online_pages). The range must be
+ * offline. It may begin or end inside a pageblock, as a zone edge does. zeroed: the frames are known to read as zero
+ * and to cost no memory until touched. -ASH_EINVAL: out of span or already online.
+ */
+ASH_MUST_USE int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed);
+
+/* What an allocation gives besides the pfn. */
+struct ash_page_grant {
+	ash_pfn_t pfn;
+	bool zeroed; /* every frame is known to read as zero */
+};
+
+/*
+ * Allocate 2^order naturally aligned frames (kernel: alloc_pages). cpu is the pcp slot to use (an index below
+ * nr_cpus) or ASH_CPU_NONE to bypass the pcp. -ASH_ENOMEM: no such run. Fast for order 0..3 through the pcp.
+ */
+#define ASH_CPU_NONE UINT32_MAX
+ASH_MUST_USE int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
+				unsigned cpu, struct ash_page_grant *grant);
+void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu);
+
+/*
+ * Allocate a run of exactly nr frames, nr of any value up to 2^max_order, aligned to 2^align_order frames: the
+ * smallest buddy that holds it, the tail given back at once (kernel: alloc_pages_exact). Runs above 2^max_order are
+ * taken from neighbouring free buddies when there are such.
+ */
+ASH_MUST_USE int ash_zone_alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, enum ash_migratetype mt,
+				    unsigned flags, struct ash_page_grant *grant);
+
+/* Free any whole or part of allocated runs: frames [pfn, pfn + nr), all allocated (kernel: free_contig_range). */
+void ash_zone_free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr);
+
+/*
+ * Take exactly the free frames [pfn, pfn + nr) for a run that ends at pfn, so that it grows in place. All or nothing;
+ * -ASH_EBUSY when any of them is not free (or lies in a pageblock that mt may not take). zeroed as in a grant.
+ */
+ASH_MUST_USE int ash_zone_extend_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, enum ash_migratetype mt,
+				     bool *zeroed);
+
+/*
+ * Free page reporting (kernel: mm/page_reporting.c): pull one free, resident (not zeroed) buddy of at least min_order
+ * off the lists so that its memory can be returned to the system without a lock held; then put it back.
+ * -ASH_ENOSPC: none left. report_end(zeroed = true) says the frames now read as zero and cost no memory.
+ */
+ASH_MUST_USE int ash_zone_report_begin(struct ash_zone *z, unsigned min_order, ash_pfn_t *pfn, unsigned *order);
+void ash_zone_report_end(struct ash_zone *z, ash_pfn_t pfn, unsigned order, bool zeroed);
+
+/* Give every pcp's frames back to the free areas (kernel: drain_all_pages). */
+void ash_zone_drain(struct ash_zone *z);
+
+/* fork: hold and release every lock of the zone, in rank order, so that the child's copy is consistent. */
+void ash_zone_lock_all(struct ash_zone *z);
+void ash_zone_unlock_all(struct ash_zone *z);
+
+/* A snapshot for statistics, consistent under the zone lock; counters are named as the kernel's. */
+struct ash_zone_stats {
+	uint64_t present;     /* frames online */
+	uint64_t free;        /* NR_FREE_PAGES: on non-isolate free lists */
+	uint64_t free_blocks; /* NR_FREE_PAGES_BLOCKS: of these, in buddies of at least pageblock order */
+	uint64_t free_zeroed; /* of these, known zero (not resident) in buddies of at least pageblock order */
+	uint64_t pcp;         /* frames in pcp lists */
+	uint64_t free_cma;
+	uint64_t isolated;    /* nr_isolate_pageblock */
+	uint64_t nr_free[ASH_NR_ORDERS][ASH_MT_NR];
+	uint64_t pageblocks[ASH_MT_NR]; /* blocks per type, as /proc/pagetypeinfo counts them */
+	uint64_t pgalloc, pgfree;       /* frames */
+	uint64_t extfrag_claim, extfrag_steal;
+};
+void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out);
+
+/* The invariant walker (I1-I9): 0 or the number of the first broken invariant, described in *fault. O(frames). */
+struct ash_zone_fault {
+	int invariant;
+	ash_pfn_t pfn;
+	const char *what;
+	unsigned long a, b;
+};
+int ash_zone_check(struct ash_zone *z, struct ash_zone_fault *fault);
+
+/* A hash over types, lists and counters: equal before and after a refused operation. */
+uint64_t ash_zone_digest(struct ash_zone *z);
+
+#endif
