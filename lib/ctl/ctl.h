@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Control: what a process does once at its first allocation and once at its end. Called by preload and the library.
+ *
+ * Neither function calls malloc, stdio or getenv.
+ */
+#ifndef ASH_CTL_CTL_H
+#define ASH_CTL_CTL_H
+
+#include "base/compiler.h"
+#include "ctl/options.h"
+
+/*
+ * Read the options and set up the arenas: what ash_heap_boot points to. 0 or the error of ash_arena_init(). Idempotent;
+ * two threads that race set up the same thing. errno is kept.
+ */
+ASH_MUST_USE int ash_ctl_boot(void);
+
+/* The options in effect: the defaults until ash_ctl_boot() has run. */
+const struct ash_options *ash_ctl_options(void);
+
+/*
+ * The process ends: write the report if the options ask for one. To be called once, from the last destructor or exit
+ * handler that the caller has, in the process that booted or a fork of it; never from a signal handler.
+ */
+void ash_ctl_exit(void);
+
+#endif
