@@ -25,13 +25,13 @@ struct ash_snapshot_arena {
 
 struct ash_snapshot {
 	int pid;
-	char name[32];         /* the process's comm */
-	uint64_t uptime_ms;    /* since ash_ctl_boot() */
+	char name[32];      /* the process's comm */
+	uint64_t uptime_ms; /* since ash_ctl_boot() */
 	uint64_t user_us, system_us;
 	uint64_t minor_faults, major_faults;
-	uint64_t peak_rss;     /* bytes; without hugetlb, as the kernel counts it */
+	uint64_t peak_rss; /* bytes; without hugetlb, as the kernel counts it */
 	struct ash_options options;
-	const char *degraded;  /* "" when never */
+	const char *degraded; /* "" when never */
 	struct ash_heap_stats heap;
 	unsigned nr_arenas, nr_arenas_left_out;
 	struct ash_snapshot_arena arenas[ASH_SNAPSHOT_ARENAS];

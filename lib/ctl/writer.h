@@ -34,8 +34,8 @@ void ash_writer_init_fd(struct ash_writer *w, int fd);
 
 /*
  * Formatted output: a subset of printf(3) that the compiler checks as such. Conversions d i u x c s and %; flags
- * '-' and '0'; width as a number or '*'; precision for s only (".N" or ".*"); lengths l, ll, z. Nothing else: an unknown
- * conversion is written out as it stands.
+ * '-' and '0'; width as a number or '*'; precision for s only (".N" or ".*"); lengths l, ll, z. Nothing else: an
+ * unknown conversion is written out as it stands.
  */
 void ash_write(struct ash_writer *w, const char *format, ...) ASH_PRINTF(2, 3);
 void ash_writev(struct ash_writer *w, const char *format, va_list args) ASH_PRINTF(2, 0);

@@ -154,10 +154,30 @@ TEST(every_enumerator_is_reachable_and_in_the_order_of_the_c_enumeration)
 TEST(a_bad_value_warns_once_names_key_and_accepted_values_and_changes_nothing)
 {
 	static const char *const bad[] = {
-		"huge:3M", "huge:", "huge:2m", "huge:auto|thp", "huge:THP", "strict:maybe", "strict:", "decay:-1",
-		"decay:4294967295", "decay:10s", "decay:99999999999999999999999", "limit:1X", "limit:", "limit:G",
-		"limit:1GB", "limit:17T", "limit:99999999T", "limit:18446744073709551616", "limit:0x10", "limit:1.5G",
-		"small_start:2G", "report:now", "report_format:yaml", "fork:both",
+		"huge:3M",
+		"huge:",
+		"huge:2m",
+		"huge:auto|thp",
+		"huge:THP",
+		"strict:maybe",
+		"strict:",
+		"decay:-1",
+		"decay:4294967295",
+		"decay:10s",
+		"decay:99999999999999999999999",
+		"limit:1X",
+		"limit:",
+		"limit:G",
+		"limit:1GB",
+		"limit:17T",
+		"limit:99999999T",
+		"limit:18446744073709551616",
+		"limit:0x10",
+		"limit:1.5G",
+		"small_start:2G",
+		"report:now",
+		"report_format:yaml",
+		"fork:both",
 	};
 
 	for (unsigned i = 0; i < ASH_ARRAY_LEN(bad); i++) {
@@ -202,7 +222,7 @@ TEST(variables_win_over_conf_and_later_entries_over_earlier)
 TEST(the_environment_is_ignored_with_raised_rights)
 {
 	static const char *const env[] = { "ASHLAR_CONF", "huge:2M,help,bad:1", "ASHLAR_LIMIT", "1M", "ASHLAR_REPORT",
-					   "exit", "ASHLAR_REPORT_FILE", "/etc/x", NULL };
+					   "exit",        "ASHLAR_REPORT_FILE", "/etc/x",       NULL };
 	const struct ash_options want = LOAD(NULL), got = load(true, env);
 
 	EXPECT(memcmp(&want, &got, sizeof(want)) == 0);

@@ -55,7 +55,8 @@ TEST(widths_and_flags_are_those_of_printf)
 {
 	SAME_AS_PRINTF("[%5d][%-5d][%05d][%05d]", 42, 42, 42, -42);
 	SAME_AS_PRINTF("[%1d][%6lu ][%12lu ][%8s ]", 12345, 1ul, 2ul, "Normal");
-	SAME_AS_PRINTF("[%-8s][%8s][%2s][%.2s][%-6.3s][%*d][%.*s]", "abc", "abc", "abc", "abc", "abcdef", 7, 5, 2, "xyz");
+	SAME_AS_PRINTF("[%-8s][%8s][%2s][%.2s][%-6.3s][%*d][%.*s]", "abc", "abc", "abc", "abc", "abcdef", 7, 5, 2,
+		       "xyz");
 	SAME_AS_PRINTF("%c%c%% 100%%", 'o', 'k');
 	SAME_AS_PRINTF("%-43s ", "Free pages count per migrate type at order");
 }
@@ -126,7 +127,10 @@ TEST(hostile_text_is_escaped)
 	EXPECT_EQ(ash_writer_finish(&w), 0);
 	EXPECT_STREQ(out, "&lt;a b=&quot;c&quot;&gt; &amp; ?");
 	start(&w);
-	ash_write_clean(&w, "ab\x1b" "cdef", 7, 5);
+	ash_write_clean(&w,
+			"ab\x1b"
+			"cdef",
+			7, 5);
 	EXPECT_EQ(ash_writer_finish(&w), 0);
 	EXPECT_STREQ(out, "ab?cd...");
 }
