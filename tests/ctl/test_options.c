@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The option parser: every key of the table, bad values, precedence, AT_SECURE, help. */
-#include "test.h"
+#include "harness/test.h"
 
 #include <errno.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The bounded writer against the C library's printf, its buffering, and its escapes. */
-#include "test.h"
+#include "harness/test.h"
 
 #include <errno.h>
 #include <fcntl.h>
