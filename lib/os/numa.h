@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * NUMA by plain system calls: where we may allocate, where we run, where memory is to go and where it went.
+ *
+ * EPERM and ENOSYS (seccomp in containers, kernels without NUMA) read as a machine of one node, silently.
+ */
+#ifndef ASH_OS_NUMA_H
+#define ASH_OS_NUMA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+/* Node numbers below this are known to ashlar; a machine's higher ones are not used. */
+enum { ASH_NODES_MAX = 64 };
+
+/* Nodes the task's cpuset lets it allocate on, one bit each; 1 (node 0 only) when the kernel will not say. */
+uint64_t ash_numa_allowed(void);
+
+/* The node of the CPU this thread runs on just now; 0 when unknown. Cheap (vDSO or rseq where libc has it). */
+int ash_numa_current(void);
+
+/* The task has a memory policy of its own (set_mempolicy, numactl): placement is the user's, not ours. */
+bool ash_numa_has_policy(void);
+
+enum ash_numa_bind { ASH_NUMA_PREFER, ASH_NUMA_STRICT };
+/* Pages of [addr, addr + bytes) not yet touched come from node, if they can (PREFER) or else not at all (STRICT). */
+int ash_numa_bind(void *addr, size_t bytes, int node, enum ash_numa_bind how);
+
+/* The nodes that pages[0..n) are on, as move_pages(2) tells: a node number, or a negative errno (-ENOENT: not there). */
+ASH_MUST_USE int ash_numa_where(size_t n, void *const pages[], int nodes[]);
+
+/*
+ * Topology: who has memory, and how far it is. Two sources with one face: sysfs (always there), and libnuma, which
+ * whoever may call it installs. Both give the kernel's SLIT figures.
+ */
+struct ash_numa_topology {
+	const char *source;
+	uint64_t (*with_memory)(void);     /* one bit per node; 0: unknown */
+	int (*distance)(int from, int to); /* 10 = the same node; 0: unknown */
+};
+extern const struct ash_numa_topology ash_numa_sysfs;
+
+/* The source in use: sysfs until another was set. Thread-safe. t must live for ever. */
+const struct ash_numa_topology *ash_numa_topology(void);
+void ash_numa_topology_set(const struct ash_numa_topology *t);
+
+/*
+ * Switch to libnuma. Not part of the os archive: numa_linked.c (programs that link libnuma) and numa_dlopen.c (the
+ * preload object, which must not) each implement it. It may call malloc: never from within the library, only from a
+ * place where the heap is ready and no lock is held. 0, or -ENOSYS: libnuma is missing or says it is of no use here.
+ */
+ASH_MUST_USE int ash_numa_use_libnuma(void);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Topology as /sys/devices/system/node tells it (Documentation/ABI/stable/sysfs-devices-node): no allocation, so it works
+ * at any time in any process.
+ */
+#include "os/file.h"
+#include "os/numa.h"
+#include "os/text.h"
+
+/* A kernel list of numbers and ranges, "0-1,4", as bits. */
+static uint64_t parse_list(const char *s)
+{
+	uint64_t mask = 0, first, last;
+
+	while (ash_parse_num(&s, 10, &first)) {
+		last = first;
+		if (*s == '-') {
+			s++;
+			if (!ash_parse_num(&s, 10, &last))
+				break;
+		}
+		for (; first <= last && first < ASH_NODES_MAX; first++)
+			mask |= 1ull << first;
+		if (*s == ',')
+			s++;
+	}
+	return mask;
+}
+
+static uint64_t read_mask(const char *path)
+{
+	char buf[256];
+
+	return ash_file_read(path, buf, sizeof(buf)) < 0 ? 0 : parse_list(buf);
+}
+
+static uint64_t sysfs_with_memory(void)
+{
+	return read_mask("/sys/devices/system/node/has_memory");
+}
+
+/* nodeN/distance has one figure per online node, in the order of node numbers. */
+static int sysfs_distance(int from, int to)
+{
+	uint64_t online = read_mask("/sys/devices/system/node/online");
+	char path[64], buf[512];
+	struct ash_text t;
+	const char *s = buf;
+	uint64_t d = 0;
+
+	if (from < 0 || to < 0 || to >= ASH_NODES_MAX || (online >> to & 1) == 0)
+		return 0;
+	ash_text_init(&t, path, sizeof(path));
+	ash_text_str(&t, "/sys/devices/system/node/node");
+	ash_text_num(&t, (uint64_t)from);
+	ash_text_str(&t, "/distance");
+	if (ash_file_read(path, buf, sizeof(buf)) < 0)
+		return 0;
+	for (int node = 0; node <= to; node++) {
+		if ((online >> node & 1) == 0)
+			continue;
+		while (*s == ' ')
+			s++;
+		if (!ash_parse_num(&s, 10, &d))
+			return 0;
+	}
+	return d > INT16_MAX ? 0 : (int)d;
+}
+
+const struct ash_numa_topology ash_numa_sysfs = {
+	.source = "sysfs",
+	.with_memory = sysfs_with_memory,
+	.distance = sysfs_distance,
+};

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Sleeping and waking on a lock word (futex(2), private), and who is asking. */
+#ifndef ASH_OS_SYNC_H
+#define ASH_OS_SYNC_H
+
+#include "base/lock.h"
+
+/* For every lock of a hosted process: waiters sleep in the kernel. */
+extern const struct ash_lock_ops ash_futex_ops;
+
+/* The kernel's number of the calling thread; a system call. */
+int ash_gettid(void);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Address space and what stands behind it: thin verbs over mmap(2), mprotect(2), madvise(2), mremap(2).
+ *
+ * All sizes are bytes and all addresses and sizes page-aligned (hugetlb verbs: aligned to the huge page). Every verb
+ * returns 0 or a negative errno. Thread-safe as the system calls are; nothing is remembered here.
+ */
+#ifndef ASH_OS_VMEM_H
+#define ASH_OS_VMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/compiler.h"
+
+/* Address space without access (PROT_NONE). noreserve: memory committed in it later is exempt from overcommit
+ * accounting where the kernel allows that (vm.overcommit_memory other than 2). */
+ASH_MUST_USE int ash_vmem_reserve(size_t bytes, bool noreserve, void **out);
+
+/* Readable and writable, zero-filled at first touch. -ENOMEM: overcommit, RLIMIT_DATA, or too many mappings. */
+ASH_MUST_USE int ash_vmem_commit(void *addr, size_t bytes);
+
+/* Fresh private anonymous memory, readable and writable, anywhere. */
+ASH_MUST_USE int ash_vmem_map(size_t bytes, void **out);
+
+/* Replace whatever is at addr by address space without access: undoes commit and hugetlb mappings. */
+ASH_MUST_USE int ash_vmem_reset(void *addr, size_t bytes);
+
+int ash_vmem_unmap(void *addr, size_t bytes);
+
+/* Move the mapping at from over whatever is at to (mremap MREMAP_FIXED): pages move, nothing is copied. */
+ASH_MUST_USE int ash_vmem_move(void *from, void *to, size_t bytes);
+
+/* Map private hugetlb pages of 2^page_shift bytes over the reservation at addr. Reserves them in the pool: -ENOMEM when
+ * the pool cannot promise them. The promise is not proof (a cgroup or a dry node may still refuse): populate. */
+ASH_MUST_USE int ash_vmem_map_hugetlb(void *addr, size_t bytes, unsigned page_shift);
+
+/*
+ * Fault the range in for writing, so that touching it cannot raise a signal. -ENOMEM or -EFAULT: the memory is not to be
+ * had; part of the range may then be populated. Works before Linux 5.14 (no MADV_POPULATE_WRITE) on hugetlb mappings
+ * only, by mlock(2) and munlock(2), else returns -EINVAL there.
+ */
+ASH_MUST_USE int ash_vmem_populate(void *addr, size_t bytes);
+
+/* Give the pages back; the range stays mapped and reads as zero (MADV_DONTNEED). -EINVAL: hugetlb before Linux 5.18. */
+ASH_MUST_USE int ash_vmem_discard(void *addr, size_t bytes);
+
+enum ash_vmem_advice {
+	ASH_VMEM_HUGE,      /* transparent huge pages wanted */
+	ASH_VMEM_NOHUGE,    /* not wanted, whatever the system's mode */
+	ASH_VMEM_COLLAPSE,  /* make the resident base pages huge now; Linux 6.1 */
+	ASH_VMEM_DONTDUMP,  /* leave out of core dumps */
+	ASH_VMEM_DONTFORK,  /* a child of fork finds nothing here */
+	ASH_VMEM_DOFORK,
+};
+int ash_vmem_advise(void *addr, size_t bytes, enum ash_vmem_advice advice);
+
+/* Name the mapping in /proc/PID/maps; -EINVAL where the kernel has no such thing. name is copied, under 80 bytes. */
+int ash_vmem_name(void *addr, size_t bytes, const char *name);
+
+#endif
