@@ -82,7 +82,7 @@ struct ash_registry {
 	unsigned span_frame_shift; /* log2 of frames per span */
 	unsigned nr_spans;
 };
-extern struct ash_registry ash_registry;
+extern ASH_HIDDEN struct ash_registry ash_registry;
 
 /* Index of p's frame in the whole reservation, or a value >= ash_registry.nr_frames when p is foreign. */
 ASH_INLINE size_t ash_frame_index(const void *p)

@@ -21,6 +21,8 @@
 
 /* Marks what a shared object exports; everything else is built with -fvisibility=hidden. */
 #define ASH_EXPORT __attribute__((visibility("default")))
+/* On the declaration of a variable shared between files of the library: reached without the GOT. */
+#define ASH_HIDDEN __attribute__((visibility("hidden")))
 
 /*
  * Initial-exec TLS: one instruction to reach, no __tls_get_addr (which may call malloc). Keep the sum of such

@@ -45,7 +45,7 @@ void ash_heap_set_foreign_ops(const struct ash_foreign_ops *ops);
  * ash_arena_init(). Set by whoever links the heap (preload, API library) through this weak-free hook, so that the heap
  * does not read ctl. NULL: defaults.
  */
-extern int (*ash_heap_boot)(void);
+extern ASH_HIDDEN int (*ash_heap_boot)(void);
 
 /* Give what the calling thread and all orphaned heaps cache back to the arenas; then arenas may return it. */
 void ash_heap_flush_thread(void);

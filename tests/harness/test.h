@@ -112,7 +112,7 @@ static bool test_selected(const struct test_case *t, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	unsigned passed = 0, failed = 0, skipped = 0;
+	volatile unsigned passed = 0, failed = 0, skipped = 0; /* survive longjmp */
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (int i = 1; i < argc; i++) {

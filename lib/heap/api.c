@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * malloc, calloc, realloc, aligned allocation and free: the slow halves, and the whole of the rarer calls.
+ *
+ * Where small ends: up to ASH_SMALL_MAX an object comes from a slab. Requests above ASH_MEDIUM_DIRECT get exact runs
+ * as long as the heap is young, because one slab of such a class would take a quarter of a small process's memory.
+ */
+#include "heap/fast.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "os/log.h"
+
+#define ASH_MEDIUM_DIRECT 8192
+#define ASH_MEDIUM_DIRECT_MAX 64 /* so many, then slabs */
+
+static struct ash_foreign_ops foreign;
+
+void ash_heap_set_foreign_ops(const struct ash_foreign_ops *ops)
+{
+	foreign = *ops;
+}
+
+void ash_heap_corrupt(const char *what, const void *p)
+{
+	ash_log_fatal("ashlar: %s: %p", what, p);
+}
+
+/* An object of any size for h, the caller's or a first-class heap; NULL and no errno when there is no memory. */
+static void *heap_alloc(struct ash_heap *h, size_t size, bool *zeroed)
+{
+	unsigned cls;
+	void *p;
+
+	*zeroed = false;
+	if (size > ASH_SMALL_MAX)
+		return ash_large_alloc(h, size, 1, zeroed);
+	if (size > ASH_MEDIUM_DIRECT && h->medium_direct < ASH_MEDIUM_DIRECT_MAX) {
+		h->medium_direct++;
+		return ash_large_alloc(h, size, 1, zeroed);
+	}
+	cls = ash_class_of(size);
+	p = ash_bin_pop(&h->bins[cls]);
+	return ASH_LIKELY(p != NULL) ? p : ash_bin_refill(h, cls);
+}
+
+static ASH_COLD void *out_of_memory(void)
+{
+	errno = ENOMEM;
+	return NULL;
+}
+
+/* size may be anything; errno is set on failure and otherwise left alone. */
+static void *thread_alloc(size_t size, bool *zeroed)
+{
+	struct ash_heap *h;
+	void *p = NULL;
+
+	if (ASH_LIKELY(size <= ASH_MAX_REQUEST)) {
+		h = ash_heap_get();
+		if (ASH_LIKELY(h != NULL))
+			p = heap_alloc(h, size, zeroed);
+	}
+	return ASH_LIKELY(p != NULL) ? p : out_of_memory();
+}
+
+void *ash_heap_malloc_slow(size_t size)
+{
+	bool zeroed;
+
+	return thread_alloc(size, &zeroed);
+}
+
+void *ash_heap_malloc(size_t size)
+{
+	return ash_fast_malloc(size);
+}
+
+void *ash_heap_calloc(size_t n, size_t size)
+{
+	size_t bytes;
+	bool zeroed = false;
+	void *p;
+
+	if (ASH_UNLIKELY(__builtin_mul_overflow(n, size, &bytes)))
+		return out_of_memory();
+	if (ASH_LIKELY(bytes <= ASH_FAST_MAX))
+		p = ash_fast_malloc(bytes);
+	else
+		p = thread_alloc(bytes, &zeroed);
+	return ASH_LIKELY(p != NULL && !zeroed) ? memset(p, 0, bytes) : p;
+}
+
+/* The smallest class whose objects all lie on multiples of align, or ASH_NR_CLASSES. Slabs are page aligned. */
+static unsigned aligned_class(size_t align, size_t size)
+{
+	unsigned cls;
+
+	if (align > ASH_PAGE_SIZE || size > ASH_SMALL_MAX)
+		return ASH_NR_CLASSES;
+	for (cls = ash_class_of(ash_max(size, align)); cls < ASH_NR_CLASSES; cls++)
+		if ((ash_classes[cls].size & (align - 1)) == 0)
+			break;
+	return cls;
+}
+
+static void *heap_aligned(struct ash_heap *h, size_t align, size_t size, bool *zeroed)
+{
+	unsigned cls = aligned_class(align, size);
+
+	*zeroed = false;
+	if (cls < ASH_NR_CLASSES)
+		return heap_alloc(h, ash_classes[cls].size, zeroed);
+	return ash_large_alloc(h, ash_max(size, 1), align, zeroed);
+}
+
+void *ash_heap_aligned(size_t align, size_t size)
+{
+	struct ash_heap *h;
+	bool zeroed;
+	void *p = NULL;
+
+	if (align <= 16)
+		return ash_fast_malloc(size);
+	if (size <= ASH_MAX_REQUEST && align <= ASH_MAX_REQUEST) {
+		h = ash_heap_get();
+		if (h != NULL)
+			p = heap_aligned(h, align, size, &zeroed);
+	}
+	return ASH_LIKELY(p != NULL) ? p : out_of_memory();
+}
+
+void *ash_heap_alloc_from(struct ash_heap *h, size_t align, size_t size, bool zero)
+{
+	bool zeroed;
+	void *p = NULL;
+
+	if (size <= ASH_MAX_REQUEST && align <= ASH_MAX_REQUEST)
+		p = align <= 16 ? heap_alloc(h, size, &zeroed) : heap_aligned(h, align, size, &zeroed);
+	if (p == NULL)
+		return out_of_memory();
+	return zero && !zeroed ? memset(p, 0, size) : p;
+}
+
+static ASH_COLD void foreign_free(void *p)
+{
+	const int saved = errno;
+
+	atomic_fetch_add_explicit(&ash_heaps.foreign_frees, 1, memory_order_relaxed);
+	if (foreign.free != NULL)
+		foreign.free(p);
+	errno = saved;
+}
+
+/* Everything that is not a small object of the calling thread's heap. */
+void ash_heap_free_slow(void *p)
+{
+	struct ash_heap *self;
+	uint32_t tag;
+
+	if (p == NULL)
+		return;
+	if (ASH_UNLIKELY(ash_is_foreign(p))) {
+		foreign_free(p);
+		return;
+	}
+	tag = ash_tag_load(ash_frame_index(p));
+	if (ASH_LIKELY((tag & ASH_TAG_LARGE) == 0)) {
+		if (ASH_UNLIKELY(tag == 0))
+			ash_heap_corrupt("free of an address that is not allocated", p);
+		self = ash_heap_get();
+		if (ASH_LIKELY(self != NULL))
+			ash_remote_free(self, p, tag);
+		else
+			ash_remote_send(ash_heaps.table[tag >> ASH_TAG_OWNER_SHIFT], p, p);
+		return;
+	}
+	ash_large_free(p, tag);
+}
+
+void ash_heap_free(void *p)
+{
+	ash_fast_free(p);
+}
+
+size_t ash_heap_usable(const void *p)
+{
+	uint32_t tag;
+
+	if (p == NULL)
+		return 0;
+	if (ash_is_foreign(p))
+		return foreign.usable != NULL ? foreign.usable(p) : 0;
+	tag = ash_tag_load(ash_frame_index(p));
+	if ((tag & ASH_TAG_LARGE) != 0)
+		return (size_t)(tag & ASH_TAG_FRAMES_MASK) << ASH_PAGE_SHIFT;
+	return tag == 0 ? 0 : ash_classes[tag & ASH_TAG_CLASS_MASK].size;
+}
+
+/* The size is the program's word; a wrong one would have landed in another class or run. */
+void ash_heap_free_sized(void *p, size_t size)
+{
+	(void)size;
+	ash_fast_free(p);
+}
+
+/* In place when the size fits and at most half of it would be wasted, or when a large run can be cut or extended. */
+static bool realloc_in_place(void *p, size_t size)
+{
+	const uint32_t tag = ash_tag_load(ash_frame_index(p));
+	size_t usable;
+
+	if ((tag & ASH_TAG_LARGE) != 0)
+		return ash_large_resize(p, tag, size);
+	if (ASH_UNLIKELY(tag == 0))
+		ash_heap_corrupt("realloc of an address that is not allocated", p);
+	usable = ash_classes[tag & ASH_TAG_CLASS_MASK].size;
+	return size <= usable && (size >= usable / 2 || usable <= 64);
+}
+
+void *ash_heap_realloc(void *p, size_t size)
+{
+	void *to;
+
+	if (p == NULL)
+		return ash_fast_malloc(size);
+	if (ASH_UNLIKELY(ash_is_foreign(p)))
+		return foreign.realloc != NULL ? foreign.realloc(p, size) : out_of_memory();
+	if (ASH_UNLIKELY(size == 0)) {
+		ash_fast_free(p);
+		return NULL;
+	}
+	if (ASH_UNLIKELY(size > ASH_MAX_REQUEST))
+		return out_of_memory();
+	if (realloc_in_place(p, size))
+		return p;
+	to = ash_fast_malloc(size);
+	if (ASH_UNLIKELY(to == NULL))
+		return NULL;
+	memcpy(to, p, ash_min(size, ash_heap_usable(p)));
+	ash_fast_free(p);
+	return to;
+}

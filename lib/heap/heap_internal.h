@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The structures of the heap. Only lib/heap includes this (and ctl's statistics through heap.h's functions).
+ *
+ * Field legend: (o) the owner thread only; (c) constant after creation; (a) atomic; (l) ash_heaps.lock;
+ * (r) written by the owner, read racily by statistics.
+ */
+#ifndef ASH_HEAP_HEAP_INTERNAL_H
+#define ASH_HEAP_HEAP_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arena/arena.h"
+#include "base/compiler.h"
+#include "base/lock.h"
+#include "heap/heap.h"
+#include "heap/sizeclass.h"
+
+/*
+ * Tags: the 32-bit word arena keeps per frame, 0 when the heap does not own the frame.
+ *
+ *   slab frame             owner << 8 | class        every frame of the slab
+ *   large run, head frame  LARGE | nr_frames         other frames 0
+ *   ... of a first-class   LARGE | LISTED | nr_frames, with a struct ash_slab at its head
+ *
+ * free() XORs the tag with its own heap's owner << 8: a result below ASH_NR_CLASSES says in one comparison that the
+ * object is small, is ours, and which class it has. Owners begin at 1, so the tag 0 never passes.
+ */
+#define ASH_TAG_OWNER_SHIFT 8
+#define ASH_TAG_CLASS_MASK 0xffu
+#define ASH_TAG_LARGE (1u << 31)
+#define ASH_TAG_LISTED (1u << 30)
+#define ASH_TAG_FRAMES_MASK (ASH_TAG_LISTED - 1)
+#define ASH_OWNER_MAX ((1u << 22) - 1) /* owner << 8 stays clear of the LARGE and LISTED bits */
+
+/* A free object: its first word links it to the next, in a bin, a slab or a remote list. */
+struct ash_object {
+	struct ash_object *next;
+};
+
+/* A thread's stack of free objects of one class; sixteen bytes, four to a cache line. */
+struct ash_bin {
+	struct ash_object *head; /* (o) */
+	int32_t room;            /* (o) frees until the bin is full; counts pops back up */
+	uint32_t unused;
+};
+
+/*
+ * A slab: a naturally aligned run of 2^slab_order frames that holds objects of one class of one owner. Its descriptor
+ * is found by arithmetic: ash_slabs[head frame / 16], which is why no slab is smaller than 16 frames.
+ *
+ * Objects are in one of four places: handed out or in the owner's bin (in_use together), on the slab's free list
+ * (nr_free), or never carved yet (capacity - carved). A slab with nr_free > 0 or uncarved objects is on its class's
+ * partial list; nr_free == carved means nobody uses it.
+ *
+ * The same descriptor with cls == ASH_SLAB_LARGE stands for a large run of a first-class heap.
+ */
+struct ash_slab {
+	struct ash_object *free;            /* (o) */
+	uint32_t nr_free;                   /* (o) */
+	uint32_t carved;                    /* (o) */
+	struct ash_slab *next, *prev;       /* (o) partial list; NULL prev and not head: off the list */
+	struct ash_slab *all_next, *all_prev; /* (o) every slab of the heap */
+	uint32_t frame;                     /* (c) head frame index in the reservation */
+	uint8_t cls;                        /* (c) */
+	bool partial;                       /* (o) is on the partial list */
+	struct ash_heap *owner;             /* (c) */
+};
+ASH_BUILD_ASSERT(sizeof(struct ash_slab) == 64, "one cache line per slab");
+#define ASH_SLAB_MIN_ORDER 4 /* 64 KiB */
+#define ASH_SLAB_MAX_ORDER 8 /* 1 MiB */
+#define ASH_SLAB_ORDERS (ASH_SLAB_MAX_ORDER - ASH_SLAB_MIN_ORDER + 1)
+#define ASH_SLAB_LARGE 0xff
+
+extern ASH_HIDDEN struct ash_slab *ash_slabs; /* (c) one per 2^ASH_SLAB_MIN_ORDER frames of the reservation */
+
+/* Objects of another heap on their way home, collected so that one atomic exchange sends many. */
+struct ash_outbox {
+	uint32_t owner; /* (o) 0: empty */
+	uint32_t count;
+	uint32_t bytes;
+	struct ash_object *head, *tail;
+};
+#define ASH_OUTBOXES 8
+#define ASH_OUTBOX_COUNT 64
+#define ASH_OUTBOX_BYTES 16384
+
+enum ash_heap_state {
+	ASH_HEAP_ACTIVE,     /* a thread owns it, or a first-class heap in use */
+	ASH_HEAP_ORPHAN,     /* its thread ended; waits for the next one; drained under ash_heaps.lock */
+	ASH_HEAP_LOST,       /* belonged to a thread that fork did not copy: its lists may be torn, nobody touches it */
+	ASH_HEAP_FREE,       /* a destroyed first-class heap's structure, for the next one */
+};
+
+struct ash_heap {
+	struct ash_bin bins[ASH_NR_CLASSES];          /* first: the fast paths index from the heap pointer */
+	uint32_t tag;                                 /* (c) owner << ASH_TAG_OWNER_SHIFT */
+	uint32_t owner;                               /* (c) index in ash_heaps.table */
+	bool first_class;                             /* (c) while ACTIVE */
+	const struct ash_zonelist *zonelist;          /* (o) where its memory comes from */
+	struct ash_slab *partial[ASH_NR_CLASSES];     /* (o) slabs with free or uncarved objects, the next to use first */
+	struct ash_slab *empty[ASH_SLAB_ORDERS];      /* (o) slabs nobody uses, kept by order for the next slab */
+	struct ash_slab *all;                         /* (o) every slab (first-class heaps: and large run) */
+	struct ash_outbox outbox[ASH_OUTBOXES];       /* (o) */
+	uint16_t medium_direct;                       /* (o) medium requests served by exact runs so far */
+	uint64_t slab_frames;                         /* (r) frames in slabs */
+	uint64_t empty_frames;                        /* (r) of these in empty[] */
+	int64_t large_frames, large_count;            /* (r) allocated minus freed by this heap: sum over heaps */
+	uint64_t remote_frees;                        /* (r) objects sent to other heaps */
+	struct ash_heap *orphan_next;                 /* (l) */
+
+	/* Written by other threads, so on lines of their own. */
+	ASH_ALIGNED(64) _Atomic(struct ash_object *) remote; /* (a) freed by others; the owner takes all at once */
+	_Atomic uint32_t state;                       /* (a) enum ash_heap_state */
+};
+
+/* Every heap there ever was: structures are reused, never given back, so a stale owner number is always readable. */
+struct ash_heaps {
+	struct ash_lock lock;
+	struct ash_heap **table;        /* [owner]; (l) to write, owners in tags are always valid to read */
+	uint32_t nr;                    /* (l) highest owner in use */
+	uint32_t max;                   /* (c) entries in table */
+	struct ash_heap *orphans, *free; /* (l) */
+	_Atomic uint64_t foreign_frees;
+};
+extern ASH_HIDDEN struct ash_heaps ash_heaps;
+
+/* The calling thread's heap; ash_heap_none (empty bins, a tag that matches nothing) until the first slow path. */
+extern ASH_HIDDEN ASH_TLS_DEFINE struct ash_heap *ash_heap_self;
+extern ASH_HIDDEN struct ash_heap ash_heap_none;
+
+ASH_INLINE struct ash_slab *ash_slab_at(size_t frame, unsigned order)
+{
+	return &ash_slabs[(frame & ~(((size_t)1 << order) - 1)) >> ASH_SLAB_MIN_ORDER];
+}
+
+ASH_INLINE struct ash_slab *ash_slab_of(const void *p, unsigned cls)
+{
+	return ash_slab_at(ash_frame_index(p), ash_classes[cls].slab_order);
+}
+
+/* thread.c: the calling thread's own heap, made or adopted on first use; NULL when there is no memory. */
+struct ash_heap *ash_heap_get_slow(void);
+ASH_INLINE struct ash_heap *ash_heap_get(void)
+{
+	struct ash_heap *h = ash_heap_self;
+
+	return ASH_LIKELY(h != &ash_heap_none) ? h : ash_heap_get_slow();
+}
+struct ash_heap *ash_heap_create_structure(bool first_class, int node);
+void ash_heaps_orphan_drain(struct ash_heap *h);
+void ash_heaps_lock(void);
+void ash_heaps_unlock(void);
+
+/* cache.c: between bins and slabs. */
+ASH_MUST_USE void *ash_bin_refill(struct ash_heap *h, unsigned cls);
+void ash_bin_flush(struct ash_heap *h, unsigned cls);
+void ash_heap_flush(struct ash_heap *h);
+ASH_NOINLINE void ash_bin_overflow(struct ash_heap *h, unsigned cls);
+
+/* slab.c: slabs, and the arenas below them. */
+struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls);
+void ash_slab_put(struct ash_heap *h, unsigned cls, struct ash_object *o);
+void ash_slab_unlink_partial(struct ash_heap *h, struct ash_slab *s);
+void ash_slab_link_all(struct ash_heap *h, struct ash_slab *s);
+void ash_slab_unlink_all(struct ash_heap *h, struct ash_slab *s);
+void ash_slab_release(struct ash_heap *h, struct ash_slab *s);
+void ash_heap_release_empty(struct ash_heap *h);
+
+/* remote.c: frees by threads that do not own the object. */
+void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag);
+void ash_remote_send(struct ash_heap *h, struct ash_object *head, struct ash_object *tail);
+void ash_remote_flush(struct ash_heap *self);
+bool ash_remote_drain(struct ash_heap *h);
+void ash_remote_drain_to_slabs(struct ash_heap *h);
+
+/* large.c: runs of whole frames. */
+ASH_MUST_USE void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroed);
+void ash_large_free(void *p, uint32_t tag);
+void ash_large_release(struct ash_heap *h, struct ash_slab *s);
+ASH_MUST_USE bool ash_large_resize(void *p, uint32_t tag, size_t size);
+
+/* api.c: an object of a first-class heap, with errno. */
+ASH_MUST_USE void *ash_heap_alloc_from(struct ash_heap *h, size_t align, size_t size, bool zero);
+
+/* A broken promise by the program (double free, wild pointer): says what and where, and aborts. */
+ASH_COLD ASH_NORETURN void ash_heap_corrupt(const char *what, const void *p);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Large blocks: runs of whole frames, exactly as many as the request needs, straight from the arenas.
+ *
+ * The run's length is in the tag of its head frame; there is no header and no descriptor, and any thread frees it
+ * without asking its owner. A first-class heap's runs are at least 16 frames and as aligned, so that each head has a
+ * slab descriptor of its own by which reset finds it.
+ */
+#include "heap/heap_internal.h"
+
+/* size > 0. align: a power of two. *zeroed is written on success only. */
+void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroed)
+{
+	size_t nr = ash_bytes_to_pages(size);
+	unsigned align_order = align <= ASH_PAGE_SIZE ? 0 : ash_log2_floor(align) - ASH_PAGE_SHIFT;
+	uint32_t flags = ASH_TAG_LARGE;
+	struct ash_run run;
+
+	if (nr > ASH_TAG_FRAMES_MASK)
+		return NULL;
+	if (h->first_class) {
+		nr = ash_max(nr, (size_t)1 << ASH_SLAB_MIN_ORDER);
+		align_order = (unsigned)ash_max(align_order, ASH_SLAB_MIN_ORDER);
+		flags |= ASH_TAG_LISTED;
+	}
+	if (ash_run_alloc(h->zonelist, nr, align_order, ASH_MT_UNMOVABLE, &run) != 0)
+		return NULL;
+	if (h->first_class) {
+		struct ash_slab *s = ash_slab_at(ash_frame_index(run.addr), ASH_SLAB_MIN_ORDER);
+
+		s->frame = (uint32_t)ash_frame_index(run.addr);
+		s->cls = ASH_SLAB_LARGE;
+		s->owner = h;
+		ash_slab_link_all(h, s);
+	}
+	ash_tag_store(ash_frame_index(run.addr), flags | (uint32_t)nr);
+	h->large_frames += (int64_t)nr;
+	h->large_count++;
+	*zeroed = run.zeroed;
+	return run.addr;
+}
+
+static void large_count_free(uint32_t nr)
+{
+	struct ash_heap *self = ash_heap_get();
+
+	/* Whoever frees keeps the count: only the sum over all heaps means something. */
+	if (self != NULL) {
+		self->large_frames -= nr;
+		self->large_count--;
+	}
+}
+
+static void large_release(void *p, uint32_t nr)
+{
+	ash_tag_store(ash_frame_index(p), 0);
+	ash_run_free(p, nr);
+}
+
+/* A first-class heap gives one of its runs back; by its user, or with nobody using it. */
+void ash_large_release(struct ash_heap *h, struct ash_slab *s)
+{
+	const uint32_t nr = ash_tag_load(s->frame) & ASH_TAG_FRAMES_MASK;
+
+	ash_slab_unlink_all(h, s);
+	h->large_frames -= nr;
+	h->large_count--;
+	large_release(ash_frame_address(s->frame), nr);
+}
+
+/* tag: that of p's frame, LARGE. Any thread. */
+void ash_large_free(void *p, uint32_t tag)
+{
+	if (ASH_UNLIKELY(((uintptr_t)p & (ASH_PAGE_SIZE - 1)) != 0))
+		ash_heap_corrupt("free of an address inside a block", p);
+	if ((tag & ASH_TAG_LISTED) != 0) {
+		/* The list is its heap's: the run goes home like a small object, linked through its first word. */
+		ash_remote_send(ash_slab_at(ash_frame_index(p), ASH_SLAB_MIN_ORDER)->owner, p, p);
+		return;
+	}
+	large_count_free(tag & ASH_TAG_FRAMES_MASK);
+	large_release(p, tag & ASH_TAG_FRAMES_MASK);
+	ash_arena_decay();
+}
+
+/* Make the run at p hold size bytes where it stands, by giving back or taking frames at its end. */
+bool ash_large_resize(void *p, uint32_t tag, size_t size)
+{
+	const size_t min = (tag & ASH_TAG_LISTED) != 0 ? (size_t)1 << ASH_SLAB_MIN_ORDER : 1;
+	const size_t old_nr = tag & ASH_TAG_FRAMES_MASK, nr = ash_max(ash_bytes_to_pages(size), min);
+	struct ash_heap *self = ash_heap_get();
+	bool zeroed;
+
+	if (nr == old_nr)
+		return true;
+	if (nr > ASH_TAG_FRAMES_MASK || self == NULL || size <= ASH_SMALL_MAX / 2)
+		return false; /* what shrinks to a small size moves to a slab */
+	if (nr > old_nr && ash_run_extend(p, old_nr, nr, ASH_MT_UNMOVABLE, &zeroed) != 0)
+		return false;
+	ash_tag_store(ash_frame_index(p), (tag & ~ASH_TAG_FRAMES_MASK) | (uint32_t)nr);
+	if (nr < old_nr)
+		ash_run_free((char *)p + (nr << ASH_PAGE_SHIFT), old_nr - nr);
+	self->large_frames += (int64_t)nr - (int64_t)old_nr;
+	return true;
+}

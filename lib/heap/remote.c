@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Frees by a thread that does not own the object.
+ *
+ * The object goes home, so that slabs stay with one owner, need no lock, and two threads never share a cache line they
+ * did not share before. It is collected in an outbox per destination; a full outbox is spliced onto the owner's remote
+ * list with one compare-and-swap. The owner takes the whole list with one exchange when a bin runs dry.
+ *
+ * Memory order: the splice is a release (the links and the program's own last writes to the object), the owner's
+ * exchange an acquire. Between an owner that becomes an orphan and a sender, both sides store and then load with
+ * sequential consistency, so that at least one of them sees the other and drains (ash_heap_thread_exit).
+ *
+ * First-class heaps get their objects at once, unbatched: ash_heap_reset() must find every object freed before it.
+ */
+#include "heap/fast.h"
+
+/* Put a linked list, freed by the calling thread, on h's remote list. */
+void ash_remote_send(struct ash_heap *h, struct ash_object *head, struct ash_object *tail)
+{
+	struct ash_object *old = atomic_load_explicit(&h->remote, memory_order_relaxed);
+
+	do {
+		tail->next = old;
+	} while (!atomic_compare_exchange_weak_explicit(&h->remote, &old, head, memory_order_seq_cst,
+							memory_order_relaxed));
+	if (ASH_UNLIKELY(atomic_load_explicit(&h->state, memory_order_seq_cst) == ASH_HEAP_ORPHAN))
+		ash_heaps_orphan_drain(h);
+}
+
+static void outbox_send(struct ash_outbox *box)
+{
+	struct ash_object *head = box->head, *tail = box->tail;
+	const uint32_t owner = box->owner;
+
+	box->owner = 0;
+	box->count = 0;
+	box->bytes = 0;
+	ash_remote_send(ash_heaps.table[owner], head, tail);
+}
+
+void ash_remote_flush(struct ash_heap *self)
+{
+	for (unsigned i = 0; i < ASH_OUTBOXES; i++)
+		if (self->outbox[i].owner != 0)
+			outbox_send(&self->outbox[i]);
+}
+
+/* tag: the object's; a slab's, of an owner that is not self. */
+void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag)
+{
+	const uint32_t owner = tag >> ASH_TAG_OWNER_SHIFT;
+	struct ash_outbox *box = &self->outbox[owner % ASH_OUTBOXES];
+
+	if (box->owner != owner) {
+		if (box->owner != 0)
+			outbox_send(box);
+		if (ash_heaps.table[owner]->first_class) {
+			ash_remote_send(ash_heaps.table[owner], o, o);
+			return;
+		}
+		box->owner = owner;
+		box->tail = o;
+		box->head = NULL;
+	}
+	o->next = box->head;
+	box->head = o;
+	box->count++;
+	box->bytes += ash_classes[tag & ASH_TAG_CLASS_MASK].size;
+	self->remote_frees++;
+	if (box->count >= ASH_OUTBOX_COUNT || box->bytes >= ASH_OUTBOX_BYTES)
+		outbox_send(box);
+}
+
+static struct ash_object *remote_take(struct ash_heap *h)
+{
+	if (atomic_load_explicit(&h->remote, memory_order_relaxed) == NULL)
+		return NULL;
+	return atomic_exchange_explicit(&h->remote, NULL, memory_order_acquire);
+}
+
+/* Bring home what others freed, into the bins. True when there was anything. */
+bool ash_remote_drain(struct ash_heap *h)
+{
+	struct ash_object *o = remote_take(h);
+
+	if (ASH_LIKELY(o == NULL))
+		return false;
+	while (o != NULL) {
+		struct ash_object *next = o->next;
+		const uint32_t tag = ash_tag_load(ash_frame_index(o));
+
+		if (ASH_UNLIKELY((tag & ASH_TAG_LARGE) != 0))
+			ash_large_release(h, ash_slab_at(ash_frame_index(o), ASH_SLAB_MIN_ORDER));
+		else
+			ash_bin_push(h, tag & ASH_TAG_CLASS_MASK, o);
+		o = next;
+	}
+	return true;
+}
+
+/* The same for a heap that has no thread and no use for bins. */
+void ash_remote_drain_to_slabs(struct ash_heap *h)
+{
+	struct ash_object *o = remote_take(h);
+
+	while (o != NULL) {
+		struct ash_object *next = o->next;
+
+		ash_slab_put(h, ash_tag_load(ash_frame_index(o)) & ASH_TAG_CLASS_MASK, o);
+		o = next;
+	}
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* The size class tables, made by the compiler from sizeclass.def. */
+#include "heap/sizeclass.h"
+
+/* A bin holds up to 64 KiB, at least 4 objects, at most 512: enough to hide a slab's lists behind the fast path. */
+#define BIN_BYTES 65536
+#define BIN_MIN 4
+#define BIN_MAX 512
+#define CLAMP(n, lo, hi) ((n) < (lo) ? (lo) : (n) > (hi) ? (hi) : (n))
+
+/* Untouched memory is carved a base page at a time, so that a small process touches no more than it uses. */
+#define CARVE(size) CLAMP(4096 / (size), 1, 256)
+
+#define ASH_SIZE_CLASS(bytes, below, order)                                                                            \
+	[ASH_CLASS_OF_##bytes] = { .size = (bytes),                                                                    \
+				   .capacity = (4096u << (order)) / (bytes),                                           \
+				   .cache_max = CLAMP(BIN_BYTES / (bytes), BIN_MIN, BIN_MAX),                          \
+				   .carve = CARVE(bytes),                                                              \
+				   .slab_order = (order) },
+const struct ash_class ash_classes[ASH_NR_CLASSES] = {
+#include "heap/sizeclass.def"
+};
+#undef ASH_SIZE_CLASS
+
+/*
+ * A class covers the table indices above the one of the class below. Where a table does not reach, the class is given
+ * an empty range at index 0, which class 16 overwrites: it stands last.
+ */
+#define FAST(size) ((size) <= ASH_FAST_MAX)
+#define FIRST_16(below, size) (FAST(size) ? (below) / 16 + 1 : 0)
+#define LAST_16(size) (FAST(size) ? (size) / 16 : 0)
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverride-init" /* index 0, on purpose: see above */
+#ifdef __clang__
+#pragma GCC diagnostic ignored "-Winitializer-overrides"
+#endif
+
+#define ASH_SIZE_CLASS(size, below, order) [FIRST_16(below, size)... LAST_16(size)] = ASH_CLASS_OF_##size,
+const uint8_t ash_class_by_16[ASH_FAST_MAX / 16 + 1] = {
+#include "heap/sizeclass.def"
+	[0] = ASH_CLASS_OF_16,
+};
+#undef ASH_SIZE_CLASS
+
+#define FIRST_256(below, size) (FAST(size) ? 0 : (below) / 256 + 1)
+#define LAST_256(size) (FAST(size) ? 0 : (size) / 256)
+
+/* Indices up to 4 belong to sizes that the other table serves. */
+#define ASH_SIZE_CLASS(size, below, order) [FIRST_256(below, size)... LAST_256(size)] = ASH_CLASS_OF_##size,
+const uint8_t ash_class_by_256[ASH_SMALL_MAX / 256 + 1] = {
+#include "heap/sizeclass.def"
+};
+#undef ASH_SIZE_CLASS
+
+#pragma GCC diagnostic pop

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* Size classes: which sizes small objects have, and how a request finds its class. Data in sizeclass.def. */
+#ifndef ASH_HEAP_SIZECLASS_H
+#define ASH_HEAP_SIZECLASS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bits.h"
+#include "base/compiler.h"
+
+#define ASH_SIZE_CLASS(size, below, order) ASH_CLASS_OF_##size,
+enum ash_size_class {
+#include "heap/sizeclass.def"
+	ASH_NR_CLASSES,
+};
+#undef ASH_SIZE_CLASS
+
+ASH_BUILD_ASSERT(ASH_NR_CLASSES <= 64, "a class fits six bits of a tag with room to tell it from an owner");
+
+#define ASH_FAST_MAX 1024u   /* classes reached by the inline path's table */
+#define ASH_SMALL_MAX 65536u /* largest slab object; above are large runs */
+
+struct ash_class {
+	uint32_t size;       /* bytes per object */
+	uint16_t capacity;   /* objects per slab */
+	uint16_t cache_max;  /* objects a thread's bin holds before it gives them back to their slabs */
+	uint16_t carve;      /* objects made at once from a slab's untouched tail */
+	uint8_t slab_order;  /* a slab is 2^slab_order frames, naturally aligned */
+};
+extern ASH_HIDDEN const struct ash_class ash_classes[ASH_NR_CLASSES];
+
+extern ASH_HIDDEN const uint8_t ash_class_by_16[ASH_FAST_MAX / 16 + 1];
+extern ASH_HIDDEN const uint8_t ash_class_by_256[ASH_SMALL_MAX / 256 + 1];
+
+/* size <= ASH_FAST_MAX */
+ASH_INLINE unsigned ash_class_fast(size_t size)
+{
+	return ash_class_by_16[(size + 15) / 16];
+}
+
+/* size <= ASH_SMALL_MAX */
+ASH_INLINE unsigned ash_class_of(size_t size)
+{
+	return size <= ASH_FAST_MAX ? ash_class_fast(size) : ash_class_by_256[(size + 255) / 256];
+}
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slabs: frame runs cut into objects of one class, and the traffic between them and the arenas.
+ *
+ * A slab's state is its descriptor, out of line; the only thing ever written into an object is the link of a free
+ * one. Slabs that nobody uses any more are kept by order, up to a share of the heap, because a load that empties and
+ * refills a class would otherwise take the zone lock for every slab; the rest goes back to the arena at once.
+ */
+#include "heap/heap_internal.h"
+
+
+/* Empty slabs kept: this many frames and an eighth of the heap's slabs. */
+#define EMPTY_KEEP_FRAMES 128
+#define EMPTY_KEEP_SHIFT 3
+
+struct ash_slab *ash_slabs;
+
+void ash_slab_link_all(struct ash_heap *h, struct ash_slab *s)
+{
+	s->all_prev = NULL;
+	s->all_next = h->all;
+	if (h->all != NULL)
+		h->all->all_prev = s;
+	h->all = s;
+}
+
+void ash_slab_unlink_all(struct ash_heap *h, struct ash_slab *s)
+{
+	if (s->all_prev != NULL)
+		s->all_prev->all_next = s->all_next;
+	else
+		h->all = s->all_next;
+	if (s->all_next != NULL)
+		s->all_next->all_prev = s->all_prev;
+}
+
+static void slab_link_partial(struct ash_heap *h, struct ash_slab *s)
+{
+	struct ash_slab **head = &h->partial[s->cls];
+
+	s->prev = NULL;
+	s->next = *head;
+	if (*head != NULL)
+		(*head)->prev = s;
+	*head = s;
+	s->partial = true;
+}
+
+void ash_slab_unlink_partial(struct ash_heap *h, struct ash_slab *s)
+{
+	if (s->prev != NULL)
+		s->prev->next = s->next;
+	else
+		h->partial[s->cls] = s->next;
+	if (s->next != NULL)
+		s->next->prev = s->prev;
+	s->partial = false;
+}
+
+static void slab_set_tags(const struct ash_slab *s, unsigned order, uint32_t tag)
+{
+	for (size_t i = 0; i < (size_t)1 << order; i++)
+		ash_tag_store(s->frame + i, tag);
+}
+
+/* Give a slab's frames back to the arena. Whatever lists it was on, it is on no more. */
+void ash_slab_release(struct ash_heap *h, struct ash_slab *s)
+{
+	const unsigned order = ash_classes[s->cls].slab_order;
+
+	slab_set_tags(s, order, 0);
+	ash_slab_unlink_all(h, s);
+	h->slab_frames -= (uint64_t)1 << order;
+	ash_run_free(ash_frame_address(s->frame), (size_t)1 << order);
+}
+
+static struct ash_slab *empty_pop(struct ash_heap *h, unsigned order)
+{
+	struct ash_slab **head = &h->empty[order - ASH_SLAB_MIN_ORDER];
+	struct ash_slab *s = *head;
+
+	if (s != NULL) {
+		*head = s->next;
+		h->empty_frames -= (uint64_t)1 << order;
+	}
+	return s;
+}
+
+void ash_heap_release_empty(struct ash_heap *h)
+{
+	for (unsigned order = ASH_SLAB_MIN_ORDER; order <= ASH_SLAB_MAX_ORDER; order++)
+		for (struct ash_slab *s = empty_pop(h, order); s != NULL; s = empty_pop(h, order))
+			ash_slab_release(h, s);
+}
+
+static void slab_start(struct ash_heap *h, struct ash_slab *s, unsigned cls)
+{
+	s->free = NULL;
+	s->nr_free = 0;
+	s->carved = 0;
+	s->cls = (uint8_t)cls;
+	slab_link_partial(h, s);
+}
+
+/* A slab with nothing carved, at the head of its class's partial list; NULL when there is no memory. */
+struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls)
+{
+	const unsigned order = ash_classes[cls].slab_order;
+	struct ash_slab *s = empty_pop(h, order);
+	struct ash_run run;
+
+	if (s == NULL) {
+		if (ash_run_alloc(h->zonelist, (size_t)1 << order, order, ASH_MT_UNMOVABLE, &run) != 0)
+			return NULL;
+		s = ash_slab_at(ash_frame_index(run.addr), order);
+		s->frame = (uint32_t)ash_frame_index(run.addr);
+		s->cls = ASH_NR_CLASSES;
+		s->owner = h;
+		ash_slab_link_all(h, s);
+		h->slab_frames += (uint64_t)1 << order;
+	}
+	if (s->cls != cls)
+		slab_set_tags(s, order, h->tag | cls);
+	slab_start(h, s, cls);
+	return s;
+}
+
+static ASH_NOINLINE void slab_became_empty(struct ash_heap *h, struct ash_slab *s)
+{
+	const unsigned order = ash_classes[s->cls].slab_order;
+	struct ash_slab **head = &h->empty[order - ASH_SLAB_MIN_ORDER];
+
+	ash_slab_unlink_partial(h, s);
+	if (h->empty_frames + ((uint64_t)1 << order) > EMPTY_KEEP_FRAMES + (h->slab_frames >> EMPTY_KEEP_SHIFT)) {
+		ash_slab_release(h, s);
+		return;
+	}
+	s->next = *head;
+	*head = s;
+	h->empty_frames += (uint64_t)1 << order;
+}
+
+/* Take an object back into its slab. The slab may be gone when this returns. */
+void ash_slab_put(struct ash_heap *h, unsigned cls, struct ash_object *o)
+{
+	struct ash_slab *s = ash_slab_of(o, cls);
+
+	if (ASH_UNLIKELY(s->nr_free >= s->carved))
+		ash_heap_corrupt("double free", o);
+	o->next = s->free;
+	s->free = o;
+	if (!s->partial)
+		slab_link_partial(h, s);
+	if (ASH_UNLIKELY(++s->nr_free == s->carved))
+		slab_became_empty(h, s);
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whose heap is whose: thread heaps from birth to adoption, and what fork does to them.
+ *
+ * A thread's heap is made on its first slow path. When the thread ends the heap empties its caches and becomes an
+ * orphan, whole: its slabs keep their tags, objects still alive in it are freed to it as before, and the next new
+ * thread adopts it. So short-lived threads cost no new memory, and no slab ever changes its owner.
+ *
+ * After fork the child has one thread. Heaps of the others may have been copied in the middle of a list operation:
+ * they are marked LOST and never read again; objects freed to them are kept on their remote lists. That memory is lost
+ * to the child, and is the price of a fast path without locks.
+ */
+#include "heap/fast.h"
+
+#include "os/sync.h"
+#include "os/thread.h"
+
+struct ash_heap ash_heap_none = { .tag = UINT32_MAX };
+struct ash_heaps ash_heaps = { .lock = ASH_LOCK_INIT };
+ASH_TLS_DEFINE struct ash_heap *ash_heap_self = &ash_heap_none;
+int (*ash_heap_boot)(void);
+
+/* One table entry per 64 frames of the reservation: more heaps than could each hold a slab. */
+#define HEAP_TABLE_SHIFT 6
+
+void ash_heaps_lock(void)
+{
+	ash_lock(&ash_heaps.lock, &ash_os_lock_ops);
+}
+
+void ash_heaps_unlock(void)
+{
+	ash_unlock(&ash_heaps.lock, &ash_os_lock_ops);
+}
+
+/* The options, the arenas and our tables. Called with no lock held; safe to race and to call again after a failure. */
+static bool heaps_boot(void)
+{
+	bool ok;
+
+	if (!ash_arena_ready()) {
+		struct ash_arena_config config;
+
+		ash_arena_config_default(&config);
+		if ((ash_heap_boot != NULL ? ash_heap_boot() : ash_arena_init(&config)) != 0)
+			return false;
+	}
+	ash_heaps_lock();
+	if (ash_slabs == NULL)
+		ash_slabs = ash_meta_table(sizeof(struct ash_slab), ASH_SLAB_MIN_ORDER);
+	if (ash_heaps.table == NULL) {
+		ash_heaps.max = (uint32_t)ash_min(ash_registry.nr_frames >> HEAP_TABLE_SHIFT, ASH_OWNER_MAX);
+		ash_heaps.table = ash_meta_table(sizeof(struct ash_heap *), HEAP_TABLE_SHIFT);
+	}
+	ok = ash_slabs != NULL && ash_heaps.table != NULL;
+	ash_heaps_unlock();
+	return ok;
+}
+
+static struct ash_heap *heap_new_locked(void)
+{
+	struct ash_heap *h = ash_heaps.free;
+
+	if (h != NULL) {
+		ash_heaps.free = h->orphan_next;
+		return h;
+	}
+	if (ash_heaps.nr + 1 >= ash_heaps.max)
+		return NULL;
+	h = ash_meta_alloc(sizeof(*h));
+	if (h == NULL)
+		return NULL;
+	h->owner = ++ash_heaps.nr;
+	h->tag = h->owner << ASH_TAG_OWNER_SHIFT;
+	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++)
+		h->bins[cls].room = ash_classes[cls].cache_max;
+	ash_heaps.table[h->owner] = h;
+	return h;
+}
+
+/* A heap with nothing in it, or (thread heaps) an orphan with all it had. node: a kernel node number, -1 = here. */
+struct ash_heap *ash_heap_create_structure(bool first_class, int node)
+{
+	const struct ash_zonelist *zonelist;
+	struct ash_heap *h;
+
+	if (!heaps_boot())
+		return NULL;
+	zonelist = ash_zonelist_for(node);
+	if (zonelist == NULL)
+		return NULL;
+	ash_heaps_lock();
+	h = first_class ? NULL : ash_heaps.orphans;
+	if (h != NULL)
+		ash_heaps.orphans = h->orphan_next;
+	else
+		h = heap_new_locked();
+	if (h != NULL) {
+		h->first_class = first_class;
+		h->zonelist = zonelist;
+		atomic_store_explicit(&h->state, ASH_HEAP_ACTIVE, memory_order_seq_cst);
+	}
+	ash_heaps_unlock();
+	return h;
+}
+
+struct ash_heap *ash_heap_get_slow(void)
+{
+	struct ash_heap *h = ash_heap_create_structure(false, -1);
+
+	if (h == NULL)
+		return NULL;
+	/* First the heap, then the hook: registering it may allocate, and must find us ready. */
+	ash_heap_self = h;
+	ash_thread_on_exit(ash_heap_thread_exit);
+	return h;
+}
+
+/* Drain an orphan on behalf of a thread that freed into it. */
+void ash_heaps_orphan_drain(struct ash_heap *h)
+{
+	ash_heaps_lock();
+	if (atomic_load_explicit(&h->state, memory_order_relaxed) == ASH_HEAP_ORPHAN) {
+		ash_remote_drain_to_slabs(h);
+		ash_heap_release_empty(h);
+	}
+	ash_heaps_unlock();
+}
+
+static void heap_flush_all(struct ash_heap *h)
+{
+	ash_remote_drain(h);
+	ash_remote_flush(h);
+	ash_heap_flush(h);
+	ash_heap_release_empty(h);
+}
+
+void ash_heap_flush_thread(void)
+{
+	struct ash_heap *h = ash_heap_self;
+
+	if (h != &ash_heap_none)
+		heap_flush_all(h);
+}
+
+size_t ash_heap_trim(void)
+{
+	ash_heap_flush_thread();
+	ash_heaps_lock();
+	for (struct ash_heap *h = ash_heaps.orphans; h != NULL; h = h->orphan_next) {
+		ash_remote_drain_to_slabs(h);
+		ash_heap_release_empty(h);
+	}
+	ash_heaps_unlock();
+	return ash_arena_ready() ? ash_arena_trim() : 0;
+}
+
+void ash_heap_thread_exit(void)
+{
+	struct ash_heap *h = ash_heap_self;
+
+	if (h == &ash_heap_none)
+		return;
+	ash_heap_self = &ash_heap_none;
+	heap_flush_all(h);
+	ash_heaps_lock();
+	atomic_store_explicit(&h->state, ASH_HEAP_ORPHAN, memory_order_seq_cst);
+	/* A sender that read ACTIVE has spliced before; one that reads ORPHAN waits for this lock and drains. */
+	atomic_thread_fence(memory_order_seq_cst);
+	ash_remote_drain_to_slabs(h);
+	ash_heap_release_empty(h);
+	h->orphan_next = ash_heaps.orphans;
+	ash_heaps.orphans = h;
+	ash_heaps_unlock();
+}
+
+void ash_heap_fork_prepare(void)
+{
+	ash_heaps_lock();
+}
+
+void ash_heap_fork_parent(void)
+{
+	ash_heaps_unlock();
+}
+
+void ash_heap_fork_child(void)
+{
+	for (uint32_t owner = 1; owner <= ash_heaps.nr; owner++) {
+		struct ash_heap *h = ash_heaps.table[owner];
+
+		if (h != ash_heap_self && !h->first_class &&
+		    atomic_load_explicit(&h->state, memory_order_relaxed) == ASH_HEAP_ACTIVE)
+			atomic_store_explicit(&h->state, ASH_HEAP_LOST, memory_order_relaxed);
+	}
+	ash_heaps_unlock();
+}
