@@ -8,9 +8,11 @@
 #include "heap/fast.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "os/log.h"
+#include "os/text.h"
 
 #define ASH_MEDIUM_DIRECT 8192
 #define ASH_MEDIUM_DIRECT_MAX 64 /* so many, then slabs */
@@ -24,7 +26,15 @@ void ash_heap_set_foreign_ops(const struct ash_foreign_ops *ops)
 
 void ash_heap_corrupt(const char *what, const void *p)
 {
-	ash_log_fatal("ashlar: %s: %p", what, p);
+	char line[128];
+	struct ash_text text;
+
+	ash_text_init(&text, line, sizeof(line));
+	ash_text_str(&text, what);
+	ash_text_str(&text, ": 0x");
+	ash_text_hex(&text, (uintptr_t)p);
+	ash_log(line);
+	abort();
 }
 
 /* An object of any size for h, the caller's or a first-class heap; NULL and no errno when there is no memory. */

@@ -54,7 +54,9 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 	}
 	if (s->carved == c->capacity)
 		ash_slab_unlink_partial(h, s);
-	bin->room = nr < c->cache_max / 2u ? (int32_t)(c->cache_max - nr) : c->cache_max / 2;
+	/* However much came, half a bin of frees must fit before the next flush. */
+	bin->extra = nr > c->cache_max / 2u ? (int32_t)(nr - c->cache_max / 2u) : 0;
+	bin->room = (int32_t)c->cache_max + bin->extra - (int32_t)nr;
 	return ash_bin_pop(bin);
 }
 
@@ -65,6 +67,7 @@ void ash_bin_flush(struct ash_heap *h, unsigned cls)
 
 	bin->head = NULL;
 	bin->room = ash_classes[cls].cache_max;
+	bin->extra = 0;
 	while (o != NULL) {
 		struct ash_object *next = o->next;
 

@@ -26,6 +26,7 @@ void ash_heap_new_reset(struct ash_heap *h)
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++) {
 		h->bins[cls].head = NULL;
 		h->bins[cls].room = ash_classes[cls].cache_max;
+		h->bins[cls].extra = 0;
 		h->partial[cls] = NULL;
 	}
 	for (unsigned i = 0; i < ASH_SLAB_ORDERS; i++)

@@ -45,8 +45,9 @@ struct ash_object {
 struct ash_bin {
 	struct ash_object *head; /* (o) */
 	int32_t room;            /* (o) frees until the bin is full; counts pops back up */
-	uint32_t unused;
+	int32_t extra;           /* (o) room for what the last refill brought beyond half a bin; see ash_bin_held() */
 };
+ASH_BUILD_ASSERT(sizeof(struct ash_bin) == 16, "the fast paths index bins by a shift");
 
 /*
  * A slab: a naturally aligned run of 2^slab_order frames that holds objects of one class of one owner. Its descriptor
@@ -140,6 +141,12 @@ ASH_INLINE struct ash_slab *ash_slab_at(size_t frame, unsigned order)
 ASH_INLINE struct ash_slab *ash_slab_of(const void *p, unsigned cls)
 {
 	return ash_slab_at(ash_frame_index(p), ash_classes[cls].slab_order);
+}
+
+/* Objects in a bin. */
+ASH_INLINE uint32_t ash_bin_held(const struct ash_bin *bin, unsigned cls)
+{
+	return (uint32_t)((int32_t)ash_classes[cls].cache_max + bin->extra - bin->room);
 }
 
 /* thread.c: the calling thread's own heap, made or adopted on first use; NULL when there is no memory. */

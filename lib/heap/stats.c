@@ -44,13 +44,10 @@ static void slabs_scan(struct ash_heap_stats *out)
 static void bins_scan(const struct ash_heap *h, struct ash_heap_stats *out)
 {
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++) {
-		const int32_t held = (int32_t)ash_classes[cls].cache_max - h->bins[cls].room;
+		const uint64_t held = ash_bin_held(&h->bins[cls], cls);
 
-		/* room undercounts a bin that took a long list; what it says is cached, is. */
-		if (held > 0) {
-			out->classes[cls].objects_free += (uint64_t)held;
-			out->slab_free_bytes += (uint64_t)held * ash_classes[cls].size;
-		}
+		out->classes[cls].objects_free += held;
+		out->slab_free_bytes += held * ash_classes[cls].size;
 	}
 }
 

@@ -25,12 +25,12 @@ int (*ash_heap_boot)(void);
 
 void ash_heaps_lock(void)
 {
-	ash_lock(&ash_heaps.lock, &ash_os_lock_ops);
+	ash_lock(&ash_heaps.lock, &ash_futex_ops);
 }
 
 void ash_heaps_unlock(void)
 {
-	ash_unlock(&ash_heaps.lock, &ash_os_lock_ops);
+	ash_unlock(&ash_heaps.lock, &ash_futex_ops);
 }
 
 /* The options, the arenas and our tables. Called with no lock held; safe to race and to call again after a failure. */
@@ -112,7 +112,8 @@ struct ash_heap *ash_heap_get_slow(void)
 		return NULL;
 	/* First the heap, then the hook: registering it may allocate, and must find us ready. */
 	ash_heap_self = h;
-	ash_thread_on_exit(ash_heap_thread_exit);
+	/* Without a key the heap is not orphaned when its thread ends, and what it holds stays where it is. */
+	(void)!ash_thread_on_exit(ash_heap_thread_exit);
 	return h;
 }
 

@@ -422,4 +422,26 @@ TEST(statistics_of_a_quiet_heap_are_exact)
 	for (unsigned i = 0; i < 100; i++)
 		ash_heap_free(p[i]);
 	ash_heap_free(large);
+	ash_heap_stats(&after);
+	EXPECT_EQ(after.slab_bytes - after.slab_free_bytes, live_before);
+}
+
+TEST(a_long_refill_is_counted_whole)
+{
+	static void *p[4000];
+	const unsigned cls = ash_class_of(16);
+
+	for (unsigned i = 0; i < 4000; i++)
+		p[i] = ash_heap_malloc(16);
+	for (unsigned i = 0; i < 4000; i++)
+		ash_heap_free(p[i]);
+	/* Flushes have made long slab lists; the next refill takes one whole. */
+	ash_bin_flush(ash_heap_self, cls);
+	p[0] = ash_heap_malloc(16);
+	EXPECT_GT(ash_bin_held(&ash_heap_self->bins[cls], cls), ash_classes[cls].cache_max);
+	uint32_t real = 0;
+	for (struct ash_object *o = ash_heap_self->bins[cls].head; o != NULL; o = o->next)
+		real++;
+	EXPECT_EQ(ash_bin_held(&ash_heap_self->bins[cls], cls), real);
+	ash_heap_free(p[0]);
 }
