@@ -27,7 +27,7 @@ struct test_case {
 
 static struct test_case *test_first, **test_last = &test_first;
 static jmp_buf test_abort;
-static const char *test_skip_reason;
+static const char *test_skip_reason = "";
 static uint64_t test_seed = 1;
 
 #define TEST(id)                                                                                                       \
