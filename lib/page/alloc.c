@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Allocating and freeing one naturally aligned piece: through the pcp where it serves, else from the zone.
+ *
+ * A caller's mistake (freeing what is not allocated, or not like this) is seen in every build: the head frame says what
+ * stands there. It is reported with no lock held and nothing changed.
+ */
+#include "page/fallback.h"
+#include "page/pcp.h"
+
+static bool lock_zone(struct ash_zone *z, unsigned flags)
+{
+	if (flags & ASH_ALLOC_TRYLOCK)
+		return ash_lock_try(&z->lock);
+	ash_zone_lock(z);
+	return true;
+}
+
+static int alloc_from_zone(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
+			   struct ash_taken *taken)
+{
+	enum ash_rmqueue_mode mode = ASH_RMQUEUE_NORMAL;
+
+	if (!lock_zone(z, flags))
+		return -ASH_ENOMEM;
+	*taken = ash_rmqueue(z, order, mt, flags, &mode);
+	if (taken->pfn != ASH_PFN_NONE) {
+		ash_frame_store(z->frames, taken->pfn, ash_frame_word(ASH_FRAME_USED, order, mt, 0));
+		z->pgalloc += ash_order_frames(order);
+	}
+	ash_zone_unlock(z);
+	return taken->pfn == ASH_PFN_NONE ? -ASH_ENOMEM : 0;
+}
+
+int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
+		   struct ash_page_grant *grant)
+{
+	struct ash_taken taken;
+	int err;
+
+	if (ASH_UNLIKELY(order > z->max_order || !ash_mt_mergeable(mt)))
+		return -ASH_EINVAL;
+	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) &&
+	    ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, &taken)) {
+		*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed };
+		return 0;
+	}
+	err = alloc_from_zone(z, order, mt, flags, &taken);
+	if (err != 0 && !(flags & ASH_ALLOC_TRYLOCK) && ash_pcp_total(z) > 0) {
+		/* What is missing may lie in the pcps, as itself or as the piece that keeps a buddy from forming. */
+		ash_zone_drain(z);
+		err = alloc_from_zone(z, order, mt, flags, &taken);
+	}
+	if (err == 0)
+		*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed };
+	return err;
+}
+
+void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
+{
+	uint32_t word;
+
+	if (ASH_UNLIKELY(order > z->max_order || (uint64_t)pfn + ash_order_frames(order) > z->nr_frames ||
+			 (pfn & (ash_order_frames(order) - 1)) != 0))
+		ash_zone_bug(z, "free of a misaligned or foreign pfn", pfn, order, z->nr_frames);
+	word = ash_frame_load(z->frames, pfn);
+	if (ASH_UNLIKELY((word & 0xffff) != ash_frame_word(ASH_FRAME_USED, order, 0, 0)))
+		ash_zone_bug(z, "free of what is not allocated like this", pfn, word, order);
+	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && ash_pcp_free(z, &z->pcps[cpu], pfn, order))
+		return;
+	ash_zone_lock(z);
+	word = ash_frame_load(z->frames, pfn);
+	if (ASH_UNLIKELY((word & 0xffff) != ash_frame_word(ASH_FRAME_USED, order, 0, 0))) {
+		ash_zone_unlock(z);
+		ash_zone_bug(z, "two frees of one piece", pfn, word, order);
+	}
+	ash_frame_store(z->frames, pfn, 0);
+	ash_buddy_free(z, pfn, order, 0);
+	z->pgfree += ash_order_frames(order);
+	ash_zone_unlock(z);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Split and merge.
+ *
+ * Merging below pageblock order never looks at types: both halves are in one block. From pageblock order up, two
+ * buddies merge when their types are equal, or when both are mergeable; then the result has the type of the piece being
+ * freed and every block of the absorbed buddy is retyped, all of them, not just its first (the kernel's bug of 6.10 to
+ * 6.19 where max_order - pageblock_order >= 2).
+ *
+ * Merging happens only when something is freed. Free neighbours that could merge but were put side by side by a
+ * conversion stay as they are.
+ */
+#include "page/buddy.h"
+
+void ash_buddy_expand(struct ash_zone *z, ash_pfn_t pfn, unsigned want, unsigned order, enum ash_migratetype mt,
+		      bool zeroed)
+{
+	/* Heads, so that a row of small allocations comes in ascending address order. */
+	while (order > want) {
+		order--;
+		ash_freelist_add(z, pfn + ash_order_frames(order), order, mt, zeroed, ASH_LIST_HEAD);
+	}
+}
+
+struct ash_taken ash_buddy_take(struct ash_zone *z, ash_pfn_t pfn, unsigned want, unsigned order,
+				enum ash_migratetype mt)
+{
+	const struct ash_taken taken = { pfn, ash_freelist_del(z, pfn, order, mt) };
+
+	ash_buddy_expand(z, pfn, want, order, mt, taken.zeroed);
+	return taken;
+}
+
+struct ash_taken ash_buddy_take_smallest(struct ash_zone *z, unsigned order, enum ash_migratetype mt)
+{
+	const uint32_t orders = z->nonempty[mt] >> order << order;
+	unsigned found;
+
+	if (orders == 0)
+		return (struct ash_taken){ ASH_PFN_NONE, false };
+	found = (unsigned)__builtin_ctz(orders);
+	return ash_buddy_take(z, ash_freelist_first(z, found, mt), order, found, mt);
+}
+
+/* The order of the free buddy of (pfn, order), if there is one of exactly this order. */
+static bool buddy_is_free(const struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+{
+	const ash_pfn_t buddy = pfn ^ ash_order_frames(order);
+	uint32_t word;
+
+	if (buddy >= z->nr_frames)
+		return false;
+	word = ash_frame_load(z->frames, buddy);
+	return ash_word_state(word) == ASH_FRAME_BUDDY && ash_word_order(word) == order;
+}
+
+/* Absorb the free buddy of (pfn, order) if the types allow it. */
+static bool merge_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, bool *zeroed)
+{
+	const ash_pfn_t buddy = pfn ^ ash_order_frames(order);
+	enum ash_migratetype buddy_mt = mt;
+
+	if (!buddy_is_free(z, pfn, order))
+		return false;
+	if (order >= z->pageblock_order) {
+		buddy_mt = ash_pageblock_type(z, buddy);
+		if (buddy_mt != mt && (!ash_mt_mergeable(buddy_mt) || !ash_mt_mergeable(mt)))
+			return false;
+	}
+	/* Legal order 2: delete with the old type, then retype all the blocks, and only then add. */
+	*zeroed &= ash_freelist_del(z, buddy, order, buddy_mt);
+	if (buddy_mt != mt)
+		ash_pageblock_set_type_range(z, buddy, order, mt);
+	return true;
+}
+
+void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned flags)
+{
+	bool zeroed = (flags & ASH_FREE_ZEROED) != 0;
+	enum ash_list_end end = (flags & ASH_FREE_TAIL) ? ASH_LIST_TAIL : ASH_LIST_HEAD;
+
+	while (order < z->max_order && merge_one(z, pfn, order, mt, &zeroed)) {
+		pfn = ash_order_start(pfn, order + 1);
+		order++;
+	}
+	/*
+	 * To the tail when the next merge is likely: the buddy of the pair this piece belongs to is free already, so
+	 * the longer this one stays unused, the sooner a larger piece forms (kernel: buddy_merge_likely).
+	 */
+	if (order + 1 < z->max_order && buddy_is_free(z, ash_order_start(pfn, order + 1), order + 1))
+		end = ASH_LIST_TAIL;
+	ash_freelist_add(z, pfn, order, mt, zeroed, end);
+}
+
+void ash_buddy_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned flags)
+{
+	const ash_pfn_t end = pfn + ash_order_frames(order);
+
+	/*
+	 * While a piece of several blocks was allocated, some of them may have been isolated or converted. Then each
+	 * block is freed as what it is now; merging puts together what belongs together.
+	 */
+	if (order <= z->pageblock_order || ash_pageblock_uniform(z, pfn, order)) {
+		ash_buddy_free_one(z, pfn, order, ash_pageblock_type(z, pfn), flags);
+		return;
+	}
+	for (; pfn < end; pfn += ash_pageblock_frames(z))
+		ash_buddy_free_one(z, pfn, z->pageblock_order, ash_pageblock_type(z, pfn), flags);
+}
+
+void ash_buddy_free_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
+{
+	while (start < end) {
+		const unsigned order = ash_piece_order(start, end, z->max_order);
+
+		ash_buddy_free(z, start, order, flags);
+		start += ash_order_frames(order);
+	}
+}
+
+void ash_buddy_move_block(struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype from, enum ash_migratetype to)
+{
+	const ash_pfn_t end = ash_pageblock_end(z, pfn);
+
+	ASH_ZONE_ASSERT(z, pfn == ash_pageblock_start(z, pfn), "not the start of a pageblock", pfn, from, to);
+	while (pfn < end) {
+		const uint32_t word = ash_frame_load(z->frames, pfn);
+
+		if (ash_word_state(word) == ASH_FRAME_BUDDY)
+			ash_freelist_move(z, pfn, ash_word_order(word), from, to);
+		/* NONE (offline, or inside a piece that begins before the block) has order 0: one step. */
+		pfn += ash_order_frames(ash_word_order(word));
+	}
+}

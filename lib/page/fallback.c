@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* Fallbacks. Kernel: __rmqueue, __rmqueue_claim, __rmqueue_steal, try_to_claim_block, find_suitable_fallback. */
+#include "page/fallback.h"
+
+#define NR_FALLBACKS (ASH_MT_PCPTYPES - 1)
+
+/* Most preferred first. HIGHATOMIC, CMA and ISOLATE fall back to nothing and nothing falls back to them. */
+static const uint8_t fallbacks[ASH_MT_PCPTYPES][NR_FALLBACKS] = {
+	[ASH_MT_UNMOVABLE] = { ASH_MT_RECLAIMABLE, ASH_MT_MOVABLE },
+	[ASH_MT_MOVABLE] = { ASH_MT_RECLAIMABLE, ASH_MT_UNMOVABLE },
+	[ASH_MT_RECLAIMABLE] = { ASH_MT_UNMOVABLE, ASH_MT_MOVABLE },
+};
+
+static const struct ash_taken nothing = { ASH_PFN_NONE, false };
+
+/*
+ * Is a free buddy of this order worth an attempt at its block? Small ones only for UNMOVABLE and RECLAIMABLE: leaving
+ * those scattered over MOVABLE blocks is what fragments memory for good, the other way round it is harmless.
+ */
+static bool should_try_claim(const struct ash_zone *z, unsigned order, enum ash_migratetype mt)
+{
+	return order + 1 >= z->pageblock_order || mt == ASH_MT_UNMOVABLE || mt == ASH_MT_RECLAIMABLE;
+}
+
+static bool find_fallback(const struct ash_zone *z, unsigned order, enum ash_migratetype mt, enum ash_migratetype *from)
+{
+	for (unsigned i = 0; i < NR_FALLBACKS; i++) {
+		*from = (enum ash_migratetype)fallbacks[mt][i];
+		if (z->nonempty[*from] >> order & 1)
+			return true;
+	}
+	return false;
+}
+
+bool ash_fallback_block_claimable(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
+{
+	struct ash_pageblock_count n;
+	ash_pfn_t alike = 0;
+
+	ash_pageblock_count(z, pfn, &n);
+	if (n.online != ash_pageblock_frames(z))
+		return false;
+	if (mt == ASH_MT_MOVABLE)
+		alike = n.movable;
+	else if (ash_pageblock_type(z, pfn) == ASH_MT_MOVABLE)
+		alike = n.online - n.free - n.movable;
+	/* Between UNMOVABLE and RECLAIMABLE nobody can tell whose the frames are. */
+	return (uint64_t)n.free + alike >= (ash_pageblock_frames(z) + 1) / 2;
+}
+
+static struct ash_taken try_to_claim(struct ash_zone *z, ash_pfn_t pfn, unsigned have, unsigned order,
+				     enum ash_migratetype mt, enum ash_migratetype from)
+{
+	const ash_pfn_t block = ash_pageblock_start(z, pfn);
+	struct ash_taken taken = nothing;
+
+	if (have >= z->pageblock_order) {
+		/* Legal order 2: delete with the old type, retype every block, add the rest with the new one. */
+		taken.zeroed = ash_freelist_del(z, pfn, have, from);
+		taken.pfn = pfn;
+		ash_pageblock_set_type_range(z, pfn, have, mt);
+		ash_buddy_expand(z, pfn, order, have, mt, taken.zeroed);
+	} else if (ash_fallback_block_claimable(z, pfn, mt)) {
+		/* Legal order 1: everything that can refuse is behind us; move, then retype. */
+		ash_buddy_move_block(z, block, from, mt);
+		ash_pageblock_set_type(z, block, mt);
+		/* Not necessarily the buddy that led here: the block may hold a smaller one that is enough. */
+		taken = ash_buddy_take_smallest(z, order, mt);
+	}
+	if (taken.pfn != ASH_PFN_NONE)
+		z->extfrag_claim++;
+	return taken;
+}
+
+static struct ash_taken claim(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags)
+{
+	unsigned min_order = order;
+
+	/* NOFRAGMENT converts whole free blocks only. */
+	if ((flags & ASH_ALLOC_NOFRAGMENT) && min_order < z->pageblock_order)
+		min_order = z->pageblock_order;
+	for (unsigned o = z->max_order + 1u; o-- > min_order;) {
+		enum ash_migratetype from;
+		struct ash_taken taken;
+
+		/* Lower orders can only be less worth a claim. */
+		if (!should_try_claim(z, o, mt))
+			break;
+		if (!find_fallback(z, o, mt, &from))
+			continue;
+		taken = try_to_claim(z, ash_freelist_first(z, o, from), o, order, mt, from);
+		if (taken.pfn != ASH_PFN_NONE)
+			return taken;
+	}
+	return nothing;
+}
+
+static struct ash_taken steal(struct ash_zone *z, unsigned order, enum ash_migratetype mt)
+{
+	for (unsigned o = order; o <= z->max_order; o++) {
+		enum ash_migratetype from;
+
+		if (!find_fallback(z, o, mt, &from))
+			continue;
+		z->extfrag_steal++;
+		return ash_buddy_take(z, ash_freelist_first(z, o, from), order, o, from);
+	}
+	return nothing;
+}
+
+struct ash_taken ash_rmqueue(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
+			     enum ash_rmqueue_mode *mode)
+{
+	const bool cma = mt == ASH_MT_MOVABLE && (flags & ASH_ALLOC_CMA);
+	struct ash_taken taken;
+
+	/* Keep CMA and the rest evenly used: when most of what is free is CMA, lend that first. */
+	if (cma && ash_counter_read(&z->free_cma) > ash_counter_read(&z->free) / 2) {
+		taken = ash_buddy_take_smallest(z, order, ASH_MT_CMA);
+		if (taken.pfn != ASH_PFN_NONE)
+			return taken;
+	}
+	switch (*mode) {
+	case ASH_RMQUEUE_NORMAL:
+		taken = ash_buddy_take_smallest(z, order, mt);
+		if (taken.pfn != ASH_PFN_NONE)
+			return taken;
+		ASH_FALLTHROUGH;
+	case ASH_RMQUEUE_CMA:
+		if (cma) {
+			taken = ash_buddy_take_smallest(z, order, ASH_MT_CMA);
+			if (taken.pfn != ASH_PFN_NONE) {
+				*mode = ASH_RMQUEUE_CMA;
+				return taken;
+			}
+		}
+		ASH_FALLTHROUGH;
+	case ASH_RMQUEUE_CLAIM:
+		taken = claim(z, order, mt, flags);
+		if (taken.pfn != ASH_PFN_NONE) {
+			/* The claim refilled the own lists. */
+			*mode = ASH_RMQUEUE_NORMAL;
+			return taken;
+		}
+		ASH_FALLTHROUGH;
+	case ASH_RMQUEUE_STEAL:
+		if (flags & ASH_ALLOC_NOFRAGMENT)
+			break;
+		taken = steal(z, order, mt);
+		if (taken.pfn != ASH_PFN_NONE) {
+			*mode = ASH_RMQUEUE_STEAL;
+			return taken;
+		}
+	}
+	return nothing;
+}

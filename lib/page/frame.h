@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Frame metadata: who holds a frame, said by the head of the piece that covers it.
+ *
+ * A piece is 2^order naturally aligned frames with one state. Only its first frame, the head, says so; every other
+ * frame of the piece is ASH_FRAME_NONE, as is a frame that is offline. Pieces never overlap. So a gigabyte is taken or
+ * given back by writing a handful of words, fresh zero-filled metadata means "offline" without being touched, and the
+ * piece that covers any frame is found in at most max_order + 1 steps (ash_frame_head).
+ *
+ * Who may write: the shape of the pieces (which frames are heads, of what order) changes only under the zone lock.
+ * A head may go between USED and PCP under the lock of the pcp alone; therefore the word is atomic, and a holder of the
+ * zone lock may rely on a head's order but not on its being USED or PCP. The links belong to the list the piece is on
+ * and to that list's lock.
+ */
+#ifndef ASH_PAGE_FRAME_H
+#define ASH_PAGE_FRAME_H
+
+#include "page/types.h"
+
+enum ash_frame_state {
+	ASH_FRAME_NONE,  /* offline, or not the head of its piece */
+	ASH_FRAME_BUDDY, /* free, on the freelist of its order and of its pageblock's type */
+	ASH_FRAME_USED,  /* allocated */
+	ASH_FRAME_PCP,   /* free, on a pcp list */
+	ASH_FRAME_HELD,  /* free, but taken off the lists by the core: being reported, a compaction target */
+};
+
+/* Known to read as zero and to cost no memory until touched. Of BUDDY, PCP and HELD pieces. */
+#define ASH_FRAME_ZEROED 0x01u
+
+struct ash_frame {
+	ash_pfn_t next, prev;  /* links of the list the piece is on; undefined otherwise */
+	_Atomic uint32_t word; /* state | order << 8 | migratetype << 16 | flags << 24 */
+	uint32_t private;      /* the owner's, while USED */
+};
+ASH_BUILD_ASSERT(sizeof(struct ash_frame) == 16, "0.4 % of 4 KiB frames");
+
+/* The migratetype is the list's for BUDDY, the request's for USED and PCP. */
+ASH_INLINE uint32_t ash_frame_word(enum ash_frame_state state, unsigned order, unsigned mt, unsigned flags)
+{
+	return (uint32_t)state | (uint32_t)order << 8 | (uint32_t)mt << 16 | (uint32_t)flags << 24;
+}
+
+ASH_INLINE enum ash_frame_state ash_word_state(uint32_t word)
+{
+	return (enum ash_frame_state)(word & 0xff);
+}
+
+ASH_INLINE unsigned ash_word_order(uint32_t word)
+{
+	return word >> 8 & 0xff;
+}
+
+ASH_INLINE enum ash_migratetype ash_word_type(uint32_t word)
+{
+	return (enum ash_migratetype)(word >> 16 & 0xff);
+}
+
+ASH_INLINE bool ash_word_zeroed(uint32_t word)
+{
+	return (word >> 24 & ASH_FRAME_ZEROED) != 0;
+}
+
+/* Relaxed: whoever needs more than a hint holds the lock that orders the writes. */
+ASH_INLINE uint32_t ash_frame_load(const struct ash_frame *frames, ash_pfn_t pfn)
+{
+	return atomic_load_explicit(&frames[pfn].word, memory_order_relaxed);
+}
+
+ASH_INLINE void ash_frame_store(struct ash_frame *frames, ash_pfn_t pfn, uint32_t word)
+{
+	atomic_store_explicit(&frames[pfn].word, word, memory_order_relaxed);
+}
+
+/* The largest order at which a piece starting at pfn and not reaching past end is naturally aligned. pfn < end. */
+ASH_INLINE unsigned ash_piece_order(ash_pfn_t pfn, ash_pfn_t end, unsigned max_order)
+{
+	unsigned order = 31u - (unsigned)__builtin_clz(end - pfn);
+	const unsigned align = pfn == 0 ? max_order : (unsigned)__builtin_ctz(pfn);
+
+	if (order > align)
+		order = align;
+	return order < max_order ? order : max_order;
+}
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* Freelists: linking, counting, and the assertion that list and pageblock agree. */
+#include "page/freelist.h"
+
+void ash_freelist_init(struct ash_zone *z)
+{
+	for (unsigned order = 0; order < ASH_NR_ORDERS; order++) {
+		for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
+			struct ash_freelist *l = &z->freelist[order][mt];
+
+			l->first[0] = l->first[1] = l->last[0] = l->last[1] = ASH_PFN_NONE;
+			l->nr = 0;
+		}
+	}
+	for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
+		z->nonempty[mt] = 0;
+}
+
+static void assert_type(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
+{
+	ASH_ZONE_ASSERT_LOCKED(z);
+	ASH_ZONE_ASSERT(z, (pfn & (ash_order_frames(order) - 1)) == 0, "buddy not aligned to its order", pfn, order, mt);
+	for (ash_pfn_t b = pfn; ASH_CHECKS && b - pfn < ash_order_frames(order); b += ash_pageblock_frames(z))
+		ASH_ZONE_ASSERT(z, ash_pageblock_type(z, b) == mt, "pageblock type is not the list's", b,
+				ash_pageblock_type(z, b), mt);
+}
+
+static void account(struct ash_zone *z, unsigned order, enum ash_migratetype mt, bool zeroed, bool added)
+{
+	const uint64_t frames = ash_order_frames(order), delta = added ? frames : -frames;
+
+	if (mt == ASH_MT_ISOLATE)
+		return;
+	ash_counter_add(&z->free, delta);
+	if (mt == ASH_MT_CMA)
+		ash_counter_add(&z->free_cma, delta);
+	else if (mt == ASH_MT_HIGHATOMIC)
+		ash_counter_add(&z->free_highatomic, delta);
+	if (order >= z->pageblock_order) {
+		ash_counter_add(&z->free_blocks, delta);
+		if (zeroed)
+			ash_counter_add(&z->free_zeroed, delta);
+	}
+}
+
+static void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, bool zeroed,
+		       enum ash_list_end end)
+{
+	struct ash_freelist *l = &z->freelist[order][mt];
+	struct ash_frame *f = &z->frames[pfn];
+
+	if (end == ASH_LIST_HEAD) {
+		f->prev = ASH_PFN_NONE;
+		f->next = l->first[zeroed];
+		l->first[zeroed] = pfn;
+		if (f->next != ASH_PFN_NONE)
+			z->frames[f->next].prev = pfn;
+		else
+			l->last[zeroed] = pfn;
+	} else {
+		f->next = ASH_PFN_NONE;
+		f->prev = l->last[zeroed];
+		l->last[zeroed] = pfn;
+		if (f->prev != ASH_PFN_NONE)
+			z->frames[f->prev].next = pfn;
+		else
+			l->first[zeroed] = pfn;
+	}
+	l->nr++;
+	z->nonempty[mt] |= 1u << order;
+	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_BUDDY, order, mt, zeroed ? ASH_FRAME_ZEROED : 0));
+}
+
+static bool unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
+{
+	struct ash_freelist *l = &z->freelist[order][mt];
+	const struct ash_frame *f = &z->frames[pfn];
+	const uint32_t word = ash_frame_load(z->frames, pfn);
+	const bool zeroed = ash_word_zeroed(word);
+
+	/* In every build: unlinking from a list the buddy is not on would spread the damage. */
+	if (ASH_UNLIKELY((word & 0xffffff) != ash_frame_word(ASH_FRAME_BUDDY, order, mt, 0)))
+		ash_zone_bug(z, "not a buddy of this list", pfn, word, ash_frame_word(ASH_FRAME_BUDDY, order, mt, 0));
+	if (f->prev != ASH_PFN_NONE)
+		z->frames[f->prev].next = f->next;
+	else
+		l->first[zeroed] = f->next;
+	if (f->next != ASH_PFN_NONE)
+		z->frames[f->next].prev = f->prev;
+	else
+		l->last[zeroed] = f->prev;
+	if (--l->nr == 0)
+		z->nonempty[mt] &= ~(1u << order);
+	ash_frame_store(z->frames, pfn, 0);
+	return zeroed;
+}
+
+void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, bool zeroed,
+		      enum ash_list_end end)
+{
+	assert_type(z, pfn, order, mt);
+	link_buddy(z, pfn, order, mt, zeroed, end);
+	account(z, order, mt, zeroed, true);
+}
+
+bool ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
+{
+	bool zeroed;
+
+	assert_type(z, pfn, order, mt);
+	zeroed = unlink_buddy(z, pfn, order, mt);
+	account(z, order, mt, zeroed, false);
+	return zeroed;
+}
+
+void ash_freelist_move(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype from,
+		       enum ash_migratetype to)
+{
+	bool zeroed;
+
+	/* The block still has the old type: moving can fail for the block as a whole, retyping comes after. */
+	assert_type(z, pfn, order, from);
+	zeroed = unlink_buddy(z, pfn, order, from);
+	account(z, order, from, zeroed, false);
+	link_buddy(z, pfn, order, to, zeroed, ASH_LIST_TAIL);
+	account(z, order, to, zeroed, true);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one door of the freelists.
+ *
+ * Every buddy that enters or leaves a list, or changes lists, passes through these functions and through nothing else.
+ * They do the counting (kernel: account_freepages) and, in checking builds, compare the list's type with the type of
+ * every pageblock the buddy covers, at the moment of the call. That moment is the whole discipline: there are three
+ * legal orders of operations, named at their uses, and each wrong one disagrees with the pageblock here.
+ *
+ *      order 1   move the buddies of one block, then retype the block           (ash_buddy_move_block)
+ *      order 2   delete a buddy of whole blocks, retype all of them, add back   (fallback.c, claim; buddy.c, merge)
+ *      order 3   delete the large buddy, flip one block's isolate bit, free block by block     (isolate.c)
+ *
+ * All of them need the zone lock. A buddy's head frame is written here and only here.
+ */
+#ifndef ASH_PAGE_FREELIST_H
+#define ASH_PAGE_FREELIST_H
+
+#include "page/pageblock.h"
+
+/* Where a buddy goes within its list. Resident buddies always stand before zeroed ones, whatever this says. */
+enum ash_list_end { ASH_LIST_HEAD, ASH_LIST_TAIL };
+
+void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, bool zeroed,
+		      enum ash_list_end end);
+
+/* Leaves the head frame ASH_FRAME_NONE: for an instant, under the lock, nobody heads the piece. Returns its zeroed. */
+bool ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt);
+
+/* To the tail of the other type's list (kernel: move_to_free_list). The block still has the old type. */
+void ash_freelist_move(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype from,
+		       enum ash_migratetype to);
+
+/* First buddy of the list, resident before zeroed, or ASH_PFN_NONE. */
+ASH_INLINE ash_pfn_t ash_freelist_first(const struct ash_zone *z, unsigned order, enum ash_migratetype mt)
+{
+	const struct ash_freelist *l = &z->freelist[order][mt];
+
+	return l->first[0] != ASH_PFN_NONE ? l->first[0] : l->first[1];
+}
+
+/* Whether any list of this order has a buddy, isolated ones included (kernel: area->nr_free != 0). */
+ASH_INLINE bool ash_freelist_order_empty(const struct ash_zone *z, unsigned order)
+{
+	uint32_t any = 0;
+
+	for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
+		any |= z->nonempty[mt];
+	return (any >> order & 1) == 0;
+}
+
+void ash_freelist_init(struct ash_zone *z);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/* Pageblock words, and the counts of blocks per type that change with them. */
+#include "page/pageblock.h"
+
+static void write_word(struct ash_zone *z, ash_pfn_t pfn, unsigned word)
+{
+	_Atomic uint8_t *p = &z->pageblocks[pfn >> z->pageblock_order];
+	const unsigned old = atomic_load_explicit(p, memory_order_relaxed);
+
+	ASH_ZONE_ASSERT_LOCKED(z);
+	if (old & ASH_PB_ONLINE)
+		z->nr_blocks[ash_pageblock_word_type(old)]--;
+	if (word & ASH_PB_ONLINE)
+		z->nr_blocks[ash_pageblock_word_type(word)]++;
+	atomic_store_explicit(p, (uint8_t)word, memory_order_relaxed);
+}
+
+void ash_pageblock_set_type(struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
+{
+	const unsigned word = ash_pageblock_word(z, pfn);
+
+	ASH_ZONE_ASSERT(z, mt < ASH_MT_ISOLATE, "ISOLATE is a bit, not a type", pfn, mt, word);
+	ASH_ZONE_ASSERT(z, !(word & ASH_PB_ISOLATE), "retyping an isolated pageblock", pfn, mt, word);
+	write_word(z, pfn, (word & ~ASH_PB_TYPE) | (unsigned)mt);
+}
+
+void ash_pageblock_set_type_range(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
+{
+	const ash_pfn_t end = pfn + ash_order_frames(order);
+
+	for (; pfn < end; pfn += ash_pageblock_frames(z))
+		ash_pageblock_set_type(z, pfn, mt);
+}
+
+void ash_pageblock_set_isolated(struct ash_zone *z, ash_pfn_t pfn, bool isolated)
+{
+	const unsigned word = ash_pageblock_word(z, pfn);
+
+	ASH_ZONE_ASSERT(z, ((word & ASH_PB_ISOLATE) != 0) != isolated, "isolate bit already so", pfn, isolated, word);
+	write_word(z, pfn, word ^ ASH_PB_ISOLATE);
+	ash_counter_add(&z->nr_isolate, isolated ? 1 : (uint64_t)-1);
+}
+
+void ash_pageblock_set_online(struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
+{
+	write_word(z, pfn, (unsigned)mt | ASH_PB_ONLINE);
+}
+
+void ash_pageblock_set_offline(struct ash_zone *z, ash_pfn_t pfn)
+{
+	if (ash_pageblock_word(z, pfn) & ASH_PB_ISOLATE)
+		ash_counter_add(&z->nr_isolate, (uint64_t)-1);
+	write_word(z, pfn, 0);
+}
+
+bool ash_pageblock_uniform(const struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+{
+	const ash_pfn_t end = pfn + ash_order_frames(order);
+	const enum ash_migratetype mt = ash_pageblock_type(z, pfn);
+
+	for (pfn += ash_pageblock_frames(z); pfn < end; pfn += ash_pageblock_frames(z)) {
+		if (ash_pageblock_type(z, pfn) != mt)
+			return false;
+	}
+	return true;
+}
+
+void ash_pageblock_count(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pageblock_count *out)
+{
+	const ash_pfn_t start = ash_pageblock_start(z, pfn), end = ash_pageblock_end(z, pfn);
+	ash_pfn_t head = ash_frame_head(z, start);
+
+	*out = (struct ash_pageblock_count){ 0, 0, 0 };
+	for (pfn = start; pfn < end; head = pfn) {
+		const uint32_t word = head == ASH_PFN_NONE ? 0 : ash_frame_load(z->frames, head);
+		const uint64_t piece_end = (uint64_t)head + ash_order_frames(ash_word_order(word));
+		const ash_pfn_t next = piece_end < end ? (ash_pfn_t)piece_end : end;
+
+		if (ash_word_state(word) == ASH_FRAME_NONE) {
+			pfn++;
+			continue;
+		}
+		out->online += next - pfn;
+		if (ash_word_state(word) == ASH_FRAME_BUDDY)
+			out->free += next - pfn;
+		else if (ash_word_state(word) == ASH_FRAME_USED && ash_word_type(word) == ASH_MT_MOVABLE)
+			out->movable += next - pfn;
+		pfn = next;
+	}
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs of any length: allocate, grow in place, free whole or in part. */
+#include "page/run.h"
+
+#include "page/fallback.h"
+#include "page/pcp.h"
+
+/* Pieces freed in one zone lock hold. */
+#define FREE_BATCH 64
+
+/* How many free buddies a search for a run above max_order looks at before it gives up. */
+#define SEARCH_LIMIT 1024
+
+void ash_run_mark_used(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt)
+{
+	while (start < end) {
+		const unsigned order = ash_piece_order(start, end, z->max_order);
+
+		ash_frame_store(z->frames, start, ash_frame_word(ASH_FRAME_USED, order, mt, 0));
+		start += ash_order_frames(order);
+	}
+}
+
+static bool block_takeable(const struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
+{
+	const enum ash_migratetype have = ash_pageblock_type(z, pfn);
+
+	if (have == mt)
+		return true;
+	if (!ash_mt_mergeable(have))
+		return false;
+	return order >= z->pageblock_order || ash_fallback_block_claimable(z, pfn, mt);
+}
+
+bool ash_run_takeable(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt)
+{
+	ash_pfn_t checked = ASH_PFN_NONE;
+
+	while (start < end) {
+		const ash_pfn_t head = ash_frame_head(z, start);
+		uint32_t word;
+
+		if (head == ASH_PFN_NONE)
+			return false;
+		word = ash_frame_load(z->frames, head);
+		if (ash_word_state(word) != ASH_FRAME_BUDDY)
+			return false;
+		/* Once per block: the half rule counts the whole of it. */
+		if (ash_pageblock_start(z, start) != checked && !block_takeable(z, start, ash_word_order(word), mt))
+			return false;
+		checked = ash_pageblock_start(z, start);
+		start = head + ash_order_frames(ash_word_order(word));
+	}
+	return true;
+}
+
+/* The part of a buddy of whole blocks that lies in [start, end): its blocks become mt, the rest goes back as it was. */
+static bool take_from_large(struct ash_zone *z, ash_pfn_t head, unsigned order, ash_pfn_t start, ash_pfn_t end,
+			    enum ash_migratetype mt)
+{
+	const enum ash_migratetype from = ash_pageblock_type(z, head);
+	const bool zeroed = ash_freelist_del(z, head, order, from);
+
+	/* Legal order 2: off the list with the old type, retype, and only then add what is left over. */
+	if (from != mt) {
+		for (ash_pfn_t b = ash_pageblock_start(z, start); b < end; b = ash_pageblock_end(z, b))
+			ash_pageblock_set_type(z, b, mt);
+		z->extfrag_claim++;
+	}
+	ash_buddy_free_range(z, head, start, zeroed ? ASH_FREE_ZEROED : 0);
+	ash_buddy_free_range(z, end, head + ash_order_frames(order), zeroed ? ASH_FREE_ZEROED : 0);
+	return zeroed;
+}
+
+static bool take_from_small(struct ash_zone *z, ash_pfn_t head, unsigned order, ash_pfn_t start, ash_pfn_t end,
+			    enum ash_migratetype mt)
+{
+	const enum ash_migratetype from = ash_pageblock_type(z, head);
+	bool zeroed;
+
+	if (from != mt) {
+		/* Legal order 1. */
+		ash_buddy_move_block(z, ash_pageblock_start(z, head), from, mt);
+		ash_pageblock_set_type(z, head, mt);
+		z->extfrag_claim++;
+	}
+	zeroed = ash_freelist_del(z, head, order, mt);
+	ash_buddy_free_range(z, head, start, zeroed ? ASH_FREE_ZEROED : 0);
+	ash_buddy_free_range(z, end, head + ash_order_frames(order), zeroed ? ASH_FREE_ZEROED : 0);
+	return zeroed;
+}
+
+bool ash_run_take(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt)
+{
+	bool zeroed = true;
+
+	while (start < end) {
+		const ash_pfn_t head = ash_frame_head(z, start);
+		const unsigned order = ash_word_order(ash_frame_load(z->frames, head));
+		const ash_pfn_t piece_end = head + ash_order_frames(order);
+		const ash_pfn_t part_end = piece_end < end ? piece_end : end;
+
+		if (order >= z->pageblock_order)
+			zeroed &= take_from_large(z, head, order, start, part_end, mt);
+		else
+			zeroed &= take_from_small(z, head, order, start, part_end, mt);
+		start = part_end;
+	}
+	return zeroed;
+}
+
+/* From one buddy of the smallest order that holds the run. */
+static bool take_one_buddy(struct ash_zone *z, ash_pfn_t nr, unsigned order, enum ash_migratetype mt, unsigned flags,
+			   struct ash_taken *taken)
+{
+	enum ash_rmqueue_mode mode = ASH_RMQUEUE_NORMAL;
+
+	*taken = ash_rmqueue(z, order, mt, flags, &mode);
+	if (taken->pfn == ASH_PFN_NONE)
+		return false;
+	ash_run_mark_used(z, taken->pfn, taken->pfn + nr, mt);
+	ash_buddy_free_range(z, taken->pfn + nr, taken->pfn + ash_order_frames(order),
+			     taken->zeroed ? ASH_FREE_ZEROED : 0);
+	return true;
+}
+
+/*
+ * From free buddies that happen to be neighbours. Every run that is long enough to need this covers a buddy of at least
+ * pageblock order from its first frame, so those are the starts that are tried, largest first.
+ */
+static bool take_neighbours(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, enum ash_migratetype mt,
+			    struct ash_taken *taken)
+{
+	unsigned looked = 0;
+
+	for (unsigned order = z->max_order + 1u; order-- > z->pageblock_order;) {
+		for (unsigned t = 0; t < ASH_MT_PCPTYPES * 2; t++) {
+			ash_pfn_t pfn = z->freelist[order][t / 2].first[t % 2];
+
+			for (; pfn != ASH_PFN_NONE; pfn = z->frames[pfn].next) {
+				if (++looked > SEARCH_LIMIT)
+					return false;
+				if ((pfn & (ash_order_frames(align_order) - 1)) != 0 || z->nr_frames - pfn < nr ||
+				    !ash_run_takeable(z, pfn, pfn + nr, mt))
+					continue;
+				taken->pfn = pfn;
+				taken->zeroed = ash_run_take(z, pfn, pfn + nr, mt);
+				ash_run_mark_used(z, pfn, pfn + nr, mt);
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+static bool alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, enum ash_migratetype mt, unsigned flags,
+		      struct ash_taken *taken)
+{
+	unsigned order = nr == 1 ? 0 : 32u - (unsigned)__builtin_clz(nr - 1);
+	bool ok = false;
+
+	if (order < align_order)
+		order = align_order;
+	if ((flags & ASH_ALLOC_TRYLOCK) && !ash_lock_try(&z->lock))
+		return false;
+	if (!(flags & ASH_ALLOC_TRYLOCK))
+		ash_zone_lock(z);
+	if (order <= z->max_order)
+		ok = take_one_buddy(z, nr, order, mt, flags, taken);
+	if (!ok && nr > ash_pageblock_frames(z))
+		ok = take_neighbours(z, nr, align_order, mt, taken);
+	if (ok)
+		z->pgalloc += nr;
+	ash_zone_unlock(z);
+	return ok;
+}
+
+int ash_zone_alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, enum ash_migratetype mt, unsigned flags,
+		       struct ash_page_grant *grant)
+{
+	struct ash_taken taken;
+	bool ok;
+
+	if (nr == 0 || align_order > z->max_order || !ash_mt_mergeable(mt))
+		return -ASH_EINVAL;
+	if (nr > z->nr_frames)
+		return -ASH_ENOMEM;
+	ok = alloc_run(z, nr, align_order, mt, flags, &taken);
+	if (!ok && !(flags & ASH_ALLOC_TRYLOCK) && ash_pcp_total(z) > 0) {
+		ash_zone_drain(z);
+		ok = alloc_run(z, nr, align_order, mt, flags, &taken);
+	}
+	if (!ok)
+		return -ASH_ENOMEM;
+	*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed };
+	return 0;
+}
+
+int ash_zone_extend_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, enum ash_migratetype mt, bool *zeroed)
+{
+	int err = -ASH_EBUSY;
+
+	if (nr == 0 || !ash_mt_mergeable(mt))
+		return -ASH_EINVAL;
+	if ((uint64_t)pfn + nr > z->nr_frames)
+		return -ASH_EBUSY;
+	ash_zone_lock(z);
+	if (ash_run_takeable(z, pfn, pfn + nr, mt)) {
+		*zeroed = ash_run_take(z, pfn, pfn + nr, mt);
+		ash_run_mark_used(z, pfn, pfn + nr, mt);
+		z->pgalloc += nr;
+		err = 0;
+	}
+	ash_zone_unlock(z);
+	return err;
+}
+
+/* First frame of [start, end) that is not in a USED piece, or end. */
+static ash_pfn_t first_not_used(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
+{
+	while (start < end) {
+		const ash_pfn_t head = ash_frame_head(z, start);
+		uint32_t word;
+
+		if (head == ASH_PFN_NONE)
+			break;
+		word = ash_frame_load(z->frames, head);
+		if (ash_word_state(word) != ASH_FRAME_USED)
+			break;
+		start = head + ash_order_frames(ash_word_order(word));
+	}
+	return start < end ? start : end;
+}
+
+/* Make pfn the head of its USED piece, or of none: cut the piece that covers it so that a piece border is at pfn. */
+static void cut_used(struct ash_zone *z, ash_pfn_t pfn)
+{
+	const ash_pfn_t head = pfn < z->nr_frames ? ash_frame_head(z, pfn) : ASH_PFN_NONE;
+	ash_pfn_t end;
+	uint32_t word;
+
+	if (head == ASH_PFN_NONE || head == pfn)
+		return;
+	word = ash_frame_load(z->frames, head);
+	end = head + ash_order_frames(ash_word_order(word));
+	ash_run_mark_used(z, head, pfn, ash_word_type(word));
+	ash_run_mark_used(z, pfn, end, ash_word_type(word));
+}
+
+/* Free pieces from start on until the batch is used up; both borders are piece borders. Returns where it stopped. */
+static ash_pfn_t free_pieces(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
+{
+	const ash_pfn_t from = start;
+
+	for (unsigned n = 0; n < FREE_BATCH && start < end; n++) {
+		const unsigned order = ash_word_order(ash_frame_load(z->frames, start));
+
+		ash_frame_store(z->frames, start, 0);
+		ash_buddy_free(z, start, order, 0);
+		start += ash_order_frames(order);
+	}
+	z->pgfree += start - from;
+	return start;
+}
+
+void ash_zone_free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr)
+{
+	const ash_pfn_t end = pfn + nr;
+	ash_pfn_t bad;
+
+	if (ASH_UNLIKELY((uint64_t)pfn + nr > z->nr_frames))
+		ash_zone_bug(z, "free of foreign frames", pfn, nr, z->nr_frames);
+	ash_zone_lock(z);
+	bad = first_not_used(z, pfn, end);
+	if (ASH_UNLIKELY(bad != end)) {
+		ash_zone_unlock(z);
+		ash_zone_bug(z, "free of frames that are not allocated", bad, pfn, nr);
+	}
+	if (nr > 0) {
+		cut_used(z, pfn);
+		cut_used(z, end);
+	}
+	while (pfn < end) {
+		pfn = free_pieces(z, pfn, end);
+		if (pfn < end) {
+			/* The rest is still the caller's: nobody else may touch it while the lock is open. */
+			ash_zone_unlock(z);
+			ash_zone_lock(z);
+		}
+	}
+	ash_zone_unlock(z);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/* A zone as a whole: set-up, bringing frames online, locks for fork, statistics. */
+#include "page/pcp.h"
+
+size_t ash_zone_struct_size(void)
+{
+	return sizeof(struct ash_zone);
+}
+
+size_t ash_frame_struct_size(void)
+{
+	return sizeof(struct ash_frame);
+}
+
+size_t ash_pcp_struct_size(void)
+{
+	return sizeof(struct ash_pcp);
+}
+
+size_t ash_zone_nr_pageblocks(ash_pfn_t nr_frames, struct ash_geometry geometry)
+{
+	return ((size_t)nr_frames + ((size_t)1 << geometry.pageblock_order) - 1) >> geometry.pageblock_order;
+}
+
+void ash_zone_bug(const struct ash_zone *z, const char *what, ash_pfn_t pfn, unsigned long a, unsigned long b)
+{
+	if (z->ops != NULL && z->ops->bug != NULL)
+		z->ops->bug(z, what, pfn, a, b);
+	__builtin_trap();
+}
+
+int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
+{
+	const struct ash_geometry g = config->geometry;
+
+	if (g.max_order > ASH_MAX_ORDER || g.pageblock_order > g.max_order || config->nr_frames == 0 ||
+	    config->nr_frames == ASH_PFN_NONE || config->frames == NULL || config->pageblocks == NULL ||
+	    (config->nr_cpus > 0 && config->pcps == NULL))
+		return -ASH_EINVAL;
+	*z = (struct ash_zone){
+		.nr_frames = config->nr_frames,
+		.pageblock_order = g.pageblock_order,
+		.max_order = g.max_order,
+		.frames = config->frames,
+		.pageblocks = config->pageblocks,
+		.pcps = config->pcps,
+		.nr_cpus = config->nr_cpus,
+		.ops = config->ops,
+		.owner = config->owner,
+	};
+	if (config->ops != NULL && config->ops->lock.wait != NULL && config->ops->lock.wake != NULL)
+		z->lock_ops = &config->ops->lock;
+	ash_freelist_init(z);
+	ash_pcp_resize(z);
+	return 0;
+}
+
+/* Whether every frame of [start, end), which lies in one pageblock, is offline. */
+static bool block_part_offline(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
+{
+	if (!(ash_pageblock_word(z, start) & ASH_PB_ONLINE))
+		return true;
+	if (ash_frame_head(z, start) != ASH_PFN_NONE)
+		return false;
+	for (; start < end; start++) {
+		if (ash_word_state(ash_frame_load(z->frames, start)) != ASH_FRAME_NONE)
+			return false;
+	}
+	return true;
+}
+
+static bool range_offline(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
+{
+	bool offline = true;
+
+	while (offline && start < end) {
+		const ash_pfn_t stop = end - start > ash_order_frames(z->max_order) ?
+					       start + ash_order_frames(z->max_order) : end;
+
+		ash_zone_lock(z);
+		while (offline && start < stop) {
+			const ash_pfn_t block_end = ash_pageblock_end(z, start);
+			const ash_pfn_t part_end = block_end < stop ? block_end : stop;
+
+			offline = block_part_offline(z, start, part_end);
+			start = part_end;
+		}
+		ash_zone_unlock(z);
+	}
+	return offline;
+}
+
+int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed)
+{
+	const ash_pfn_t end = start + nr;
+
+	if (nr == 0 || (uint64_t)start + nr > z->nr_frames || !range_offline(z, start, end))
+		return -ASH_EINVAL;
+	/* One piece per lock hold: at most 2^max_order frames, which are a few hundred pageblock words. */
+	while (start < end) {
+		const unsigned order = ash_piece_order(start, end, z->max_order);
+		const ash_pfn_t piece_end = start + ash_order_frames(order);
+
+		ash_zone_lock(z);
+		for (ash_pfn_t b = ash_pageblock_start(z, start); b < piece_end; b += ash_pageblock_frames(z)) {
+			if (!(ash_pageblock_word(z, b) & ASH_PB_ONLINE))
+				ash_pageblock_set_online(z, b, ASH_MT_MOVABLE);
+		}
+		ash_counter_add(&z->present, ash_order_frames(order));
+		ash_buddy_free(z, start, order, ASH_FREE_TAIL | (zeroed ? ASH_FREE_ZEROED : 0));
+		ash_zone_unlock(z);
+		start = piece_end;
+	}
+	ash_pcp_resize(z);
+	return 0;
+}
+
+void ash_zone_drain(struct ash_zone *z)
+{
+	for (unsigned i = 0; i < z->nr_cpus; i++) {
+		if (ash_pcp_frames(&z->pcps[i]) > 0)
+			ash_pcp_drain(z, &z->pcps[i]);
+	}
+}
+
+void ash_zone_lock_all(struct ash_zone *z)
+{
+	for (unsigned i = 0; i < z->nr_cpus; i++)
+		ash_lock(&z->pcps[i].lock, z->lock_ops);
+	ash_zone_lock(z);
+}
+
+void ash_zone_unlock_all(struct ash_zone *z)
+{
+	ash_zone_unlock(z);
+	for (unsigned i = z->nr_cpus; i-- > 0;)
+		ash_unlock(&z->pcps[i].lock, z->lock_ops);
+}
+
+void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
+{
+	*out = (struct ash_zone_stats){ 0 };
+	for (unsigned i = 0; i < z->nr_cpus; i++) {
+		struct ash_pcp *pcp = &z->pcps[i];
+
+		ash_lock(&pcp->lock, z->lock_ops);
+		out->pcp += ash_pcp_frames(pcp);
+		out->pgalloc += pcp->pgalloc;
+		out->pgfree += pcp->pgfree;
+		ash_unlock(&pcp->lock, z->lock_ops);
+	}
+	ash_zone_lock(z);
+	out->present = ash_counter_read(&z->present);
+	out->free = ash_counter_read(&z->free);
+	out->free_blocks = ash_counter_read(&z->free_blocks);
+	out->free_zeroed = ash_counter_read(&z->free_zeroed);
+	out->free_cma = ash_counter_read(&z->free_cma);
+	out->isolated = ash_counter_read(&z->nr_isolate);
+	for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
+		out->pageblocks[mt] = z->nr_blocks[mt];
+		for (unsigned order = 0; order <= z->max_order; order++)
+			out->nr_free[order][mt] = z->freelist[order][mt].nr;
+	}
+	out->pgalloc += z->pgalloc;
+	out->pgfree += z->pgfree;
+	out->extfrag_claim = z->extfrag_claim;
+	out->extfrag_steal = z->extfrag_steal;
+	ash_zone_unlock(z);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a zone is made of. Private to lib/page; embedders see zone.h.
+ *
+ * Lock order: pcp locks in ascending index, then the zone lock. A remote drain takes a pcp lock and, inside it, the zone
+ * lock, as a refill does. Nothing is called out to with either held, except the lock's own wait.
+ */
+#ifndef ASH_PAGE_ZONE_STRUCT_H
+#define ASH_PAGE_ZONE_STRUCT_H
+
+#include "base/check.h"
+#include "page/frame.h"
+#include "page/zone.h"
+
+/*
+ * The buddies of one order and migratetype. Two lists, because resident memory is to be used before memory that must
+ * first be faulted in: [0] resident, [1] zeroed. Order matters only inside each.
+ */
+struct ash_freelist {
+	ash_pfn_t first[2], last[2];
+	uint32_t nr;
+};
+
+/* A counter written under the zone lock and read by anyone. */
+struct ash_counter {
+	_Atomic uint64_t value;
+};
+
+struct ash_zone {
+	struct ash_lock lock;
+	ash_pfn_t nr_frames;
+	uint8_t pageblock_order, max_order;
+	unsigned nr_cpus;
+	struct ash_frame *frames;
+	_Atomic uint8_t *pageblocks;
+	struct ash_pcp *pcps;
+	const struct ash_zone_ops *ops;
+	const struct ash_lock_ops *lock_ops; /* NULL: spin */
+	void *owner;
+
+	/* How the pcps are sized; read by their owners without the zone lock. */
+	_Atomic uint32_t pcp_batch, pcp_high;
+
+	/* Everything below is written under the lock. */
+	uint32_t nonempty[ASH_MT_NR]; /* bit o: freelist[o][mt] has a buddy */
+	struct ash_freelist freelist[ASH_NR_ORDERS][ASH_MT_NR];
+
+	struct ash_counter present;
+	struct ash_counter free;            /* on lists of any type but ISOLATE */
+	struct ash_counter free_blocks;     /* of these, in buddies of pageblock order and above */
+	struct ash_counter free_zeroed;     /* of these, zeroed */
+	struct ash_counter free_cma;
+	struct ash_counter free_highatomic;
+	struct ash_counter nr_isolate;      /* pageblocks whose isolate bit is set */
+	uint64_t nr_blocks[ASH_MT_NR];      /* online pageblocks by the type a reader is told */
+
+	uint64_t pgalloc, pgfree; /* past the pcps */
+	uint64_t extfrag_claim, extfrag_steal;
+};
+
+ASH_INLINE uint64_t ash_counter_read(const struct ash_counter *c)
+{
+	return atomic_load_explicit(&c->value, memory_order_relaxed);
+}
+
+/* delta is two's complement. Not a read-modify-write: the zone lock keeps other writers out. */
+ASH_INLINE void ash_counter_add(struct ash_counter *c, uint64_t delta)
+{
+	atomic_store_explicit(&c->value, ash_counter_read(c) + delta, memory_order_relaxed);
+}
+
+ASH_INLINE void ash_zone_lock(struct ash_zone *z)
+{
+	ash_lock(&z->lock, z->lock_ops);
+}
+
+ASH_INLINE void ash_zone_unlock(struct ash_zone *z)
+{
+	ash_unlock(&z->lock, z->lock_ops);
+}
+
+ASH_INLINE ash_pfn_t ash_order_frames(unsigned order)
+{
+	return (ash_pfn_t)1 << order;
+}
+
+ASH_INLINE ash_pfn_t ash_order_start(ash_pfn_t pfn, unsigned order)
+{
+	return pfn & ~(ash_order_frames(order) - 1);
+}
+
+/* Reports a broken promise and stops. The caller has released its locks if a report can reasonably want them. */
+ASH_NORETURN ASH_COLD void ash_zone_bug(const struct ash_zone *z, const char *what, ash_pfn_t pfn, unsigned long a,
+					unsigned long b);
+
+#define ASH_ZONE_ASSERT(z, cond, what, pfn, a, b)                                                                      \
+	do {                                                                                                           \
+		if (ASH_CHECKS && ASH_UNLIKELY(!(cond)))                                                               \
+			ash_zone_bug(z, what, pfn, (unsigned long)(a), (unsigned long)(b));                            \
+	} while (0)
+
+#define ASH_ZONE_ASSERT_LOCKED(z)                                                                                      \
+	ASH_ZONE_ASSERT(z, ash_lock_is_held(&(z)->lock), "zone lock not held", ASH_PFN_NONE, 0, 0)
+
+/* Head of the piece that covers pfn, or ASH_PFN_NONE when pfn is offline. Caller holds the zone lock or owns pfn. */
+ASH_INLINE ash_pfn_t ash_frame_head(const struct ash_zone *z, ash_pfn_t pfn)
+{
+	/*
+	 * Going up through the aligned starts, the first head met is the only candidate: a covering piece that began
+	 * lower would contain that head, and pieces do not overlap.
+	 */
+	for (unsigned order = pfn == 0 ? z->max_order : (unsigned)__builtin_ctz(pfn);; order++) {
+		const ash_pfn_t head = order < z->max_order ? ash_order_start(pfn, order) :
+							      ash_order_start(pfn, z->max_order);
+		const uint32_t word = ash_frame_load(z->frames, head);
+
+		if (ash_word_state(word) != ASH_FRAME_NONE)
+			return pfn - head < ash_order_frames(ash_word_order(word)) ? head : ASH_PFN_NONE;
+		if (order >= z->max_order)
+			return ASH_PFN_NONE;
+	}
+}
+
+#endif
