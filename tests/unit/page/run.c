@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs of any length: taken cheaply, freed in parts, grown in place. */
+#include "fixture.h"
+
+TEST(run_exact_length_gives_tail_back)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	struct ash_zone_stats s;
+
+	fixture_init(&f, 64, 4, 6, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, true), 0);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 21, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 0);
+	EXPECT(g.zeroed);
+	s = stats(&f);
+	EXPECT_EQ(s.free, 43);
+	EXPECT_EQ(s.nr_free[0][ASH_MT_UNMOVABLE], 1); /* 21 */
+	EXPECT_EQ(s.nr_free[1][ASH_MT_UNMOVABLE], 1); /* 22 */
+	EXPECT_EQ(s.nr_free[3][ASH_MT_UNMOVABLE], 1); /* 24 */
+	EXPECT_EQ(s.nr_free[5][ASH_MT_UNMOVABLE], 1); /* 32 */
+	fixture_check(&f);
+	ash_zone_free_run(f.z, 0, 21);
+	EXPECT_EQ(stats(&f).nr_free[6][ASH_MT_UNMOVABLE], 1);
+	fixture_end(&f);
+}
+
+TEST(run_free_any_part)
+{
+	/* Every (start, length) of a run of 37, then the rest, must leave the zone as it began. */
+	for (ash_pfn_t start = 0; start < 37; start++) {
+		for (ash_pfn_t nr = 1; start + nr <= 37; nr++) {
+			struct fixture f;
+			struct ash_page_grant g;
+			uint64_t before;
+
+			fixture_init(&f, 128, 3, 6, 0);
+			EXPECT_EQ(ash_zone_online(f.z, 0, 128, false), 0);
+			EXPECT_EQ(ash_zone_alloc_run(f.z, 64, 0, ASH_MT_MOVABLE, 0, &g), 0);
+			ash_zone_free_run(f.z, 0, 64);
+			before = ash_zone_digest(f.z);
+			EXPECT_EQ(ash_zone_alloc_run(f.z, 37, 0, ASH_MT_MOVABLE, 0, &g), 0);
+			ash_zone_free_run(f.z, g.pfn + start, nr);
+			fixture_check(&f);
+			EXPECT_EQ(stats(&f).free, 128 - 37 + nr);
+			EXPECT_BUG(ash_zone_free_run(f.z, g.pfn + start, nr));
+			if (start > 0)
+				ash_zone_free_run(f.z, g.pfn, start);
+			if (start + nr < 37)
+				ash_zone_free_run(f.z, g.pfn + start + nr, 37 - start - nr);
+			EXPECT(ash_zone_digest(f.z) == before);
+			fixture_end(&f);
+		}
+	}
+}
+
+TEST(run_big_touches_few_heads)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	unsigned heads = 0;
+
+	fixture_init(&f, 1u << 18, 9, 18, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 1u << 18, true), 0);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, (1u << 17) + 4097, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	for (size_t i = 0; i < 1u << 18; i++) {
+		static const unsigned char zero[16];
+
+		heads += memcmp((const char *)f.frames + i * 16, zero, 16) != 0;
+	}
+	EXPECT_LE(heads, 40);
+	EXPECT_GE(heads, 3);
+	ash_zone_free_run(f.z, g.pfn, (1u << 17) + 4097);
+	fixture_end(&f);
+}
+
+TEST(run_above_max_order)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	fixture_init(&f, 256, 3, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 256, false), 0);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 100, 4, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn % 16, 0);
+	EXPECT_EQ(stats(&f).free, 156);
+	fixture_check(&f);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 256, 0, ASH_MT_UNMOVABLE, 0, &g), -ASH_ENOMEM);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 257, 0, ASH_MT_UNMOVABLE, 0, &g), -ASH_ENOMEM);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 0, 0, ASH_MT_UNMOVABLE, 0, &g), -ASH_EINVAL);
+	fixture_end(&f);
+}
+
+TEST(run_from_neighbours_when_no_buddy_is_large_enough)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	fixture_init(&f, 64, 3, 6, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 64, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	ash_zone_free_run(f.z, 24, 16); /* {24:3} and {32:3}: neighbours, not buddies */
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 12, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 24);
+	EXPECT_EQ(stats(&f).free, 4);
+	fixture_end(&f);
+}
+
+TEST(run_extend_all_or_nothing)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	uint64_t digest;
+	bool zeroed = false;
+
+	fixture_init(&f, 128, 4, 6, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 128, true), 0);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 5, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 0);
+	EXPECT_EQ(ash_zone_extend_run(f.z, 5, 30, ASH_MT_UNMOVABLE, &zeroed), 0);
+	EXPECT(zeroed);
+	EXPECT_EQ(stats(&f).free, 128 - 35);
+	fixture_check(&f);
+	digest = ash_zone_digest(f.z);
+	EXPECT_EQ(ash_zone_extend_run(f.z, 34, 2, ASH_MT_UNMOVABLE, &zeroed), -ASH_EBUSY);
+	EXPECT_EQ(ash_zone_extend_run(f.z, 35, 94, ASH_MT_UNMOVABLE, &zeroed), -ASH_EBUSY);
+	EXPECT(ash_zone_digest(f.z) == digest);
+	EXPECT_EQ(ash_zone_extend_run(f.z, 35, 93, ASH_MT_UNMOVABLE, &zeroed), 0);
+	EXPECT_EQ(stats(&f).free, 0);
+	ash_zone_free_run(f.z, 0, 128);
+	EXPECT_EQ(stats(&f).free, 128);
+	fixture_end(&f);
+}
+
+TEST(run_extend_claims_by_the_half_rule_only)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	uint64_t digest;
+	bool zeroed;
+
+	fixture_init(&f, 32, 4, 4, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 32, false), 0);
+	for (unsigned i = 0; i < 16; i++)
+		EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_MOVABLE), i);
+	EXPECT_EQ(ash_zone_alloc(f.z, 4, ASH_MT_UNMOVABLE, 0, CPU_NONE, &g), 0);
+	EXPECT_EQ(g.pfn, 16);
+	/* Frames 0-6 free, 9 movable frames left: a block that UNMOVABLE may not claim. */
+	ash_zone_free_run(f.z, 0, 7);
+	digest = ash_zone_digest(f.z);
+	EXPECT_EQ(ash_zone_extend_run(f.z, 0, 4, ASH_MT_UNMOVABLE, &zeroed), -ASH_EBUSY);
+	EXPECT(ash_zone_digest(f.z) == digest);
+	ash_zone_free_run(f.z, 7, 1);
+	EXPECT_EQ(ash_zone_extend_run(f.z, 0, 4, ASH_MT_UNMOVABLE, &zeroed), 0);
+	EXPECT_EQ(stats(&f).pageblocks[ASH_MT_UNMOVABLE], 2);
+	EXPECT_EQ(stats(&f).nr_free[2][ASH_MT_UNMOVABLE], 1);
+	fixture_end(&f);
+}
+
+TEST(report_shows_resident_once)
+{
+	struct fixture f;
+	struct ash_zone_stats s;
+	ash_pfn_t pfn;
+	unsigned order;
+
+	fixture_init(&f, 64, 4, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	EXPECT_EQ(ash_zone_report_begin(f.z, 4, &pfn, &order), 0);
+	EXPECT_EQ(order, 5);
+	EXPECT_EQ(stats(&f).free, 32);
+	fixture_check(&f);
+	ash_zone_report_end(f.z, pfn, order, true);
+	EXPECT_EQ(ash_zone_report_begin(f.z, 4, &pfn, &order), 0);
+	ash_zone_report_end(f.z, pfn, order, true);
+	EXPECT_EQ(ash_zone_report_begin(f.z, 4, &pfn, &order), -ASH_ENOSPC);
+	s = stats(&f);
+	EXPECT_EQ(s.free, 64);
+	EXPECT_EQ(s.free_zeroed, 64);
+	fixture_end(&f);
+}

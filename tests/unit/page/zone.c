@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* Zone set-up, online, single pieces, caller mistakes. */
+#include "fixture.h"
+
+TEST(zone_init_refuses_bad_geometry)
+{
+	struct fixture f;
+	struct ash_zone_config c = { .nr_frames = 16, .geometry = { 4, 4 } };
+
+	fixture_init(&f, 16, 4, 4, 0);
+	c.frames = f.frames;
+	c.pageblocks = f.pageblocks;
+	EXPECT_EQ(ash_zone_init(f.z, &c), 0);
+	c.geometry = (struct ash_geometry){ 5, 4 };
+	EXPECT_EQ(ash_zone_init(f.z, &c), -ASH_EINVAL);
+	c.geometry = (struct ash_geometry){ 4, ASH_MAX_ORDER + 1 };
+	EXPECT_EQ(ash_zone_init(f.z, &c), -ASH_EINVAL);
+	c.geometry = (struct ash_geometry){ 4, 4 };
+	c.nr_cpus = 1;
+	EXPECT_EQ(ash_zone_init(f.z, &c), -ASH_EINVAL);
+	fixture_end(&f);
+}
+
+TEST(zone_offline_gives_nothing)
+{
+	struct fixture f;
+
+	fixture_init(&f, 64, 4, 4, 0);
+	EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_MOVABLE), ASH_PFN_NONE);
+	EXPECT_EQ(stats(&f).present, 0);
+	fixture_end(&f);
+}
+
+TEST(zone_online_edges_inside_blocks)
+{
+	struct fixture f;
+	struct ash_zone_stats s;
+
+	fixture_init(&f, 61, 4, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 4, 57, true), 0);
+	s = stats(&f);
+	EXPECT_EQ(s.present, 57);
+	EXPECT_EQ(s.free, 57);
+	EXPECT_EQ(s.nr_free[2][ASH_MT_MOVABLE], 2); /* 4, 56 */
+	EXPECT_EQ(s.nr_free[3][ASH_MT_MOVABLE], 2); /* 8, 48 */
+	EXPECT_EQ(s.nr_free[5][ASH_MT_MOVABLE], 0);
+	EXPECT_EQ(s.nr_free[4][ASH_MT_MOVABLE], 2); /* 16, 32 */
+	EXPECT_EQ(s.nr_free[0][ASH_MT_MOVABLE], 1); /* 60 */
+	EXPECT_EQ(s.free_zeroed, 32);
+	EXPECT_EQ(s.pageblocks[ASH_MT_MOVABLE], 4);
+	fixture_end(&f);
+}
+
+TEST(zone_online_refuses_overlap)
+{
+	struct fixture f;
+	uint64_t digest;
+
+	fixture_init(&f, 64, 4, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 20, 20, false), 0);
+	digest = ash_zone_digest(f.z);
+	EXPECT_EQ(ash_zone_online(f.z, 20, 20, false), -ASH_EINVAL);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 21, false), -ASH_EINVAL);
+	EXPECT_EQ(ash_zone_online(f.z, 39, 2, false), -ASH_EINVAL);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), -ASH_EINVAL);
+	EXPECT_EQ(ash_zone_online(f.z, 60, 5, false), -ASH_EINVAL);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 0, false), -ASH_EINVAL);
+	EXPECT(ash_zone_digest(f.z) == digest);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 20, false), 0);
+	EXPECT_EQ(ash_zone_online(f.z, 40, 24, false), 0);
+	EXPECT_EQ(stats(&f).nr_free[5][ASH_MT_MOVABLE], 2);
+	fixture_end(&f);
+}
+
+TEST(zone_lazy_init_of_a_terabyte_touches_little)
+{
+	/* 16 TiB span of metadata would be 64 GiB; what counts is that nothing but the online part is written. */
+	struct fixture f;
+
+	fixture_init(&f, 1u << 22, 9, 18, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 1u << 18, 1u << 18, true), 0);
+	for (size_t i = 0, n = (size_t)16 << 22; i < n; i++) {
+		if (((const unsigned char *)f.frames)[i] != 0 && i / 16 != 1u << 18)
+			TEST_FAIL("frame %zu written", i / 16);
+	}
+	fixture_end(&f);
+}
+
+TEST(zone_zeroed_travels)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	fixture_init(&f, 64, 4, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 32, true), 0);
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, CPU_NONE, &g), 0);
+	EXPECT(g.zeroed);
+	EXPECT_EQ(g.pfn, 0);
+	ash_zone_free(f.z, 0, 0, CPU_NONE);
+	EXPECT_EQ(stats(&f).free_zeroed, 0); /* merged with what is no longer known to be zero */
+	EXPECT_EQ(ash_zone_alloc(f.z, 5, ASH_MT_MOVABLE, 0, CPU_NONE, &g), 0);
+	EXPECT(!g.zeroed);
+	fixture_end(&f);
+}
+
+TEST(zone_resident_before_zeroed)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	fixture_init(&f, 64, 4, 4, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 16, true), 0);
+	EXPECT_EQ(ash_zone_online(f.z, 32, 16, false), 0);
+	EXPECT_EQ(ash_zone_alloc(f.z, 4, ASH_MT_MOVABLE, 0, CPU_NONE, &g), 0);
+	EXPECT_EQ(g.pfn, 32);
+	EXPECT(!g.zeroed);
+	fixture_end(&f);
+}
+
+TEST(zone_alloc_refuses)
+{
+	struct fixture f;
+	struct ash_page_grant g = { 7, true };
+
+	fixture_init(&f, 32, 4, 4, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 32, false), 0);
+	EXPECT_EQ(ash_zone_alloc(f.z, 5, ASH_MT_MOVABLE, 0, CPU_NONE, &g), -ASH_EINVAL);
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_HIGHATOMIC, 0, CPU_NONE, &g), -ASH_EINVAL);
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_ISOLATE, 0, CPU_NONE, &g), -ASH_EINVAL);
+	EXPECT_EQ(g.pfn, 7);
+	fixture_end(&f);
+}
+
+TEST(zone_bad_frees_change_nothing)
+{
+	struct fixture f;
+	uint64_t digest;
+	ash_pfn_t p;
+
+	fixture_init(&f, 64, 4, 5, 1);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	p = alloc_pages(&f, 2, ASH_MT_MOVABLE);
+	EXPECT_EQ(p, 0);
+	digest = ash_zone_digest(f.z);
+	EXPECT_BUG(ash_zone_free(f.z, 0, 1, CPU_NONE));
+	EXPECT_BUG(ash_zone_free(f.z, 0, 3, 0));
+	EXPECT_BUG(ash_zone_free(f.z, 2, 1, 0));
+	EXPECT_BUG(ash_zone_free(f.z, 1, 2, CPU_NONE));
+	EXPECT_BUG(ash_zone_free(f.z, 32, 5, CPU_NONE));
+	EXPECT_BUG(ash_zone_free(f.z, 64, 0, CPU_NONE));
+	EXPECT_BUG(ash_zone_free(f.z, 0, 30, CPU_NONE));
+	EXPECT_BUG(ash_zone_free_run(f.z, 0, 5));
+	EXPECT_BUG(ash_zone_free_run(f.z, 60, 5));
+	EXPECT_BUG(ash_zone_report_end(f.z, 0, 2, true));
+	EXPECT(ash_zone_digest(f.z) == digest);
+	ash_zone_free(f.z, 0, 2, 0);
+	EXPECT_BUG(ash_zone_free(f.z, 0, 2, 0)); /* it is in the pcp now */
+	ash_zone_drain(f.z);
+	EXPECT_BUG(ash_zone_free(f.z, 0, 2, 0));
+	fixture_end(&f);
+}
+
+TEST(zone_check_sees_damage)
+{
+	struct fixture f;
+
+	fixture_init(&f, 64, 4, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_MOVABLE), 0);
+	EXPECT_EQ(ash_zone_check(f.z, NULL), 0);
+	f.pageblocks[3] ^= 1; /* the type of a block inside the buddy at 32 */
+	EXPECT_EQ(ash_zone_check(f.z, NULL), 1);
+	f.pageblocks[3] ^= 1 ^ 4; /* MOVABLE -> not a mergeable type: 5 is never stored */
+	EXPECT_EQ(ash_zone_check(f.z, NULL), 5);
+	f.pageblocks[3] ^= 4;
+	EXPECT_EQ(ash_zone_check(f.z, NULL), 0);
+	f.pageblocks[0] ^= 0x10; /* an isolate bit nobody counted */
+	EXPECT_NE(ash_zone_check(f.z, NULL), 0);
+	f.pageblocks[0] ^= 0x10;
+	fixture_end(&f);
+}
