@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""The allocators a benchmark compares: the C library's, Debian's peers where installed, and ashlar."""
+import ctypes.util
+import glob
+import os
+import subprocess
+
+PEERS = (
+    # name, library, package that says its version
+    ("jemalloc", "libjemalloc.so.2", "libjemalloc2"),
+    ("mimalloc", "libmimalloc.so.2", "libmimalloc2.0"),
+    ("tcmalloc", "libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
+)
+# The same with huge pages asked for, each in its own way.
+HUGE = (
+    ("glibc-thp", None, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
+    ("jemalloc-thp", "jemalloc", {"MALLOC_CONF": "thp:always"}),
+    ("mimalloc-large", "mimalloc", {"MIMALLOC_LARGE_OS_PAGES": "1"}),
+)
+
+
+class Allocator:
+    """A name, the library to preload ("" for none) and what else its environment needs."""
+
+    def __init__(self, name, preload="", env=None, version="", hugetlb=False):
+        self.name, self.preload, self.env, self.version, self.hugetlb = name, preload, env or {}, version, hugetlb
+
+    def environment(self, base=None):
+        """The whole environment of a program under this allocator."""
+        env = dict(os.environ if base is None else base)
+        env.pop("LD_PRELOAD", None)
+        env.update(self.env)
+        if self.preload:
+            env["LD_PRELOAD"] = self.preload
+        return env
+
+
+def _find(soname):
+    found = sorted(glob.glob("/usr/lib/*/" + soname) + glob.glob("/usr/lib/" + soname) +
+                   glob.glob("/usr/local/lib/" + soname) + glob.glob("/usr/lib64/" + soname))
+    return found[0] if found else None
+
+
+def _version(package):
+    try:
+        done = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def find(ashlar, huge=False, hugetlb=False):
+    """Every allocator to be had; ashlar is the path of its preload library, or None."""
+    libc = ctypes.util.find_library("c") or "libc"
+    result = [Allocator("glibc", version=os.confstr("CS_GNU_LIBC_VERSION") or libc)]
+    paths = {}
+    for name, soname, package in PEERS:
+        path = _find(soname)
+        if path is not None:
+            paths[name] = path
+            result.append(Allocator(name, path, version=_version(package)))
+    if huge:
+        for name, of, env in HUGE:
+            if of is None or of in paths:
+                result.append(Allocator(name, paths.get(of, ""), env))
+    if ashlar is not None:
+        result.append(Allocator("ashlar", ashlar))
+        if hugetlb:
+            result.append(Allocator("ashlar-2M", ashlar, {"ASHLAR_CONF": "huge:2M"}, hugetlb=True))
+    return result

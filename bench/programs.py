@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""Real programs as benchmarks. Each is a function of (bench, allocator) that returns one measurement.
+
+A measurement is what bench-measure prints, a dictionary; "time" is the figure to compare where it is not wall time.
+Servers listen on a socket in a private folder only and are ended by their own process handle.
+"""
+import os
+import shutil
+import subprocess
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def generate_c(path, functions):
+    """A C file that keeps a compiler's heap busy: many functions, types and expressions."""
+    with open(path, "w", encoding="ascii") as out:
+        out.write("#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n")
+        for i in range(functions):
+            out.write("""
+struct record_%(i)d { int key; double weight; char name[%(n)d]; struct record_%(i)d *next; };
+static int use_%(i)d(struct record_%(i)d *r, int depth)
+{
+	int sum = %(i)d;
+	for (struct record_%(i)d *p = r; p != NULL; p = p->next) {
+		switch ((p->key + depth) %% 7) {
+		case 0: sum += p->key * %(i)d; break;
+		case 1: sum ^= (int)(p->weight * %(n)d.5); break;
+		case 2: sum -= (int)strlen(p->name); break;
+		case 3: sum = sum << (depth & 7) | sum >> 3; break;
+		default: sum += depth > 0 ? use_%(i)d(p->next, depth - 1) : 1;
+		}
+		memset(p->name, sum & 0x7f, sizeof(p->name) - 1);
+	}
+	return sum;
+}
+""" % {"i": i, "n": 16 + i % 50})
+        out.write("int main(int argc, char **argv)\n{\n\tint sum = argc;\n")
+        for i in range(functions):
+            out.write("\tsum += use_%d(calloc(1, sizeof(struct record_%d)), sum);\n" % (i, i))
+        out.write("\tprintf(\"%d\\n\", sum);\n\treturn 0;\n}\n")
+
+
+SQL = """
+CREATE TABLE t(id INTEGER PRIMARY KEY, a INT, b TEXT, c REAL);
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %(rows)d)
+  INSERT INTO t SELECT i, (i * 7919) %% 100003, printf('name %%d of %%d', i * 31 %% 997, i), i / 7.0 FROM n;
+CREATE INDEX ta ON t(a);
+CREATE INDEX tb ON t(b);
+SELECT count(*), sum(a), max(b) FROM t WHERE a BETWEEN 1000 AND 50000;
+SELECT b, count(*) FROM t GROUP BY substr(b, 1, 7) ORDER BY 2 DESC, 1 LIMIT 5;
+UPDATE t SET b = b || ' changed' WHERE id %% 3 = 0;
+DELETE FROM t WHERE id %% 5 = 0;
+SELECT count(*), sum(length(b)), total(c) FROM t;
+SELECT sum(x.a) FROM t x JOIN t y ON x.a = y.id WHERE y.id < 20000;
+"""
+
+
+def python(bench, allocator):
+    return bench.measure(allocator, ["/usr/bin/python3", os.path.join(HERE, "scripts", "objects.py"), "6"])
+
+
+def python_malloc(bench, allocator):
+    """Every python object through malloc, as with PYTHONMALLOC=malloc."""
+    return bench.measure(allocator, ["/usr/bin/python3", os.path.join(HERE, "scripts", "objects.py"), "4"],
+                         extra={"PYTHONMALLOC": "malloc"})
+
+
+def lua(bench, allocator):
+    return bench.measure(allocator, ["lua5.4", os.path.join(HERE, "scripts", "trees.lua"), "15"])
+
+
+def perl(bench, allocator):
+    return bench.measure(allocator, ["perl", os.path.join(HERE, "scripts", "words.pl"), "3"])
+
+
+def sqlite(bench, allocator):
+    script = bench.path("load.sql")
+    if not os.path.exists(script):
+        with open(script, "w", encoding="ascii") as out:
+            out.write(SQL % {"rows": 200000})
+    return bench.measure(allocator, ["sqlite3", "-batch", ":memory:", ".read " + script])
+
+
+def gcc(bench, allocator):
+    source = bench.path("large.c")
+    if not os.path.exists(source):
+        generate_c(source, 300)
+    return bench.measure(allocator, ["gcc", "-O1", "-c", source, "-o", bench.path("large.o")])
+
+
+def _redis(bench, allocator, arguments):
+    """The server under the allocator, the client without: time is the client's, memory the server's."""
+    socket = bench.path("redis.sock")
+    if os.path.exists(socket):
+        os.unlink(socket)
+    server = bench.start(allocator, ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "",
+                                     "--appendonly", "no", "--dir", bench.path("")])
+    try:
+        deadline = time.monotonic() + 10
+        while subprocess.run(["redis-cli", "-s", socket, "ping"], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            if time.monotonic() > deadline or server.poll() is not None:
+                raise RuntimeError("redis-server does not answer")
+            time.sleep(0.01)
+        begin = time.monotonic()
+        subprocess.run(["redis-benchmark", "-s", socket, "-q"] + arguments, stdout=subprocess.DEVNULL, check=True,
+                       timeout=120)
+        took = time.monotonic() - begin
+        subprocess.run(["redis-cli", "-s", socket, "shutdown", "nosave"], stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False)
+        server.wait(timeout=20)
+    finally:
+        if server.poll() is None:
+            server.kill()
+            server.wait()
+    result = bench.finished(server)
+    result["time"] = took
+    return result
+
+
+def redis_set(bench, allocator):
+    return _redis(bench, allocator, ["-t", "set", "-n", "600000", "-r", "200000", "-d", "100", "-P", "16"])
+
+
+def redis_list(bench, allocator):
+    return _redis(bench, allocator, ["-t", "lpush,lrange_100", "-n", "60000", "-P", "16"])
+
+
+# Name, the program that must be installed, the function.
+PROGRAMS = (
+    ("python3", "/usr/bin/python3", python),
+    ("python3-malloc", "/usr/bin/python3", python_malloc),
+    ("lua", "lua5.4", lua),
+    ("perl", "perl", perl),
+    ("sqlite3", "sqlite3", sqlite),
+    ("gcc", "gcc", gcc),
+    ("redis-set", "redis-benchmark", redis_set),
+    ("redis-list", "redis-benchmark", redis_list),
+)
+
+
+def installed():
+    return [(name, run) for name, needs, run in PROGRAMS if shutil.which(needs)]

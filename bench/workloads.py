@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""Our own workloads: a name each, the program under bench/, and its arguments.
+
+Sizes are chosen for about half a second under the slower allocators; QUICK shrinks each for a test of correctness.
+"""
+
+WORKLOADS = (
+    ("churn-lifo", "churn", ("order=lifo", "ops=10000000")),
+    ("churn-fifo", "churn", ("order=fifo", "ops=10000000")),
+    ("churn-random", "churn", ("order=random", "ops=10000000")),
+    ("churn-many", "churn", ("order=random", "live=1000000", "ops=5000000")),
+    ("churn-48", "churn", ("order=random", "size=48", "ops=15000000")),
+    ("larson", "larson", ("threads=2",)),
+    ("larson-8", "larson", ("threads=8", "generations=20", "ops=100000")),
+    ("prodcons", "prodcons", ("consumers=1", "ops=4000000")),
+    ("prodcons-fanout", "prodcons", ("consumers=4", "ops=4000000")),
+    ("grow-double", "grow", ("mode=double", "rounds=10")),
+    ("grow-half", "grow", ("mode=half", "rounds=5")),
+    ("grow-page", "grow", ("mode=page", "max=33554432", "rounds=2")),
+    ("grow-string", "grow", ("mode=string", "max=65536", "rounds=3000")),
+    ("big", "big", ("ops=400",)),
+    ("big-small-set", "big", ("live=4", "max=2097152", "ops=4000")),
+    ("mixed", "mixed", ("phases=6",)),
+    ("mixed-2", "mixed", ("threads=2", "phases=6")),
+    ("threads", "threads", ("threads=10000",)),
+    ("zeroed-small", "zeroed", ("ops=8000000",)),
+    ("zeroed-large", "zeroed", ("min=65536", "max=4194304", "live=32", "ops=1500")),
+    ("aligned", "aligned", ("ops=5000000",)),
+)
+
+
+
+def quick(program, args):
+    """The arguments of a run that takes some hundredths of a second."""
+    less = dict(arg.split("=") for arg in args)
+    if program in ("big", "zeroed"):
+        less["ops"] = "300"
+    elif program == "threads":
+        less["threads"] = "300"
+    elif program == "mixed":
+        less.update(requests="400", phases="3", cache="5000")
+    elif program == "grow":
+        less.update(rounds="2", max=str(min(int(less.get("max", 8 << 20)), 8 << 20)))
+    elif program == "larson":
+        less.update(ops="20000", generations="4", live="1000")
+    else:
+        less.update(ops="200000", live=str(min(int(less.get("live", 20000)), 50000)))
+    return ["%s=%s" % item for item in less.items()]
