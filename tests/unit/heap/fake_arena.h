@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An arena layer for heap unit tests: one small span, first fit, every frame's owner known.
+ *
+ * It checks what the heap promises to an arena (frees only what it was given, tags cleared before a free) and can
+ * refuse the n-th allocation from now. Freed frames are poisoned, so a use after free shows.
+ */
+#ifndef ASH_TESTS_UNIT_HEAP_FAKE_ARENA_H
+#define ASH_TESTS_UNIT_HEAP_FAKE_ARENA_H
+
+#include <stddef.h>
+
+#define FAKE_FRAMES (1u << 15) /* 128 MiB */
+
+/* Refuse the n-th run allocation or extension from now (1 = the next) and all after it; 0 = never. */
+void fake_arena_fail_at(unsigned n);
+size_t fake_arena_used_frames(void);
+/* Broken promises since the start, each printed. */
+unsigned fake_arena_faults(void);
+
+#endif

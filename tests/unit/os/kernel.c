@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+/* vmem, huge, numa, smaps, thread, clock: against the real kernel and against one that refuses. */
+#include "harness/test.h"
+#include "unit/os/fake_sys.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "os/clock.h"
+#include "os/huge.h"
+#include "os/numa.h"
+#include "os/smaps.h"
+#include "os/sync.h"
+#include "os/thread.h"
+#include "os/vmem.h"
+
+/* Runs fn in a child; its exit status, or -signal. */
+static int in_child(void (*fn)(void *), void *arg)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		fn(arg);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void touch(void *p)
+{
+	*(volatile char *)p = 1;
+}
+
+TEST(reserved_space_faults_until_committed_and_again_after_reset)
+{
+	void *p = NULL;
+
+	EXPECT_EQ(ash_vmem_reserve(ASH_MIB(4), false, &p), 0);
+	EXPECT_EQ(in_child(touch, p), -SIGSEGV);
+	EXPECT_EQ(ash_vmem_commit(p, ASH_MIB(2)), 0);
+	EXPECT_EQ(in_child(touch, p), 0);
+	EXPECT_EQ(in_child(touch, (char *)p + ASH_MIB(2)), -SIGSEGV);
+	touch(p);
+	EXPECT_EQ(ash_vmem_reset(p, ASH_MIB(2)), 0);
+	EXPECT_EQ(in_child(touch, p), -SIGSEGV);
+	EXPECT_EQ(ash_vmem_commit(p, ASH_PAGE_SIZE), 0);
+	EXPECT_EQ(*(char *)p, 0);
+	EXPECT_EQ(ash_vmem_unmap(p, ASH_MIB(4)), 0);
+}
+
+TEST(discarded_memory_reads_as_zero)
+{
+	char *p = NULL;
+
+	EXPECT_EQ(ash_vmem_map(ASH_PAGE_SIZE * 2, (void **)&p), 0);
+	memset(p, 1, ASH_PAGE_SIZE * 2);
+	EXPECT_EQ(ash_vmem_discard(p, ASH_PAGE_SIZE), 0);
+	EXPECT_EQ(p[0], 0);
+	EXPECT_EQ(p[ASH_PAGE_SIZE], 1);
+	ash_vmem_unmap(p, ASH_PAGE_SIZE * 2);
+}
+
+TEST(moving_a_mapping_keeps_its_bytes)
+{
+	char *from = NULL, *to = NULL;
+
+	EXPECT_EQ(ash_vmem_map(ASH_PAGE_SIZE, (void **)&from), 0);
+	EXPECT_EQ(ash_vmem_reserve(ASH_PAGE_SIZE, false, (void **)&to), 0);
+	strcpy(from, "payload");
+	EXPECT_EQ(ash_vmem_move(from, to, ASH_PAGE_SIZE), 0);
+	EXPECT_STREQ(to, "payload");
+	EXPECT_EQ(in_child(touch, from), -SIGSEGV);
+	ash_vmem_unmap(to, ASH_PAGE_SIZE);
+}
+
+TEST(errors_are_negative_errnos_and_errno_is_left_alone)
+{
+	void *p = (void *)8;
+
+	errno = 99;
+	EXPECT_EQ(ash_vmem_commit((void *)8, ASH_PAGE_SIZE), -EINVAL);
+	fake_on();
+	fake_fail(__NR_mmap, NULL, 0, 1, -ENOMEM);
+	EXPECT_EQ(ash_vmem_reserve(ASH_PAGE_SIZE, true, &p), -ENOMEM);
+	fake_off();
+	EXPECT_EQ((uintptr_t)p, 8);
+	EXPECT_EQ(errno, 99);
+}
+
+TEST(populate_retries_when_interrupted_and_falls_back_before_linux_5_14)
+{
+	char *p = NULL;
+
+	EXPECT_EQ(ash_vmem_map(ASH_PAGE_SIZE, (void **)&p), 0);
+	fake_on();
+	fake_fail(__NR_madvise, NULL, 0, 3, -EAGAIN);
+	EXPECT_EQ(ash_vmem_populate(p, ASH_PAGE_SIZE), 0);
+	EXPECT_EQ(fake.calls[__NR_madvise], 4);
+	fake_on();
+	fake_fail(__NR_madvise, NULL, 0, UINT_MAX, -EINVAL);
+	fake_fail(__NR_mlock, NULL, 0, 1, -ENOMEM);
+	EXPECT_EQ(ash_vmem_populate(p, ASH_PAGE_SIZE), -ENOMEM);
+	EXPECT_EQ(ash_vmem_populate(p, ASH_PAGE_SIZE), 0);
+	fake_on();
+	fake_fail(__NR_madvise, NULL, 0, UINT_MAX, -EAGAIN);
+	EXPECT_EQ(ash_vmem_populate(p, ASH_PAGE_SIZE), -EAGAIN);
+	fake_off();
+	ash_vmem_unmap(p, ASH_PAGE_SIZE);
+}
+
+TEST(hugetlb_mapping_of_an_empty_pool_is_refused_not_fatal)
+{
+	struct ash_huge_pool pool;
+	void *p = NULL;
+
+	if (ash_huge_pool(-1, ASH_HUGE_2M_SHIFT, &pool) < 0)
+		SKIP("no pool of 2 MiB pages in this kernel");
+	EXPECT_EQ(ash_vmem_reserve(ASH_GIB(64) + ASH_MIB(4), false, &p), 0);
+	EXPECT_EQ(ash_vmem_map_hugetlb((void *)ash_align_up((uintptr_t)p, ASH_MIB(2)), ASH_GIB(64), ASH_HUGE_2M_SHIFT),
+		  -ENOMEM);
+	ash_vmem_unmap(p, ASH_GIB(64) + ASH_MIB(4));
+}
+
+TEST(pools_are_read_per_node_and_for_the_machine)
+{
+	struct ash_huge_pool pool = { 0, 0, 0 };
+
+	fake_on();
+	fake.files_only = true;
+	fake_file("/sys/devices/system/node/node3/hugepages/hugepages-2048kB/nr_hugepages", "16\n");
+	fake_file("/sys/devices/system/node/node3/hugepages/hugepages-2048kB/free_hugepages", "5\n");
+	fake_file("/sys/devices/system/node/node3/hugepages/hugepages-2048kB/surplus_hugepages", "2\n");
+	EXPECT_EQ(ash_huge_pool(3, ASH_HUGE_2M_SHIFT, &pool), 0);
+	EXPECT_EQ(pool.total, 16);
+	EXPECT_EQ(pool.free, 5);
+	EXPECT_EQ(pool.surplus, 2);
+	EXPECT_EQ(ash_huge_pool(-1, ASH_HUGE_2M_SHIFT, &pool), -ENOENT);
+	EXPECT_EQ(ash_huge_pool(3, ASH_HUGE_1G_SHIFT, &pool), -ENOENT);
+	EXPECT_EQ(pool.total, 16);
+	fake_off();
+}
+
+TEST(the_thp_mode_is_the_bracketed_word)
+{
+	static const char path[] = "/sys/kernel/mm/transparent_hugepage/enabled";
+
+	fake_on();
+	fake.files_only = true;
+	EXPECT_EQ(ash_thp_mode(), ASH_THP_NEVER);
+	fake_file(path, "always [madvise] never\n");
+	EXPECT_EQ(ash_thp_mode(), ASH_THP_MADVISE);
+	fake.files[0].text = "[always] madvise never\n";
+	EXPECT_EQ(ash_thp_mode(), ASH_THP_ALWAYS);
+	fake_fail(__NR_prctl, NULL, 0, 1, 1);
+	EXPECT_EQ(ash_thp_mode(), ASH_THP_NEVER);
+	fake.files[0].text = "always madvise [never]\n";
+	EXPECT_EQ(ash_thp_mode(), ASH_THP_NEVER);
+	fake_off();
+}
+
+TEST(cgroup_limits_of_both_versions_are_found)
+{
+	uint64_t limit = 0, used = 0;
+
+	fake_on();
+	fake.files_only = true;
+	EXPECT_EQ(ash_huge_cgroup(ASH_HUGE_2M_SHIFT, &limit, &used), -ENOENT);
+	fake_file("/proc/self/cgroup", "5:cpu,hugetlb:/box\n0::/slice/x\n");
+	EXPECT_EQ(ash_huge_cgroup(ASH_HUGE_2M_SHIFT, &limit, &used), -ENOENT);
+	fake_file("/sys/fs/cgroup/hugetlb/box/hugetlb.2MB.limit_in_bytes", "8388608\n");
+	fake_file("/sys/fs/cgroup/hugetlb/box/hugetlb.2MB.usage_in_bytes", "2097152\n");
+	EXPECT_EQ(ash_huge_cgroup(ASH_HUGE_2M_SHIFT, &limit, &used), 0);
+	EXPECT_EQ(limit, 8388608);
+	EXPECT_EQ(used, 2097152);
+	fake_file("/sys/fs/cgroup/slice/x/hugetlb.2MB.rsvd.max", "4194304\n");
+	fake_file("/sys/fs/cgroup/slice/x/hugetlb.2MB.rsvd.current", "0\n");
+	EXPECT_EQ(ash_huge_cgroup(ASH_HUGE_2M_SHIFT, &limit, &used), 0);
+	EXPECT_EQ(limit, 4194304);
+	EXPECT_EQ(used, 0);
+	fake_on();
+	fake.files_only = true;
+	fake_file("/proc/self/cgroup", "0::/\n");
+	fake_file("/sys/fs/cgroup/hugetlb.1GB.max", "max\n");
+	fake_file("/sys/fs/cgroup/hugetlb.1GB.current", "0\n");
+	EXPECT_EQ(ash_huge_cgroup(ASH_HUGE_1G_SHIFT, &limit, &used), -ENOENT);
+	fake_file("/sys/fs/cgroup//hugetlb.1GB.max", "max\n");
+	fake_file("/sys/fs/cgroup//hugetlb.1GB.current", "0\n");
+	EXPECT_EQ(ash_huge_cgroup(ASH_HUGE_1G_SHIFT, &limit, &used), 0);
+	EXPECT(limit == UINT64_MAX);
+	fake_off();
+}
+
+TEST(a_kernel_that_refuses_numa_is_one_node)
+{
+	void *page = &fake;
+	int node = 0;
+
+	EXPECT_NE(ash_numa_allowed(), 0);
+	fake_on();
+	fake_fail(__NR_get_mempolicy, NULL, 0, UINT_MAX, -EPERM);
+	EXPECT_EQ(ash_numa_allowed(), 1);
+	EXPECT(!ash_numa_has_policy());
+	fake_fail(__NR_mbind, NULL, 0, 1, -ENOSYS);
+	EXPECT_EQ(ash_numa_bind(&page, ASH_PAGE_SIZE, 0, ASH_NUMA_PREFER), -ENOSYS);
+	fake_fail(__NR_move_pages, NULL, 0, 1, -EPERM);
+	EXPECT_EQ(ash_numa_where(1, &page, &node), -EPERM);
+	fake_off();
+}
+
+TEST(bound_memory_is_where_it_was_asked_for)
+{
+	char *p = NULL;
+	int node = -1;
+	int want = (int)ash_ctz(ash_numa_allowed());
+
+	EXPECT_EQ(ash_vmem_map(ASH_PAGE_SIZE, (void **)&p), 0);
+	if (ash_numa_bind(p, ASH_PAGE_SIZE, want, ASH_NUMA_STRICT) < 0)
+		SKIP("the kernel does not let this process bind memory");
+	EXPECT_EQ(ash_numa_where(1, (void *const *)&p, &node), 0);
+	EXPECT_EQ(node, -ENOENT);
+	touch(p);
+	EXPECT_EQ(ash_numa_where(1, (void *const *)&p, &node), 0);
+	EXPECT_EQ(node, want);
+	ash_vmem_unmap(p, ASH_PAGE_SIZE);
+}
+
+TEST(topology_is_parsed_from_sysfs_with_holes_in_the_node_numbers)
+{
+	fake_on();
+	fake.files_only = true;
+	EXPECT_EQ(ash_numa_topology()->with_memory(), 0);
+	EXPECT_EQ(ash_numa_topology()->distance(0, 0), 0);
+	fake_file("/sys/devices/system/node/has_memory", "0,2-3\n");
+	fake_file("/sys/devices/system/node/online", "0,2-4\n");
+	fake_file("/sys/devices/system/node/node2/distance", "20 10 30 40\n");
+	EXPECT_EQ(ash_numa_topology()->with_memory(), 0xd);
+	EXPECT_EQ(ash_numa_topology()->distance(2, 0), 20);
+	EXPECT_EQ(ash_numa_topology()->distance(2, 2), 10);
+	EXPECT_EQ(ash_numa_topology()->distance(2, 4), 40);
+	EXPECT_EQ(ash_numa_topology()->distance(2, 1), 0);
+	EXPECT_EQ(ash_numa_topology()->distance(2, 5), 0);
+	fake_off();
+}
+
+TEST(libnuma_agrees_with_sysfs)
+{
+	const struct ash_numa_topology *sysfs = ash_numa_topology();
+	int node = (int)ash_ctz(ash_numa_allowed());
+
+	if (ash_numa_use_libnuma() < 0)
+		SKIP("libnuma is missing or has no NUMA here");
+	EXPECT(ash_numa_topology() != sysfs);
+	EXPECT_EQ(ash_numa_topology()->with_memory(), sysfs->with_memory());
+	EXPECT_EQ(ash_numa_topology()->distance(node, node), sysfs->distance(node, node));
+	ash_numa_topology_set(NULL);
+	EXPECT(ash_numa_topology() == sysfs);
+}
+
+TEST(smaps_counts_what_was_touched)
+{
+	struct ash_smaps s = { 0, 0, 0, 0, 0 };
+	char *p = NULL;
+
+	EXPECT_EQ(ash_vmem_map(ASH_MIB(1), (void **)&p), 0);
+	/* A mapping of its own: neighbours of the same kind would merge and hide its beginning. */
+	EXPECT_EQ(ash_vmem_advise(p, ASH_MIB(1), ASH_VMEM_DONTFORK), 0);
+	for (unsigned i = 0; i < 5; i++)
+		touch(p + i * ASH_PAGE_SIZE);
+	EXPECT_EQ(ash_smaps_read((uintptr_t)p, (uintptr_t)p + ASH_MIB(1), &s), 0);
+	EXPECT_EQ(s.mappings, 1);
+	EXPECT_EQ(s.base + s.thp, 5 * ASH_PAGE_SIZE);
+	ash_vmem_unmap(p, ASH_MIB(1));
+}
+
+TEST(smaps_sorts_bytes_by_backing)
+{
+	struct ash_smaps s = { 0, 0, 0, 0, 0 };
+
+	fake_on();
+	fake_file("/proc/self/smaps",
+		  "0fff0000-10000000 rw-p 0 00:00 0\nKernelPageSize: 4 kB\nRss: 64 kB\n"
+		  "10000000-10400000 rw-p 0 00:00 0 [anon:x]\nKernelPageSize: 4 kB\nRss: 2052 kB\nAnonHugePages: 2048 kB\n"
+		  "10400000-10800000 rw-p 0 00:0f 1 /anon_hugepage (deleted)\nKernelPageSize: 2048 kB\nRss: 0 kB\n"
+		  "Shared_Hugetlb: 2048 kB\nPrivate_Hugetlb: 4096 kB\n"
+		  "40000000-80000000 rw-p 0 00:0f 1 /anon_hugepage (deleted)\nKernelPageSize: 1048576 kB\n"
+		  "Private_Hugetlb: 1048576 kB\n"
+		  "90000000-90001000 rw-p 0 00:00 0\nKernelPageSize: 4 kB\nRss: 4 kB\n");
+	EXPECT_EQ(ash_smaps_read(0x10000000, 0x90000000, &s), 0);
+	EXPECT_EQ(s.mappings, 3);
+	EXPECT_EQ(s.base, ASH_KIB(4));
+	EXPECT_EQ(s.thp, ASH_MIB(2));
+	EXPECT_EQ(s.huge_2m, ASH_MIB(6));
+	EXPECT_EQ(s.huge_1g, ASH_GIB(1));
+	fake_fail(__NR_openat, NULL, 0, 1, -EACCES);
+	EXPECT_EQ(ash_smaps_read(0, 1, &s), -EACCES);
+	EXPECT_EQ(s.mappings, 3);
+	fake_off();
+}
+
+static _Atomic int exits;
+
+static void count_exit(void)
+{
+	exits++;
+}
+
+static void *armed_thread(ASH_UNUSED void *arg)
+{
+	return (void *)(intptr_t)ash_thread_on_exit(count_exit);
+}
+
+static int exits_seen_by_peer;
+static pthread_key_t peer_key;
+
+/* Re-arms itself as long as it may: our hook must still come after it. */
+static void peer_destructor(void *value)
+{
+	exits_seen_by_peer = exits;
+	if ((uintptr_t)value > 1)
+		pthread_setspecific(peer_key, (void *)((uintptr_t)value - 1));
+}
+
+static void *armed_thread_with_peer(ASH_UNUSED void *arg)
+{
+	pthread_setspecific(peer_key, (void *)3);
+	return (void *)(intptr_t)ash_thread_on_exit(count_exit);
+}
+
+TEST(thread_exit_is_told_once_and_after_other_destructors)
+{
+	pthread_t t;
+	void *err = NULL;
+
+	exits = 0;
+	pthread_create(&t, NULL, armed_thread, NULL);
+	pthread_join(t, &err);
+	EXPECT_EQ((intptr_t)err, 0);
+	EXPECT_EQ(exits, 1);
+	EXPECT_EQ(pthread_key_create(&peer_key, peer_destructor), 0);
+	exits_seen_by_peer = -1;
+	pthread_create(&t, NULL, armed_thread_with_peer, NULL);
+	pthread_join(t, &err);
+	EXPECT_EQ((intptr_t)err, 0);
+	EXPECT_EQ(exits_seen_by_peer, 1);
+	EXPECT_EQ(exits, 2);
+	pthread_key_delete(peer_key);
+}
+
+TEST(the_clock_runs_and_can_be_turned)
+{
+	uint64_t t = ash_clock_ms();
+
+	EXPECT_GT(t, 0);
+	EXPECT_GE(ash_clock_ms(), t);
+	fake_on();
+	fake_clock(12345);
+	EXPECT_EQ(ash_clock_ms(), 12345);
+	fake_off();
+}
+
+static struct ash_lock lock = ASH_LOCK_INIT;
+static unsigned counted;
+
+static void *count_under_lock(ASH_UNUSED void *arg)
+{
+	for (unsigned i = 0; i < 20000; i++) {
+		ash_lock(&lock, &ash_futex_ops);
+		counted++;
+		ash_unlock(&lock, &ash_futex_ops);
+	}
+	return NULL;
+}
+
+TEST(futex_locks_exclude_and_wake)
+{
+	pthread_t t[4];
+
+	counted = 0;
+	for (unsigned i = 0; i < 4; i++)
+		pthread_create(&t[i], NULL, count_under_lock, NULL);
+	for (unsigned i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	EXPECT_EQ(counted, 80000);
+	EXPECT(!ash_lock_is_held(&lock));
+	EXPECT_EQ(ash_gettid(), getpid());
+}
