@@ -15,6 +15,7 @@
 #define ASH_NORETURN __attribute__((noreturn))
 #define ASH_MUST_USE __attribute__((warn_unused_result))
 #define ASH_UNUSED __attribute__((unused))
+#define ASH_WEAK __attribute__((weak))
 #define ASH_ALIGNED(n) __attribute__((aligned(n)))
 #define ASH_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define ASH_FALLTHROUGH __attribute__((fallthrough))

@@ -17,7 +17,7 @@
 #include "os/env.h"
 #include "os/sys.h"
 
-extern void *__libc_stack_end __attribute__((weak));
+extern void *__libc_stack_end ASH_WEAK;
 
 enum { ASH_ARGC_SANE = 1 << 20 };
 
