@@ -17,7 +17,10 @@
 ASH_MUST_USE int ash_ctl_boot(void);
 
 /* The options in effect: the defaults until ash_ctl_boot() has run. */
-const struct ash_options *ash_ctl_options(void);
+void ash_ctl_options(struct ash_options *out);
+
+/* When ash_ctl_boot() ran, by ash_clock_ms(); 0 before. */
+uint64_t ash_ctl_boot_ms(void);
 
 /*
  * The process ends: write the report if the options ask for one. To be called once, from the last destructor or exit

@@ -217,11 +217,11 @@ void ash_options_default(struct ash_options *o)
 	}
 }
 
-static void complain_key(struct ash_writer *diag, const char *key, size_t n)
+static void complain_unknown(struct ash_writer *diag, const char *what, const char *name, size_t n)
 {
-	ash_write(diag, "ashlar: ASHLAR_CONF: unknown option \"");
-	ash_write_clean(diag, key, n, QUOTE_MAX);
-	ash_write(diag, "\"; known are:");
+	ash_write(diag, "ashlar: %s \"", what);
+	ash_write_clean(diag, name, n, QUOTE_MAX);
+	ash_write(diag, "\"; known options are:");
 	for (unsigned i = 0; i < ASH_OPTION_NR; i++)
 		ash_write(diag, " %s", ash_options_table[i].key);
 	ash_write(diag, " (and help)\n");
@@ -277,7 +277,7 @@ static void parse_entry(struct ash_options *o, const char *entry, size_t n, stru
 	trim(&value, &value_n);
 	index = ash_options_find(entry, key_n);
 	if (index < 0)
-		complain_key(diag, entry, key_n);
+		complain_unknown(diag, "ASHLAR_CONF: unknown option", entry, key_n);
 	else if (colon == NULL)
 		ash_write(diag, "ashlar: ASHLAR_CONF: option %s has no value; accepted: %s:%s\n",
 			  ash_options_table[index].key, ash_options_table[index].key, ash_options_table[index].accepts);
@@ -307,6 +307,24 @@ static void variable_name(char name[32], const char *key)
 	for (; *key != '\0' && i < 31; key++)
 		name[i++] = *key >= 'a' && *key <= 'z' ? (char)(*key - 'a' + 'A') : *key;
 	name[i] = '\0';
+}
+
+void ash_options_check_variable(const char *name, size_t n, struct ash_writer *diag)
+{
+	const size_t prefix = sizeof("ASHLAR_") - 1;
+
+	if (n < prefix || memcmp(name, "ASHLAR_", prefix) != 0)
+		return;
+	if (text_is("ASHLAR_CONF", name, n) || text_is("ASHLAR_PRELOAD", name, n))
+		return;
+	for (unsigned i = 0; i < ASH_OPTION_NR; i++) {
+		char known[32];
+
+		variable_name(known, ash_options_table[i].key);
+		if (text_is(known, name, n))
+			return;
+	}
+	complain_unknown(diag, "unknown variable", name, n);
 }
 
 void ash_options_load(struct ash_options *o, ash_options_lookup_t lookup, bool secure, struct ash_writer *diag)

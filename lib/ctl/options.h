@@ -73,6 +73,10 @@ void ash_options_default(struct ash_options *o);
 /* Parse the text of ASHLAR_CONF over *o; complaints go to diag, a line each. *help: the key "help" was there. */
 void ash_options_parse(struct ash_options *o, const char *conf, struct ash_writer *diag, bool *help);
 
+/* A line to diag when the n bytes at name are ASHLAR_ and something that is no option: a slip of the pen, most likely.
+ */
+void ash_options_check_variable(const char *name, size_t n, struct ash_writer *diag);
+
 /* Where variables are looked up: the process's environment, or a test's. */
 typedef const char *(*ash_options_lookup_t)(const char *name);
 

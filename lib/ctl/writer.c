@@ -6,20 +6,18 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <unistd.h>
+
+#include "os/sys.h"
 
 static int sink_fd(void *context, const char *bytes, size_t n)
 {
-	const int fd = (int)(intptr_t)context;
-
 	while (n > 0) {
-		const long written = syscall(SYS_write, fd, bytes, n);
+		const long written = ash_sys(SYS_write, (long)(intptr_t)context, (long)bytes, (long)n, 0, 0, 0);
 
-		if (written < 0) {
-			if (errno == EINTR)
-				continue;
-			return -errno;
-		}
+		if (written == -EINTR)
+			continue;
+		if (written < 0)
+			return (int)written;
 		bytes += written;
 		n -= (size_t)written;
 	}
@@ -37,6 +35,25 @@ void ash_writer_init(struct ash_writer *w, ash_writer_sink_t sink, void *context
 void ash_writer_init_fd(struct ash_writer *w, int fd)
 {
 	ash_writer_init(w, sink_fd, (void *)(intptr_t)fd);
+}
+
+static int sink_memory(void *context, const char *bytes, size_t n)
+{
+	struct ash_memory_sink *m = context;
+	const size_t room = m->size - 1 - m->used;
+	const size_t taken = n < room ? n : room;
+
+	memcpy(m->buffer + m->used, bytes, taken);
+	m->used += taken;
+	m->buffer[m->used] = '\0';
+	return taken < n ? -ENOSPC : 0;
+}
+
+void ash_writer_init_memory(struct ash_writer *w, struct ash_memory_sink *memory)
+{
+	memory->used = 0;
+	memory->buffer[0] = '\0';
+	ash_writer_init(w, sink_memory, memory);
 }
 
 static void flush(struct ash_writer *w)
@@ -285,29 +302,14 @@ void ash_write_xml_text(struct ash_writer *w, const char *text)
 	}
 }
 
-struct to_text {
-	struct ash_size_text out;
-	size_t used;
-};
-
-static int sink_text(void *context, const char *bytes, size_t n)
-{
-	struct to_text *t = context;
-
-	if (n > sizeof(t->out.text) - 1 - t->used)
-		n = sizeof(t->out.text) - 1 - t->used;
-	memcpy(t->out.text + t->used, bytes, n);
-	t->used += n;
-	return 0;
-}
-
 struct ash_size_text ash_size_text(uint64_t bytes)
 {
 	static const char units[] = "KMGTPE";
-	struct to_text t = { 0 };
+	struct ash_size_text out;
+	struct ash_memory_sink memory = { .buffer = out.text, .size = sizeof(out.text) };
 	struct ash_writer w;
 
-	ash_writer_init(&w, sink_text, &t);
+	ash_writer_init_memory(&w, &memory);
 	if (bytes == 0) {
 		ash_write(&w, "0");
 	} else if (bytes < 1024) {
@@ -321,7 +323,7 @@ struct ash_size_text ash_size_text(uint64_t bytes)
 		ash_write(&w, "%u.%u %ciB", (unsigned)(bytes >> shift),
 			  (unsigned)(((bytes & (((uint64_t)1 << shift) - 1)) * 10) >> shift), units[shift / 10 - 1]);
 	}
-	if (ash_writer_finish(&w) != 0)
-		t.out.text[0] = '\0';
-	return t.out;
+	/* The longest, "1023.9 KiB", fits. */
+	(void)!ash_writer_finish(&w);
+	return out;
 }

@@ -32,6 +32,13 @@ struct ash_writer {
 void ash_writer_init(struct ash_writer *w, ash_writer_sink_t sink, void *context);
 void ash_writer_init_fd(struct ash_writer *w, int fd);
 
+/* Into memory, always terminated; -ENOSPC once it is full (what fitted stays). size is at least 1. */
+struct ash_memory_sink {
+	char *buffer;
+	size_t size, used;
+};
+void ash_writer_init_memory(struct ash_writer *w, struct ash_memory_sink *memory);
+
 /*
  * Formatted output: a subset of printf(3) that the compiler checks as such. Conversions d i u x c s and %; flags
  * '-' and '0'; width as a number or '*'; precision for s only (".N" or ".*"); lengths l, ll, z. Nothing else: an

@@ -202,7 +202,7 @@ TEST(a_bad_entry_does_not_stop_the_others)
 	EXPECT_EQ(o.arena.fork, ASH_FORK_COW);
 	EXPECT_EQ(o.arena.limit, 0);
 	EXPECT_EQ(diag_lines(), 3);
-	EXPECT(strstr(diag_text, "unknown option \"hueg\"; known are: huge strict") != NULL);
+	EXPECT(strstr(diag_text, "unknown option \"hueg\"; known options are: huge strict") != NULL);
 	EXPECT(strstr(diag_text, "option decay has no value") != NULL);
 }
 
@@ -297,4 +297,28 @@ TEST(random_text_never_breaks_the_parser)
 		EXPECT_LE((int)o.arena.huge, ASH_HUGE_NONE);
 		EXPECT_LE(o.arena.limit, (size_t)16 << 40);
 	}
+}
+
+static const char *check(const char *name)
+{
+	struct ash_writer w;
+
+	diag_used = 0;
+	diag_text[0] = '\0';
+	ash_writer_init(&w, diag_sink, NULL);
+	ash_options_check_variable(name, strlen(name), &w);
+	EXPECT_EQ(ash_writer_finish(&w), 0);
+	return diag_text;
+}
+
+TEST(a_variable_that_is_almost_an_option_is_named)
+{
+	EXPECT(strstr(check("ASHLAR_HUEG"), "unknown variable \"ASHLAR_HUEG\"; known options are: huge") != NULL);
+	EXPECT(strstr(check("ASHLAR_"), "unknown variable") != NULL);
+	EXPECT_STREQ(check("ASHLAR_HUGE"), "");
+	EXPECT_STREQ(check("ASHLAR_SMALL_START"), "");
+	EXPECT_STREQ(check("ASHLAR_CONF"), "");
+	EXPECT_STREQ(check("ASHLAR_PRELOAD"), "");
+	EXPECT_STREQ(check("ASHLA"), "");
+	EXPECT_STREQ(check("PATH"), "");
 }

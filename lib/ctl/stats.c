@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* The snapshot: taken from every layer below, written by the formats. */
+#include "ctl/stats.h"
+
+#include <errno.h>
+#include <linux/time_types.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "ctl/ctl.h"
+#include "ctl/formats.h"
+#include "os/clock.h"
+#include "os/sys.h"
+#include "os/vmem.h"
+
+static uint64_t timeval_us(const struct timeval *t)
+{
+	return (uint64_t)t->tv_sec * 1000000 + (uint64_t)t->tv_usec;
+}
+
+static void take_process(struct ash_snapshot *s)
+{
+	struct rusage usage = { 0 };
+
+	s->pid = (int)ash_sys(SYS_getpid, 0, 0, 0, 0, 0, 0);
+	s->uptime_ms = ash_clock_ms() - ash_ctl_boot_ms();
+	/* A name that libc has not set yet, or that the program took away, is not worth failing for. */
+	if (program_invocation_short_name != NULL)
+		strncpy(s->name, program_invocation_short_name, sizeof(s->name) - 1);
+	if (ash_sys(SYS_getrusage, RUSAGE_SELF, (long)&usage, 0, 0, 0, 0) != 0)
+		return;
+	s->user_us = timeval_us(&usage.ru_utime);
+	s->system_us = timeval_us(&usage.ru_stime);
+	s->minor_faults = (uint64_t)usage.ru_minflt;
+	s->major_faults = (uint64_t)usage.ru_majflt;
+	s->peak_rss = (uint64_t)usage.ru_maxrss * 1024;
+}
+
+static void take_arenas(struct ash_snapshot *s)
+{
+	for (unsigned i = 0; i < ash_registry.nr_spans; i++) {
+		struct ash_snapshot_arena *a = &s->arenas[s->nr_arenas];
+
+		if (s->nr_arenas == ASH_SNAPSHOT_ARENAS) {
+			struct ash_arena_stats unused;
+
+			s->nr_arenas_left_out += ash_arena_stats(i, &unused);
+			continue;
+		}
+		if (!ash_arena_stats(i, &a->stats))
+			continue;
+		a->index = i;
+		a->resident_error = ash_arena_actual(i, a->resident);
+		if (a->resident_error != 0)
+			memset(a->resident, 0, sizeof(a->resident));
+		s->nr_arenas++;
+	}
+}
+
+struct ash_snapshot *ash_snapshot_take(void)
+{
+	struct ash_snapshot *s;
+	void *memory;
+
+	if (ash_vmem_map(ash_align_up(sizeof(*s), ASH_PAGE_SIZE), &memory) != 0)
+		return NULL;
+	s = memory;
+	ash_ctl_options(&s->options);
+	s->degraded = "";
+	take_process(s);
+	if (!ash_arena_ready())
+		return s;
+	s->degraded = ash_arena_degraded();
+	ash_heap_stats(&s->heap);
+	take_arenas(s);
+	return s;
+}
+
+void ash_snapshot_drop(struct ash_snapshot *s)
+{
+	ash_vmem_unmap(s, ash_align_up(sizeof(*s), ASH_PAGE_SIZE));
+}
+
+void ash_snapshot_write(struct ash_writer *w, const struct ash_snapshot *s, enum ash_stats_format format)
+{
+	static void (*const write[ASH_STATS_FORMATS])(struct ash_writer *, const struct ash_snapshot *) = {
+		[ASH_STATS_TEXT] = ash_format_text,
+		[ASH_STATS_JSON] = ash_format_json,
+		[ASH_STATS_PROMETHEUS] = ash_format_prometheus,
+		[ASH_STATS_XML] = ash_format_malloc_info,
+		[ASH_STATS_BUDDYINFO] = ash_format_buddyinfo,
+		[ASH_STATS_PAGETYPEINFO] = ash_format_pagetypeinfo,
+	};
+
+	write[format](w, s);
+}
+
+int ash_stats_write(struct ash_writer *w, enum ash_stats_format format)
+{
+	struct ash_snapshot *s = ash_snapshot_take();
+	int err;
+
+	if (s == NULL)
+		return -ENOMEM;
+	ash_snapshot_write(w, s, format);
+	err = ash_writer_finish(w);
+	ash_snapshot_drop(s);
+	return err;
+}
