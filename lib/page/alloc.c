@@ -42,7 +42,7 @@ int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, 
 		return -ASH_EINVAL;
 	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) &&
 	    ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, &taken)) {
-		*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed };
+		*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed == ash_zeroed_full(z, order) };
 		return 0;
 	}
 	err = alloc_from_zone(z, order, mt, flags, &taken);
@@ -52,7 +52,7 @@ int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, 
 		err = alloc_from_zone(z, order, mt, flags, &taken);
 	}
 	if (err == 0)
-		*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed };
+		*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed == ash_zeroed_full(z, order) };
 	return err;
 }
 

@@ -12,23 +12,40 @@
  */
 #include "page/buddy.h"
 
-void ash_buddy_expand(struct ash_zone *z, ash_pfn_t pfn, unsigned want, unsigned order, enum ash_migratetype mt,
-		      bool zeroed)
+/* How much of the half (pfn, order) of a larger piece is zeroed. */
+static unsigned zeroed_part(const struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned zeroed)
+{
+	/* A part of a pageblock, whole or in turn a part: all or nothing. */
+	if (order < z->pageblock_order)
+		return zeroed;
+	if (zeroed == 0 || zeroed == ash_zeroed_full(z, order + 1))
+		return zeroed / 2;
+	return ash_pageblock_count_zeroed(z, pfn, order);
+}
+
+unsigned ash_buddy_carve(struct ash_zone *z, ash_pfn_t head, unsigned order, ash_pfn_t pfn, unsigned want,
+			 enum ash_migratetype mt, unsigned zeroed)
 {
 	/* Heads, so that a row of small allocations comes in ascending address order. */
 	while (order > want) {
-		order--;
-		ash_freelist_add(z, pfn + ash_order_frames(order), order, mt, zeroed, ASH_LIST_HEAD);
+		const ash_pfn_t middle = head + ash_order_frames(--order);
+		const bool low = pfn < middle;
+		const unsigned given = zeroed_part(z, low ? middle : head, order, zeroed);
+
+		ash_freelist_add(z, low ? middle : head, order, mt, given, ASH_LIST_HEAD);
+		zeroed = order < z->pageblock_order ? given : zeroed - given;
+		if (!low)
+			head = middle;
 	}
+	return zeroed;
 }
 
 struct ash_taken ash_buddy_take(struct ash_zone *z, ash_pfn_t pfn, unsigned want, unsigned order,
 				enum ash_migratetype mt)
 {
-	const struct ash_taken taken = { pfn, ash_freelist_del(z, pfn, order, mt) };
+	const unsigned zeroed = ash_freelist_del(z, pfn, order, mt);
 
-	ash_buddy_expand(z, pfn, want, order, mt, taken.zeroed);
-	return taken;
+	return (struct ash_taken){ pfn, ash_buddy_carve(z, pfn, order, pfn, want, mt, zeroed) };
 }
 
 struct ash_taken ash_buddy_take_smallest(struct ash_zone *z, unsigned order, enum ash_migratetype mt)
@@ -37,7 +54,7 @@ struct ash_taken ash_buddy_take_smallest(struct ash_zone *z, unsigned order, enu
 	unsigned found;
 
 	if (orders == 0)
-		return (struct ash_taken){ ASH_PFN_NONE, false };
+		return (struct ash_taken){ ASH_PFN_NONE, 0 };
 	found = (unsigned)__builtin_ctz(orders);
 	return ash_buddy_take(z, ash_freelist_first(z, found, mt), order, found, mt);
 }
@@ -55,10 +72,11 @@ static bool buddy_is_free(const struct ash_zone *z, ash_pfn_t pfn, unsigned orde
 }
 
 /* Absorb the free buddy of (pfn, order) if the types allow it. */
-static bool merge_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, bool *zeroed)
+static bool merge_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned *zeroed)
 {
 	const ash_pfn_t buddy = pfn ^ ash_order_frames(order);
 	enum ash_migratetype buddy_mt = mt;
+	unsigned absorbed;
 
 	if (!buddy_is_free(z, pfn, order))
 		return false;
@@ -68,15 +86,31 @@ static bool merge_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum as
 			return false;
 	}
 	/* Legal order 2: delete with the old type, then retype all the blocks, and only then add. */
-	*zeroed &= ash_freelist_del(z, buddy, order, buddy_mt);
+	absorbed = ash_freelist_del(z, buddy, order, buddy_mt);
 	if (buddy_mt != mt)
 		ash_pageblock_set_type_range(z, buddy, order, mt);
+	*zeroed = order < z->pageblock_order ? *zeroed & absorbed : *zeroed + absorbed;
+	/* Whole again: from here on the pageblock bit carries it. */
+	if (order + 1 == z->pageblock_order)
+		ash_pageblock_set_zeroed(z, ash_pageblock_start(z, pfn), z->pageblock_order, *zeroed);
 	return true;
+}
+
+static unsigned zeroed_by_flags(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned flags)
+{
+	const bool zeroed = (flags & ASH_FREE_ZEROED) != 0;
+
+	if (order < z->pageblock_order)
+		return (flags & ASH_FREE_KEEP) ? ash_pageblock_zeroed(z, pfn) : zeroed;
+	if (flags & ASH_FREE_KEEP)
+		return ash_pageblock_count_zeroed(z, pfn, order);
+	ash_pageblock_set_zeroed(z, pfn, order, zeroed);
+	return zeroed ? ash_zeroed_full(z, order) : 0;
 }
 
 void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned flags)
 {
-	bool zeroed = (flags & ASH_FREE_ZEROED) != 0;
+	unsigned zeroed = zeroed_by_flags(z, pfn, order, flags);
 	enum ash_list_end end = (flags & ASH_FREE_TAIL) ? ASH_LIST_TAIL : ASH_LIST_HEAD;
 
 	while (order < z->max_order && merge_one(z, pfn, order, mt, &zeroed)) {

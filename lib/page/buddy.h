@@ -11,12 +11,16 @@
 /* A piece that has just left the lists and is headed by nobody yet. */
 struct ash_taken {
 	ash_pfn_t pfn; /* ASH_PFN_NONE: nothing was taken */
-	bool zeroed;
+	unsigned zeroed; /* as in freelist.h */
 };
 
-/* Cut a piece that is on no list down to 2^want at its start; the upper halves go to the head of mt's lists. */
-void ash_buddy_expand(struct ash_zone *z, ash_pfn_t pfn, unsigned want, unsigned order, enum ash_migratetype mt,
-		      bool zeroed);
+/*
+ * Cut a piece that is on no list down to the 2^want frames at pfn; the halves left over go to the head of mt's lists.
+ * Takes how much of the piece is zeroed, returns how much of the rest is. With pfn at the start this is the kernel's
+ * expand().
+ */
+unsigned ash_buddy_carve(struct ash_zone *z, ash_pfn_t head, unsigned order, ash_pfn_t pfn, unsigned want,
+			 enum ash_migratetype mt, unsigned zeroed);
 
 /* The lowest order that has one, from this type's lists only. */
 struct ash_taken ash_buddy_take_smallest(struct ash_zone *z, unsigned order, enum ash_migratetype mt);
@@ -28,6 +32,7 @@ struct ash_taken ash_buddy_take(struct ash_zone *z, ash_pfn_t pfn, unsigned want
 enum ash_free_flags {
 	ASH_FREE_TAIL = 1u << 0,   /* to the list's tail: not expected to be used soon */
 	ASH_FREE_ZEROED = 1u << 1, /* the frames read as zero and cost nothing */
+	ASH_FREE_KEEP = 1u << 2,   /* what the pageblocks' zeroed bits say; for parts of what was free and whole */
 };
 
 /* Free one piece whose pageblocks all have type mt, merging as far as the rules go. The head frame is NONE. */

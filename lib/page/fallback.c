@@ -11,7 +11,7 @@ static const uint8_t fallbacks[ASH_MT_PCPTYPES][NR_FALLBACKS] = {
 	[ASH_MT_RECLAIMABLE] = { ASH_MT_UNMOVABLE, ASH_MT_MOVABLE },
 };
 
-static const struct ash_taken nothing = { ASH_PFN_NONE, false };
+static const struct ash_taken nothing = { ASH_PFN_NONE, 0 };
 
 /*
  * Is a free buddy of this order worth an attempt at its block? Small ones only for UNMOVABLE and RECLAIMABLE: leaving
@@ -59,7 +59,7 @@ static struct ash_taken try_to_claim(struct ash_zone *z, ash_pfn_t pfn, unsigned
 		taken.zeroed = ash_freelist_del(z, pfn, have, from);
 		taken.pfn = pfn;
 		ash_pageblock_set_type_range(z, pfn, have, mt);
-		ash_buddy_expand(z, pfn, order, have, mt, taken.zeroed);
+		taken.zeroed = ash_buddy_carve(z, pfn, have, pfn, order, mt, taken.zeroed);
 	} else if (ash_fallback_block_claimable(z, pfn, mt)) {
 		/* Legal order 1: everything that can refuse is behind us; move, then retype. */
 		ash_buddy_move_block(z, block, from, mt);

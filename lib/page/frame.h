@@ -25,13 +25,13 @@ enum ash_frame_state {
 	ASH_FRAME_HELD,  /* free, but taken off the lists by the core: being reported, a compaction target */
 };
 
-/* Known to read as zero and to cost no memory until touched. Of BUDDY, PCP and HELD pieces. */
+/* All of the piece is known to read as zero and to cost no memory until touched. Of BUDDY and PCP pieces. */
 #define ASH_FRAME_ZEROED 0x01u
 
 struct ash_frame {
 	ash_pfn_t next, prev;  /* links of the list the piece is on; undefined otherwise */
 	_Atomic uint32_t word; /* state | order << 8 | migratetype << 16 | flags << 24 */
-	uint32_t private;      /* the owner's, while USED */
+	uint32_t private;      /* USED: the owner's; BUDDY: see freelist.h, "zeroed" */
 };
 ASH_BUILD_ASSERT(sizeof(struct ash_frame) == 16, "0.4 % of 4 KiB frames");
 

@@ -25,7 +25,7 @@ static void assert_type(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum 
 				ash_pageblock_type(z, b), mt);
 }
 
-static void account(struct ash_zone *z, unsigned order, enum ash_migratetype mt, bool zeroed, bool added)
+static void account(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned zeroed, bool added)
 {
 	const uint64_t frames = ash_order_frames(order), delta = added ? frames : -frames;
 
@@ -38,45 +38,50 @@ static void account(struct ash_zone *z, unsigned order, enum ash_migratetype mt,
 		ash_counter_add(&z->free_highatomic, delta);
 	if (order >= z->pageblock_order) {
 		ash_counter_add(&z->free_blocks, delta);
-		if (zeroed)
-			ash_counter_add(&z->free_zeroed, delta);
+		if (zeroed > 0) {
+			const uint64_t n = (uint64_t)zeroed << z->pageblock_order;
+
+			ash_counter_add(&z->free_zeroed, added ? n : -n);
+		}
 	}
 }
 
-static void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, bool zeroed,
+static void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned zeroed,
 		       enum ash_list_end end)
 {
+	const unsigned part = zeroed == ash_zeroed_full(z, order);
 	struct ash_freelist *l = &z->freelist[order][mt];
 	struct ash_frame *f = &z->frames[pfn];
 
 	if (end == ASH_LIST_HEAD) {
 		f->prev = ASH_PFN_NONE;
-		f->next = l->first[zeroed];
-		l->first[zeroed] = pfn;
+		f->next = l->first[part];
+		l->first[part] = pfn;
 		if (f->next != ASH_PFN_NONE)
 			z->frames[f->next].prev = pfn;
 		else
-			l->last[zeroed] = pfn;
+			l->last[part] = pfn;
 	} else {
 		f->next = ASH_PFN_NONE;
-		f->prev = l->last[zeroed];
-		l->last[zeroed] = pfn;
+		f->prev = l->last[part];
+		l->last[part] = pfn;
 		if (f->prev != ASH_PFN_NONE)
 			z->frames[f->prev].next = pfn;
 		else
-			l->first[zeroed] = pfn;
+			l->first[part] = pfn;
 	}
+	f->private = zeroed;
 	l->nr++;
 	z->nonempty[mt] |= 1u << order;
-	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_BUDDY, order, mt, zeroed ? ASH_FRAME_ZEROED : 0));
+	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_BUDDY, order, mt, part ? ASH_FRAME_ZEROED : 0));
 }
 
-static bool unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
+static unsigned unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
 {
 	struct ash_freelist *l = &z->freelist[order][mt];
 	const struct ash_frame *f = &z->frames[pfn];
 	const uint32_t word = ash_frame_load(z->frames, pfn);
-	const bool zeroed = ash_word_zeroed(word);
+	const unsigned part = ash_word_zeroed(word);
 
 	/* In every build: unlinking from a list the buddy is not on would spread the damage. */
 	if (ASH_UNLIKELY((word & 0xffffff) != ash_frame_word(ASH_FRAME_BUDDY, order, mt, 0)))
@@ -84,18 +89,18 @@ static bool unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum
 	if (f->prev != ASH_PFN_NONE)
 		z->frames[f->prev].next = f->next;
 	else
-		l->first[zeroed] = f->next;
+		l->first[part] = f->next;
 	if (f->next != ASH_PFN_NONE)
 		z->frames[f->next].prev = f->prev;
 	else
-		l->last[zeroed] = f->prev;
+		l->last[part] = f->prev;
 	if (--l->nr == 0)
 		z->nonempty[mt] &= ~(1u << order);
 	ash_frame_store(z->frames, pfn, 0);
-	return zeroed;
+	return f->private;
 }
 
-void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, bool zeroed,
+void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned zeroed,
 		      enum ash_list_end end)
 {
 	assert_type(z, pfn, order, mt);
@@ -103,9 +108,9 @@ void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum as
 	account(z, order, mt, zeroed, true);
 }
 
-bool ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
+unsigned ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
 {
-	bool zeroed;
+	unsigned zeroed;
 
 	assert_type(z, pfn, order, mt);
 	zeroed = unlink_buddy(z, pfn, order, mt);
@@ -116,7 +121,7 @@ bool ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum as
 void ash_freelist_move(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype from,
 		       enum ash_migratetype to)
 {
-	bool zeroed;
+	unsigned zeroed;
 
 	/* The block still has the old type: moving can fail for the block as a whole, retyping comes after. */
 	assert_type(z, pfn, order, from);

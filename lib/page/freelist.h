@@ -18,14 +18,25 @@
 
 #include "page/pageblock.h"
 
-/* Where a buddy goes within its list. Resident buddies always stand before zeroed ones, whatever this says. */
+/*
+ * How much of a piece is zeroed (known to read as zero and to cost no memory until touched): 0 or 1 below pageblock
+ * order; the number of zeroed pageblocks from pageblock order up, the pageblock bits then saying which. So merging a
+ * fresh gigabyte with two megabytes that were used loses nothing. A listed buddy keeps the number in frame.private.
+ */
+ASH_INLINE unsigned ash_zeroed_full(const struct ash_zone *z, unsigned order)
+{
+	return order < z->pageblock_order ? 1u : 1u << (order - z->pageblock_order);
+}
+
+/* Where a buddy goes within its list. Wholly zeroed buddies stand behind all others, whatever this says:
+ * our one addition to the kernel's placement, so that memory already paid for is used first. */
 enum ash_list_end { ASH_LIST_HEAD, ASH_LIST_TAIL };
 
-void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, bool zeroed,
+void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned zeroed,
 		      enum ash_list_end end);
 
 /* Leaves the head frame ASH_FRAME_NONE: for an instant, under the lock, nobody heads the piece. Returns its zeroed. */
-bool ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt);
+unsigned ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt);
 
 /* To the tail of the other type's list (kernel: move_to_free_list). The block still has the old type. */
 void ash_freelist_move(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype from,

@@ -65,6 +65,28 @@ bool ash_pageblock_uniform(const struct ash_zone *z, ash_pfn_t pfn, unsigned ord
 	return true;
 }
 
+unsigned ash_pageblock_count_zeroed(const struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+{
+	const ash_pfn_t end = pfn + ash_order_frames(order);
+	unsigned n = 0;
+
+	for (; pfn < end; pfn += ash_pageblock_frames(z))
+		n += ash_pageblock_zeroed(z, pfn);
+	return n;
+}
+
+void ash_pageblock_set_zeroed(struct ash_zone *z, ash_pfn_t pfn, unsigned order, bool zeroed)
+{
+	const ash_pfn_t end = pfn + ash_order_frames(order);
+
+	for (; pfn < end; pfn += ash_pageblock_frames(z)) {
+		const unsigned word = ash_pageblock_word(z, pfn);
+
+		if (((word & ASH_PB_ZEROED) != 0) != zeroed)
+			write_word(z, pfn, word ^ ASH_PB_ZEROED);
+	}
+}
+
 void ash_pageblock_count(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pageblock_count *out)
 {
 	const ash_pfn_t start = ash_pageblock_start(z, pfn), end = ash_pageblock_end(z, pfn);

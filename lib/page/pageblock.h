@@ -4,6 +4,7 @@
  *
  *      bit 0-2  migratetype (never ISOLATE)       bit 4  isolated: readers are told ISOLATE
  *      bit 3    compaction skip hint              bit 5  online: some frame of the block is online
+ *                                                 bit 6  zeroed; means something only while the block is wholly free
  *
  * Isolation is a bit beside the type and not a type, so that ending it restores what was there without being told
  * (Linux 6.17, "make MIGRATE_ISOLATE a standalone bit"). Words are written under the zone lock; readers without it get
@@ -18,6 +19,7 @@
 #define ASH_PB_SKIP 0x08u
 #define ASH_PB_ISOLATE 0x10u
 #define ASH_PB_ONLINE 0x20u
+#define ASH_PB_ZEROED 0x40u
 
 ASH_INLINE ash_pfn_t ash_pageblock_frames(const struct ash_zone *z)
 {
@@ -79,6 +81,15 @@ void ash_pageblock_set_offline(struct ash_zone *z, ash_pfn_t pfn);
 
 /* Whether every block of [pfn, pfn + 2^order) is told as the same type as the first. */
 bool ash_pageblock_uniform(const struct ash_zone *z, ash_pfn_t pfn, unsigned order);
+
+/* Blocks of [pfn, pfn + 2^order), order at least pageblock order, whose zeroed bit is set. */
+unsigned ash_pageblock_count_zeroed(const struct ash_zone *z, ash_pfn_t pfn, unsigned order);
+void ash_pageblock_set_zeroed(struct ash_zone *z, ash_pfn_t pfn, unsigned order, bool zeroed);
+
+ASH_INLINE bool ash_pageblock_zeroed(const struct ash_zone *z, ash_pfn_t pfn)
+{
+	return (ash_pageblock_word(z, pfn) & ASH_PB_ZEROED) != 0;
+}
 
 /* What stands in one pageblock, counted piece by piece under the zone lock. */
 struct ash_pageblock_count {

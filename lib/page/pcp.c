@@ -100,7 +100,7 @@ static void refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 		if (taken.pfn == ASH_PFN_NONE)
 			break;
 		ash_frame_store(z->frames, taken.pfn, ash_frame_word(ASH_FRAME_PCP, order, mt,
-								     taken.zeroed ? ASH_FRAME_ZEROED : 0));
+								     taken.zeroed == ash_zeroed_full(z, order) ? ASH_FRAME_ZEROED : 0));
 		/* Behind what is there, so that allocations come in the ascending order the buddy lists gave. */
 		if (l->nr++ == 0)
 			l->first = taken.pfn;

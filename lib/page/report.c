@@ -8,24 +8,44 @@
  */
 #include "page/buddy.h"
 
+/* The largest aligned part of the buddy, at least min_order, of which no pageblock is zeroed; there is a resident one. */
+static void resident_part(const struct ash_zone *z, ash_pfn_t head, unsigned order, unsigned min_order, ash_pfn_t *pfn,
+			  unsigned *part_order)
+{
+	ash_pfn_t b = head;
+
+	if (z->frames[head].private == 0) {
+		*pfn = head;
+		*part_order = order;
+		return;
+	}
+	while (ash_pageblock_zeroed(z, b))
+		b += ash_pageblock_frames(z);
+	*part_order = min_order > z->pageblock_order ? min_order : z->pageblock_order;
+	while (*part_order < order && ash_pageblock_count_zeroed(z, ash_order_start(b, *part_order + 1), *part_order + 1) == 0)
+		++*part_order;
+	*pfn = ash_order_start(b, *part_order);
+}
+
 int ash_zone_report_begin(struct ash_zone *z, unsigned min_order, ash_pfn_t *pfn, unsigned *order)
 {
 	int err = -ASH_ENOSPC;
 
 	ash_zone_lock(z);
 	for (unsigned o = z->max_order + 1u; err != 0 && o-- > min_order;) {
-		for (unsigned mt = 0; mt < ASH_MT_ISOLATE; mt++) {
+		for (unsigned t = 0; err != 0 && t < ASH_MT_ISOLATE; t++) {
+			const enum ash_migratetype mt = (enum ash_migratetype)t;
 			/* The resident list's tail: what would be used last. */
-			const ash_pfn_t last = z->freelist[o][mt].last[0];
+			const ash_pfn_t head = z->freelist[o][mt].last[0];
+			unsigned zeroed;
 
-			if (last == ASH_PFN_NONE)
+			if (head == ASH_PFN_NONE)
 				continue;
-			ash_freelist_del(z, last, o, (enum ash_migratetype)mt);
-			ash_frame_store(z->frames, last, ash_frame_word(ASH_FRAME_HELD, o, mt, 0));
-			*pfn = last;
-			*order = o;
+			resident_part(z, head, o, min_order, pfn, order);
+			zeroed = ash_freelist_del(z, head, o, mt);
+			ash_buddy_carve(z, head, o, *pfn, *order, mt, zeroed);
+			ash_frame_store(z->frames, *pfn, ash_frame_word(ASH_FRAME_HELD, *order, mt, 0));
 			err = 0;
-			break;
 		}
 	}
 	ash_zone_unlock(z);

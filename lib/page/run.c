@@ -54,29 +54,39 @@ bool ash_run_takeable(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, 
 	return true;
 }
 
+/* Whether every block that [start, end) touches has its zeroed bit set. */
+static bool blocks_zeroed(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
+{
+	for (; start < end; start = ash_pageblock_end(z, start)) {
+		if (!ash_pageblock_zeroed(z, start))
+			return false;
+	}
+	return true;
+}
+
 /* The part of a buddy of whole blocks that lies in [start, end): its blocks become mt, the rest goes back as it was. */
 static bool take_from_large(struct ash_zone *z, ash_pfn_t head, unsigned order, ash_pfn_t start, ash_pfn_t end,
 			    enum ash_migratetype mt)
 {
 	const enum ash_migratetype from = ash_pageblock_type(z, head);
-	const bool zeroed = ash_freelist_del(z, head, order, from);
 
 	/* Legal order 2: off the list with the old type, retype, and only then add what is left over. */
+	ash_freelist_del(z, head, order, from);
 	if (from != mt) {
 		for (ash_pfn_t b = ash_pageblock_start(z, start); b < end; b = ash_pageblock_end(z, b))
 			ash_pageblock_set_type(z, b, mt);
 		z->extfrag_claim++;
 	}
-	ash_buddy_free_range(z, head, start, zeroed ? ASH_FREE_ZEROED : 0);
-	ash_buddy_free_range(z, end, head + ash_order_frames(order), zeroed ? ASH_FREE_ZEROED : 0);
-	return zeroed;
+	ash_buddy_free_range(z, head, start, ASH_FREE_KEEP);
+	ash_buddy_free_range(z, end, head + ash_order_frames(order), ASH_FREE_KEEP);
+	return blocks_zeroed(z, start, end);
 }
 
 static bool take_from_small(struct ash_zone *z, ash_pfn_t head, unsigned order, ash_pfn_t start, ash_pfn_t end,
 			    enum ash_migratetype mt)
 {
 	const enum ash_migratetype from = ash_pageblock_type(z, head);
-	bool zeroed;
+	unsigned flags;
 
 	if (from != mt) {
 		/* Legal order 1. */
@@ -84,10 +94,10 @@ static bool take_from_small(struct ash_zone *z, ash_pfn_t head, unsigned order, 
 		ash_pageblock_set_type(z, head, mt);
 		z->extfrag_claim++;
 	}
-	zeroed = ash_freelist_del(z, head, order, mt);
-	ash_buddy_free_range(z, head, start, zeroed ? ASH_FREE_ZEROED : 0);
-	ash_buddy_free_range(z, end, head + ash_order_frames(order), zeroed ? ASH_FREE_ZEROED : 0);
-	return zeroed;
+	flags = ash_freelist_del(z, head, order, mt) ? ASH_FREE_ZEROED : 0;
+	ash_buddy_free_range(z, head, start, flags);
+	ash_buddy_free_range(z, end, head + ash_order_frames(order), flags);
+	return flags != 0;
 }
 
 bool ash_run_take(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt)
@@ -109,7 +119,7 @@ bool ash_run_take(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_m
 	return zeroed;
 }
 
-/* From one buddy of the smallest order that holds the run. */
+/* From one buddy of the smallest order that holds the run. taken->zeroed becomes 0 or 1 for the run as a whole. */
 static bool take_one_buddy(struct ash_zone *z, ash_pfn_t nr, unsigned order, enum ash_migratetype mt, unsigned flags,
 			   struct ash_taken *taken)
 {
@@ -119,8 +129,13 @@ static bool take_one_buddy(struct ash_zone *z, ash_pfn_t nr, unsigned order, enu
 	if (taken->pfn == ASH_PFN_NONE)
 		return false;
 	ash_run_mark_used(z, taken->pfn, taken->pfn + nr, mt);
-	ash_buddy_free_range(z, taken->pfn + nr, taken->pfn + ash_order_frames(order),
-			     taken->zeroed ? ASH_FREE_ZEROED : 0);
+	if (order < z->pageblock_order) {
+		ash_buddy_free_range(z, taken->pfn + nr, taken->pfn + ash_order_frames(order),
+				     taken->zeroed ? ASH_FREE_ZEROED : 0);
+	} else {
+		taken->zeroed = blocks_zeroed(z, taken->pfn, taken->pfn + nr);
+		ash_buddy_free_range(z, taken->pfn + nr, taken->pfn + ash_order_frames(order), ASH_FREE_KEEP);
+	}
 	return true;
 }
 

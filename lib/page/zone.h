@@ -85,7 +85,7 @@ ASH_MUST_USE int ash_zone_extend_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_
 				     bool *zeroed);
 
 /*
- * Free page reporting (kernel: mm/page_reporting.c): pull one free, resident (not zeroed) buddy of at least min_order
+ * Free page reporting (kernel: mm/page_reporting.c): pull one free, resident (not zeroed) piece of at least min_order
  * off the lists so that its memory can be returned to the system without a lock held; then put it back.
  * -ASH_ENOSPC: none left. report_end(zeroed = true) says the frames now read as zero and cost no memory.
  */
@@ -104,7 +104,7 @@ struct ash_zone_stats {
 	uint64_t present;     /* frames online */
 	uint64_t free;        /* NR_FREE_PAGES: on non-isolate free lists */
 	uint64_t free_blocks; /* NR_FREE_PAGES_BLOCKS: of these, in buddies of at least pageblock order */
-	uint64_t free_zeroed; /* of these, known zero (not resident) in buddies of at least pageblock order */
+	uint64_t free_zeroed; /* of these, in pageblocks known zero (not resident) */
 	uint64_t pcp;         /* frames in pcp lists */
 	uint64_t free_cma;
 	uint64_t isolated;    /* nr_isolate_pageblock */

@@ -47,6 +47,11 @@ static bool check_buddy(struct walk *w, ash_pfn_t pfn, uint32_t word)
 			return fail(w, 5, b, "a buddy of unmergeable and other pageblocks", mt, ash_pageblock_type(z, b));
 		return fail(w, 1, b, "pageblock type is not the buddy's", ash_pageblock_type(z, b), mt);
 	}
+	if (order >= z->pageblock_order && z->frames[pfn].private != ash_pageblock_count_zeroed(z, pfn, order))
+		return fail(w, 6, pfn, "zeroed pageblocks of a buddy", z->frames[pfn].private,
+			    ash_pageblock_count_zeroed(z, pfn, order));
+	if (ash_word_zeroed(word) != (z->frames[pfn].private == ash_zeroed_full(z, order)))
+		return fail(w, 6, pfn, "a buddy's zeroed flag", word, z->frames[pfn].private);
 	w->buddies[order][mt]++;
 	if (mt == ASH_MT_ISOLATE)
 		return true;
@@ -54,7 +59,7 @@ static bool check_buddy(struct walk *w, ash_pfn_t pfn, uint32_t word)
 	w->free_cma += mt == ASH_MT_CMA ? n : 0;
 	w->free_highatomic += mt == ASH_MT_HIGHATOMIC ? n : 0;
 	w->free_blocks += order >= z->pageblock_order ? n : 0;
-	w->free_zeroed += order >= z->pageblock_order && ash_word_zeroed(word) ? n : 0;
+	w->free_zeroed += order >= z->pageblock_order ? (uint64_t)z->frames[pfn].private << z->pageblock_order : 0;
 	return true;
 }
 

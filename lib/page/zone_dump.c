@@ -33,6 +33,8 @@ static uint64_t digest_frames(const struct ash_zone *z)
 		}
 		if (ash_word_state(word) != ASH_FRAME_NONE)
 			sum += mix((uint64_t)pfn << 32 | word);
+		if (ash_word_state(word) == ASH_FRAME_BUDDY)
+			sum += mix(mix(pfn) ^ z->frames[pfn].private);
 		pfn += step;
 	}
 	return sum;
@@ -46,7 +48,7 @@ uint64_t ash_zone_digest(struct ash_zone *z)
 	ash_zone_lock_all(z);
 	sum = digest_frames(z);
 	for (uint64_t i = 0; i < nr_blocks; i++) {
-		const unsigned word = atomic_load_explicit(&z->pageblocks[i], memory_order_relaxed) & ~ASH_PB_SKIP;
+		const unsigned word = atomic_load_explicit(&z->pageblocks[i], memory_order_relaxed) & ~(ASH_PB_SKIP | ASH_PB_ZEROED);
 
 		sum += mix(mix(i) ^ word);
 	}

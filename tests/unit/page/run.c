@@ -179,3 +179,40 @@ TEST(report_shows_resident_once)
 	EXPECT_EQ(s.free_zeroed, 64);
 	fixture_end(&f);
 }
+
+TEST(report_leaves_zeroed_neighbours_alone)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	ash_pfn_t pfn;
+	unsigned order;
+
+	fixture_init(&f, 256, 3, 8, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 256, true), 0);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 256, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT(g.zeroed);
+	ash_zone_free_run(f.z, 0, 256);
+	EXPECT_EQ(ash_zone_report_begin(f.z, 3, &pfn, &order), 0);
+	EXPECT_EQ(order, 8);
+	ash_zone_report_end(f.z, pfn, order, true);
+	EXPECT_EQ(ash_zone_report_begin(f.z, 3, &pfn, &order), -ASH_ENOSPC);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 48, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT(g.zeroed);
+	ash_zone_free_run(f.z, 16, 32);
+	ash_zone_free_run(f.z, 0, 16);
+	EXPECT_EQ(stats(&f).nr_free[8][ASH_MT_UNMOVABLE], 1);
+	EXPECT_EQ(stats(&f).free_zeroed, 256 - 48);
+	fixture_check(&f);
+	EXPECT_EQ(ash_zone_report_begin(f.z, 3, &pfn, &order), 0);
+	EXPECT_EQ(pfn, 0);
+	EXPECT_EQ(order, 5);
+	fixture_check(&f);
+	ash_zone_report_end(f.z, pfn, order, true);
+	EXPECT_EQ(ash_zone_report_begin(f.z, 4, &pfn, &order), 0);
+	EXPECT_EQ(pfn, 32);
+	EXPECT_EQ(order, 4);
+	ash_zone_report_end(f.z, pfn, order, true);
+	EXPECT_EQ(ash_zone_report_begin(f.z, 3, &pfn, &order), -ASH_ENOSPC);
+	EXPECT_EQ(stats(&f).free_zeroed, 256);
+	fixture_end(&f);
+}

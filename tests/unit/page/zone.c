@@ -97,9 +97,12 @@ TEST(zone_zeroed_travels)
 	EXPECT(g.zeroed);
 	EXPECT_EQ(g.pfn, 0);
 	ash_zone_free(f.z, 0, 0, CPU_NONE);
-	EXPECT_EQ(stats(&f).free_zeroed, 0); /* merged with what is no longer known to be zero */
+	EXPECT_EQ(stats(&f).free_zeroed, 16); /* the first block is no longer known to be zero, the second is */
+	EXPECT_EQ(stats(&f).nr_free[5][ASH_MT_MOVABLE], 1);
 	EXPECT_EQ(ash_zone_alloc(f.z, 5, ASH_MT_MOVABLE, 0, CPU_NONE, &g), 0);
 	EXPECT(!g.zeroed);
+	ash_zone_free_run(f.z, 16, 16);
+	EXPECT_EQ(stats(&f).free_zeroed, 0);
 	fixture_end(&f);
 }
 
