@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/* The checks of M3 to M6: pageblock types, sums, and the invariant walker. */
+#include "base/bits.h"
+#include "model/model.h"
+#include "page/pageblock.h"
+
+static unsigned type_now(const struct model *m, size_t block)
+{
+	return ash_pageblock_type(m->zone, (ash_pfn_t)(block << m->config.geometry.pageblock_order));
+}
+
+void model_see_types(struct model *m)
+{
+	for (size_t i = 0; i < m->nr_pageblocks; i++)
+		m->types[i] = (uint8_t)type_now(m, i);
+}
+
+static bool mergeable(unsigned type)
+{
+	return type < ASH_MT_PCPTYPES;
+}
+
+/* M3: may a request (mt, flags) be served from a pageblock of this type? */
+static bool may_serve(const struct model *m, const struct model_op *op, unsigned mt, unsigned type)
+{
+	/*
+	 * A frame in a pcp keeps the type of its list while its pageblock is claimed by another; CMA and HIGHATOMIC
+	 * frames ride the MOVABLE list; UNMOVABLE and RECLAIMABLE share the list of pageblock order.
+	 */
+	const bool through_pcp = op->code == MODEL_ALLOC && op->cpu < m->config.nr_cpus;
+
+	if (type == mt)
+		return true;
+	switch (type) {
+	case ASH_MT_UNMOVABLE:
+	case ASH_MT_MOVABLE:
+	case ASH_MT_RECLAIMABLE:
+		return !(op->flags & ASH_ALLOC_NOFRAGMENT) || through_pcp;
+	case ASH_MT_CMA:
+		return mt == ASH_MT_MOVABLE && ((op->flags & ASH_ALLOC_CMA) || through_pcp);
+	case ASH_MT_HIGHATOMIC:
+		return (op->flags & ASH_ALLOC_HIGHATOMIC) || (mt == ASH_MT_MOVABLE && through_pcp);
+	default:
+		return false;
+	}
+}
+
+static bool check_grant_types(struct model *m, const struct model_op *op, const struct model_grant *got)
+{
+	const unsigned pb = m->config.geometry.pageblock_order;
+
+	for (ash_pfn_t block = got->pfn >> pb; block <= (got->pfn + got->nr - 1) >> pb; block++) {
+		if (!may_serve(m, op, got->mt, type_now(m, block)))
+			return model_fail(m, "M3: a grant lies in a pageblock its type may not use", got->pfn, got->mt,
+					  type_now(m, block));
+		m->counts.steals += type_now(m, block) != got->mt;
+	}
+	return true;
+}
+
+static bool wholly_unowned(const struct model *m, size_t block)
+{
+	const unsigned pb = m->config.geometry.pageblock_order;
+	const size_t end = ash_min((block + 1) << pb, m->config.nr_frames);
+
+	for (size_t pfn = block << pb; pfn < end; pfn++) {
+		if (m->owner[pfn] != MODEL_UNOWNED)
+			return false;
+	}
+	return true;
+}
+
+/* M4: the two legal ways in which a type changes are a claim by an allocation and a merge of whole free pageblocks. */
+static bool may_change(const struct model *m, const struct model_op *op, const struct model_grant *got, size_t block,
+		       unsigned from, unsigned to)
+{
+	/* An offline pageblock reads as type 0. */
+	if (op->code == MODEL_ONLINE && to == ASH_MT_MOVABLE)
+		return true;
+	if (!mergeable(from) || !mergeable(to))
+		return false;
+	if (got->nr > 0 && to == got->mt)
+		return true;
+	return wholly_unowned(m, block);
+}
+
+bool model_check_types(struct model *m, const struct model_op *op, const struct model_grant *got)
+{
+	if (got->nr > 0 && !check_grant_types(m, op, got))
+		return false;
+	for (size_t block = 0; block < m->nr_pageblocks; block++) {
+		const unsigned from = m->types[block], to = type_now(m, block);
+
+		if (from == to)
+			continue;
+		if (!may_change(m, op, got, block, from, to))
+			return model_fail(m, "M4: a pageblock changed its type unasked",
+					  (ash_pfn_t)(block << m->config.geometry.pageblock_order), from, to);
+		if (got->nr > 0)
+			m->counts.claims++;
+		else
+			m->counts.merges++;
+		m->types[block] = (uint8_t)to;
+	}
+	return true;
+}
+
+/* M5: the zone's counters against its own lists, and its lists against the model's owners. */
+static bool check_sums(struct model *m)
+{
+	const struct ash_zone_stats *s = &m->stats;
+	uint64_t free = 0, free_blocks = 0, isolated = 0;
+
+	for (unsigned order = 0; order <= m->config.geometry.max_order; order++) {
+		for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
+			const uint64_t frames = s->nr_free[order][mt] << order;
+
+			if (mt == ASH_MT_ISOLATE) {
+				isolated += frames;
+				continue;
+			}
+			free += frames;
+			free_blocks += order >= m->config.geometry.pageblock_order ? frames : 0;
+		}
+	}
+	if (s->present != m->nr_online)
+		return model_fail(m, "M5: present is not what was onlined", 0, s->present, m->nr_online);
+	if (s->free != free)
+		return model_fail(m, "M5: NR_FREE_PAGES is not the sum of the lists", 0, s->free, free);
+	if (s->free_blocks != free_blocks)
+		return model_fail(m, "M5: NR_FREE_PAGES_BLOCKS is not the sum of the lists", 0, s->free_blocks,
+				  free_blocks);
+	if (free + isolated + s->pcp != m->nr_unowned)
+		return model_fail(m, "M5: free and pcp frames are not the unowned frames", 0, free + isolated + s->pcp,
+				  m->nr_unowned);
+	return true;
+}
+
+/* Does the model agree with what the head of the piece at pfn says of one of its frames? */
+static bool frame_agrees(const struct model *m, ash_pfn_t pfn, ash_pfn_t head, uint32_t word)
+{
+	switch (ash_word_state(word)) {
+	case ASH_FRAME_BUDDY:
+	case ASH_FRAME_PCP:
+		return m->owner[pfn] == MODEL_UNOWNED && !(ash_word_zeroed(word) && m->dirty[pfn]);
+	case ASH_FRAME_HELD:
+		return m->owner[pfn] == MODEL_REPORTED && !(ash_word_zeroed(word) && m->dirty[pfn]);
+	case ASH_FRAME_USED:
+		/* A piece never holds frames of two grants. */
+		return m->owner[pfn] != MODEL_UNOWNED && m->owner[pfn] < MODEL_REPORTED &&
+		       m->owner[pfn] == m->owner[head];
+	default:
+		return m->owner[pfn] == MODEL_OFFLINE;
+	}
+}
+
+/* M5 frame by frame: a sum cannot see one frame lost while another is counted twice. */
+static bool check_frames(struct model *m)
+{
+	const struct ash_frame *frames = m->zone->frames;
+
+	for (ash_pfn_t head = 0; head < m->config.nr_frames;) {
+		const uint32_t word = ash_frame_load(frames, head);
+		const uint64_t end = (uint64_t)head + ash_order_frames(ash_word_order(word));
+
+		if (end > m->config.nr_frames)
+			return model_fail(m, "M5: a piece reaches past the span", head, word, end);
+		for (ash_pfn_t pfn = head; pfn < end; pfn++) {
+			if (!frame_agrees(m, pfn, head, word))
+				return model_fail(m, "M5: the zone and the model disagree on who has a frame", pfn,
+						  word, m->owner[pfn]);
+		}
+		head = (ash_pfn_t)end;
+	}
+	return true;
+}
+
+bool model_check(struct model *m)
+{
+	struct ash_zone_fault fault = { 0 };
+
+	m->counts.checks++;
+	ash_zone_stats(m->zone, &m->stats);
+	if (!check_sums(m) || !check_frames(m))
+		return false;
+	if (ash_zone_check(m->zone, &fault) == 0)
+		return true;
+	m->error.invariant = fault.invariant;
+	return model_fail(m, fault.what, fault.pfn, fault.a, fault.b);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* Random operations: the whole language, under every degree of memory pressure. */
+#include "base/bits.h"
+#include "model/model.h"
+
+uint64_t model_random(uint64_t *state)
+{
+	uint64_t x = *state;
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	*state = x;
+	return x * 0x2545f4914f6cdd1du;
+}
+
+/* How often, out of 256, each operation comes while the zone fills and while it empties. */
+static const uint8_t weights[2][MODEL_NR_CODES] = {
+	{
+		[MODEL_ALLOC] = 130,
+		[MODEL_ALLOC_RUN] = 30,
+		[MODEL_FREE] = 50,
+		[MODEL_FREE_PART] = 10,
+		[MODEL_EXTEND] = 20,
+		[MODEL_REPORT_BEGIN] = 5,
+		[MODEL_REPORT_END] = 6,
+		[MODEL_DRAIN] = 2,
+		[MODEL_ONLINE] = 3,
+	},
+	{
+		[MODEL_ALLOC] = 60,
+		[MODEL_ALLOC_RUN] = 15,
+		[MODEL_FREE] = 110,
+		[MODEL_FREE_PART] = 40,
+		[MODEL_EXTEND] = 15,
+		[MODEL_REPORT_BEGIN] = 6,
+		[MODEL_REPORT_END] = 5,
+		[MODEL_DRAIN] = 4,
+		[MODEL_ONLINE] = 1,
+	},
+};
+
+/* Steps in a phase of filling or emptying: long enough, for the small zones of the tests, to reach the end of it. */
+#define PHASE_STEPS 192
+
+static uint8_t pick_code(unsigned phase, uint64_t *rng)
+{
+	unsigned sum = 0, at;
+
+	for (unsigned code = 0; code < MODEL_NR_CODES; code++)
+		sum += weights[phase][code];
+	at = (unsigned)(model_random(rng) >> 32) % sum;
+	for (uint8_t code = 0;; code++) {
+		if (at < weights[phase][code])
+			return code;
+		at -= weights[phase][code];
+	}
+}
+
+struct model_op model_random_op(const struct model *m, uint64_t *rng)
+{
+	const unsigned max_order = m->config.geometry.max_order;
+	const uint64_t r = model_random(rng);
+	struct model_op op = {
+		.code = pick_code(m->counts.steps / PHASE_STEPS & 1, rng),
+		/* Small orders are common, large ones (the merge and straddle cases) common enough. */
+		.order = (uint8_t)(r & 3 ? ash_ctz(r >> 2 | 1ull << max_order) : (r >> 8) % (max_order + 1)),
+		.mt = (uint8_t)((r >> 20) % ASH_MT_PCPTYPES),
+		.cpu = (uint32_t)((r >> 24) % (m->config.nr_cpus + 1)),
+		.a = (uint32_t)(model_random(rng) >> 16),
+		.b = (uint32_t)(model_random(rng) >> 16),
+	};
+
+	if (op.code == MODEL_ALLOC || op.code == MODEL_ALLOC_RUN) {
+		const unsigned roll = (unsigned)(r >> 32) % 16;
+
+		op.flags = (uint8_t)(roll == 0 ? ASH_ALLOC_NOFRAGMENT : roll == 1 ? ASH_ALLOC_TRYLOCK : 0);
+		if (op.code == MODEL_ALLOC_RUN)
+			op.a %= 2u << (r >> 40) % (max_order + 1);
+	} else {
+		op.flags = (uint8_t)((r >> 32) & 1);
+	}
+	return op;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reference model of a zone, and the engine that runs operations on the real zone and on the model side by side.
+ *
+ * The model knows what an invariant walker cannot: who owns each frame. It has no buddies, no lists and no policy, so
+ * it shares no idea, and no mistake, with the code under test. After every operation the engine asks:
+ *
+ *   M1  a grant lies in the span, is aligned, and overlaps no owned, offline or reported frame;
+ *   M2  a grant said to be zeroed holds no frame that was ever written since it last read as zero;
+ *   M3  a grant lies in pageblocks its migratetype and flags permit, and never in an isolated one;
+ *   M4  pageblock types change only as the operation may change them (claim by an allocation, merge by a free);
+ *   M5  every frame is in exactly one place: free + pcp + owned + reported + offline are the span, and the zone's
+ *       counters are the sums of its lists;
+ *   M6  ash_zone_check finds every invariant kept;
+ *   M7  an operation that failed left the digest as it was (an allocation may have drained the pcps), and had a
+ *       reason to fail.
+ *
+ * Freestanding, so that tests/bare can run it with no libc: the memory is the caller's, errors are values.
+ */
+#ifndef ASH_TESTS_MODEL_MODEL_H
+#define ASH_TESTS_MODEL_MODEL_H
+
+#include "model/op.h"
+#include "page/zone.h"
+
+/* The calls under test. Negative tests put a wrapper that misbehaves in place of one of them. */
+struct model_target {
+	int (*alloc)(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
+		     struct ash_page_grant *grant);
+	void (*free)(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu);
+	int (*alloc_run)(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, enum ash_migratetype mt,
+			 unsigned flags, struct ash_page_grant *grant);
+	void (*free_run)(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr);
+	int (*extend_run)(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, enum ash_migratetype mt, bool *zeroed);
+	int (*report_begin)(struct ash_zone *z, unsigned min_order, ash_pfn_t *pfn, unsigned *order);
+	void (*report_end)(struct ash_zone *z, ash_pfn_t pfn, unsigned order, bool zeroed);
+	void (*drain)(struct ash_zone *z);
+	int (*online)(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed);
+};
+extern const struct model_target model_core;
+
+/* Values of owner[pfn]; any other value is 1 + the first pfn of the grant that owns the frame. */
+#define MODEL_UNOWNED 0u
+#define MODEL_OFFLINE UINT32_MAX
+#define MODEL_REPORTED (UINT32_MAX - 1)
+
+#define MODEL_ORDER_RUN 0xff /* order of a grant that is freed as a run */
+#define MODEL_MAX_REPORTS 4
+
+struct model_grant {
+	ash_pfn_t pfn, nr;
+	uint8_t order;
+	uint8_t mt;
+};
+
+struct model_report {
+	ash_pfn_t pfn;
+	unsigned order;
+};
+
+/* Why the run stopped. what == NULL: nothing is wrong. */
+struct model_error {
+	const char *what;
+	int invariant; /* of ash_zone_check, when that is what failed */
+	ash_pfn_t pfn;
+	unsigned long a, b;
+	uint64_t step;
+	struct model_op op;
+};
+
+struct model_config {
+	struct ash_geometry geometry;
+	ash_pfn_t nr_frames;
+	ash_pfn_t online_start, online_nr; /* what is online at the start */
+	unsigned nr_cpus;
+	bool zeroed;
+	const struct ash_zone_ops *ops;
+	const struct model_target *target; /* NULL: the core itself */
+	unsigned check_every;              /* steps between full checks; 0 or 1: every step */
+};
+
+struct model_counts {
+	uint64_t steps;
+	uint64_t done[MODEL_NR_CODES], refused[MODEL_NR_CODES];
+	uint64_t checks;
+	uint64_t claims, steals, merges; /* type changes seen by M3 and M4 */
+};
+
+struct model {
+	struct model_config config;
+	struct ash_zone *zone;
+	_Atomic uint8_t *pageblocks; /* the zone's own table */
+	uint32_t *owner;
+	uint8_t *dirty;
+	uint8_t *types; /* per pageblock, as last seen */
+	struct model_grant *grants;
+	ash_pfn_t nr_grants, nr_unowned, nr_online;
+	size_t nr_pageblocks;
+	struct model_report reports[MODEL_MAX_REPORTS];
+	unsigned nr_reports;
+	uint64_t digest;
+	struct ash_zone_stats stats; /* after the last step */
+	struct model_error error;
+	struct model_counts counts;
+};
+
+/* Bytes of memory model_init needs, struct model included. */
+size_t model_size(const struct model_config *config);
+
+/* Lay out a model and its zone in mem (64-byte aligned, model_size bytes, any content), and online it. NULL: refused. */
+struct model *model_init(void *mem, const struct model_config *config);
+
+/* Run one operation on both. False: an error is in m->error and the model is spent. */
+bool model_step(struct model *m, const struct model_op *op);
+
+/* Every check that does not belong to one operation: M5, M6. False as above. */
+bool model_check(struct model *m);
+
+/* Free everything; true when the zone is then whole, empty and checked. */
+bool model_finish(struct model *m);
+
+/* xorshift64*; state must not be 0. */
+uint64_t model_random(uint64_t *state);
+
+/* A random operation, biased by phases of filling and emptying so that every degree of pressure is met. */
+struct model_op model_random_op(const struct model *m, uint64_t *rng);
+
+/* For the files of the engine. Always returns false. */
+bool model_fail(struct model *m, const char *what, ash_pfn_t pfn, unsigned long a, unsigned long b);
+void model_see_types(struct model *m);
+bool model_check_types(struct model *m, const struct model_op *op, const struct model_grant *got);
+
+#endif
