@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/* Scenarios T19 to T26 and T80: pcps and bad frees. Sources are marked as in buddy.c. */
+#include "harness/test.h"
+#include "page/pcp.h"
+#include "scenario/scene.h"
+
+static struct scene s;
+
+/* [K page_alloc.c:free_page_is_bad, __free_one_page] what cannot be freed is reported, and the lists stay. */
+TEST(T19_double_free_is_reported)
+{
+	scene_open(&s, 4, 4, "MM");
+	scene_free(&s, "4:2");
+	EXPECT_BUG(ash_zone_free(s.z, 4, 2, ASH_CPU_NONE));
+	EXPECT_STREQ(scene_freelist(&s), "4:2 M");
+}
+
+TEST(T19_double_free_through_the_pcp_is_reported)
+{
+	scene_open_edge(&s, 4, 4, "MM", 0, 0, 1);
+	ash_zone_free(s.z, 4, 0, 0);
+	EXPECT_EQ(scene_stats(&s).pcp, 1);
+	EXPECT_BUG(ash_zone_free(s.z, 4, 0, 0));
+}
+
+TEST(T19_free_inside_a_free_buddy_is_reported)
+{
+	scene_open(&s, 4, 4, "MM");
+	scene_free(&s, "4:2");
+	EXPECT_BUG(ash_zone_free(s.z, 5, 0, ASH_CPU_NONE));
+	EXPECT_STREQ(scene_freelist(&s), "4:2 M");
+}
+
+TEST(T19_free_of_an_inner_frame_is_reported)
+{
+	scene_open(&s, 4, 4, "MM");
+	scene_used(&s, 8, 2, ASH_MT_MOVABLE);
+	EXPECT_BUG(ash_zone_free(s.z, 9, 0, ASH_CPU_NONE));
+	EXPECT_STREQ(scene_freelist(&s), "");
+}
+
+TEST(T19_misaligned_free_is_reported)
+{
+	scene_open(&s, 4, 4, "MM");
+	EXPECT_BUG(ash_zone_free(s.z, 5, 1, ASH_CPU_NONE));
+	EXPECT_STREQ(scene_freelist(&s), "");
+}
+
+TEST(T19_wrong_order_is_reported)
+{
+	scene_open(&s, 4, 4, "MM");
+	scene_used(&s, 8, 2, ASH_MT_MOVABLE);
+	EXPECT_BUG(ash_zone_free(s.z, 8, 3, ASH_CPU_NONE));
+	EXPECT_STREQ(scene_freelist(&s), "");
+}
+
+TEST(T19_free_outside_the_zone_is_reported)
+{
+	scene_open(&s, 4, 4, "MM");
+	EXPECT_BUG(ash_zone_free(s.z, 32, 0, ASH_CPU_NONE));
+	EXPECT_BUG(ash_zone_free(s.z, ASH_PFN_NONE, 0, ASH_CPU_NONE));
+	EXPECT_STREQ(scene_freelist(&s), "");
+}
+
+TEST(T19_free_of_an_offline_frame_is_reported)
+{
+	scene_open_edge(&s, 4, 4, "MM", 4, 32, 0);
+	EXPECT_BUG(ash_zone_free(s.z, 2, 0, ASH_CPU_NONE));
+	EXPECT_STREQ(scene_freelist(&s), "");
+}
+
+/* [L 20240320180429.678181-2-hannes] the pcp remembers no type: the block's is read when the frame goes back; SIM. */
+TEST(T20_a_cached_frame_follows_its_claimed_block)
+{
+	scene_open_edge(&s, 4, 4, "M", 0, 0, 1);
+	scene_free(&s, "8:3");
+	ash_zone_free(s.z, 7, 0, 0);
+	ash_zone_free(s.z, 0, 0, 0);
+	EXPECT_EQ(scene_stats(&s).pcp, 2);
+	EXPECT_STREQ(scene_freelist(&s), "8:3 M");
+	EXPECT_EQ(scene_alloc(&s, 0, ASH_MT_UNMOVABLE, 0), 8);
+	EXPECT_STREQ(scene_types(&s), "U");
+	scene_mark(&s);
+	ash_zone_drain(s.z);
+	EXPECT_STATE(&s, "0:0 U, 7:0 U, 9:0 U, 10:1 U, 12:2 U", "U");
+	EXPECT_EQ(scene_stats(&s).pcp, 0);
+	EXPECT_EQ(scene_stats(&s).free, s.before.free + 2);
+	ash_zone_free(s.z, 8, 0, ASH_CPU_NONE);
+	EXPECT_STATE(&s, "0:0 U, 7:0 U, 8:3 U", "U");
+}
+
+/* [C 7b086755fb8c] a C or H frame freed past a busy pcp goes to its own list, not to the list it would have ridden. */
+TEST(T24_cma_and_highatomic_past_a_busy_pcp)
+{
+	scene_open_edge(&s, 4, 4, "CHM", 0, 0, 1);
+	ash_lock(&s.z->pcps[0].lock, NULL);
+	ash_zone_free(s.z, 0, 0, 0);
+	ash_zone_free(s.z, 16, 0, 0);
+	ash_unlock(&s.z->pcps[0].lock, NULL);
+	EXPECT_STATE(&s, "0:0 C, 16:0 H", "CHM");
+	EXPECT_EQ(scene_stats(&s).pcp, 0);
+	EXPECT_EQ(scene_stats(&s).free_cma, 1);
+}
+
+TEST(T24_cma_and_highatomic_through_the_pcp_come_home)
+{
+	scene_open_edge(&s, 4, 4, "CHM", 0, 0, 1);
+	ash_zone_free(s.z, 0, 0, 0);
+	ash_zone_free(s.z, 16, 0, 0);
+	EXPECT_EQ(scene_stats(&s).pcp, 2);
+	ash_zone_drain(s.z);
+	EXPECT_STATE(&s, "0:0 C, 16:0 H", "CHM");
+	EXPECT_EQ(scene_stats(&s).free_cma, 1);
+}
+
+/* [K page_alloc.c:free_frozen_pages] a frame of a block seen isolated bypasses the pcp. */
+TEST(T22_isolated_frames_bypass_the_pcp)
+{
+	scene_open_edge(&s, 4, 4, "MMM", 0, 0, 1);
+	ash_zone_lock(s.z);
+	ash_pageblock_set_isolated(s.z, 16, true);
+	ash_zone_unlock(s.z);
+	scene_mark(&s);
+	for (ash_pfn_t pfn = 14; pfn < 34; pfn += 2)
+		ash_zone_free(s.z, pfn, 0, 0);
+	/* Of ten frames eight lie in the isolated block. */
+	EXPECT_EQ(scene_stats(&s).nr_free[0][ASH_MT_ISOLATE], 8);
+	EXPECT_EQ(scene_stats(&s).pcp + scene_stats(&s).free, 2);
+	ash_zone_drain(s.z);
+	EXPECT_EQ(scene_stats(&s).free, 2);
+	EXPECT_EQ(scene_stats(&s).nr_free[0][ASH_MT_ISOLATE], 8);
+}
+
+/* [K page_alloc.c:pcp_allowed_order] a piece of no pcp order goes straight to the buddy lists. */
+TEST(T22_large_pieces_bypass_the_pcp)
+{
+	scene_open_edge(&s, 5, 6, "MM", 0, 0, 1);
+	scene_used(&s, 0, 4, ASH_MT_MOVABLE);
+	ash_zone_free(s.z, 0, 4, 0);
+	EXPECT_STATE(&s, "0:4 M", "MM");
+	EXPECT_EQ(scene_stats(&s).pcp, 0);
+}
+
+/* [K page_alloc.c:alloc_frozen_pages_nolock_noprof] with the zone lock held: from the pcp, or a refusal at once. */
+TEST(T80_trylock_allocation_never_waits)
+{
+	struct ash_page_grant grant = { .pfn = ASH_PFN_NONE };
+
+	scene_open_edge(&s, 4, 4, "MM", 0, 0, 1);
+	scene_free(&s, "16:4");
+	ash_zone_free(s.z, 3, 0, 0);
+	scene_mark(&s);
+	ash_zone_lock(s.z);
+	EXPECT_EQ(ash_zone_alloc(s.z, 0, ASH_MT_MOVABLE, ASH_ALLOC_TRYLOCK, 0, &grant), 0);
+	EXPECT_EQ(grant.pfn, 3);
+	EXPECT_EQ(ash_zone_alloc(s.z, 0, ASH_MT_MOVABLE, ASH_ALLOC_TRYLOCK, 0, &grant), -ASH_ENOMEM);
+	EXPECT_EQ(ash_zone_alloc(s.z, 4, ASH_MT_MOVABLE, ASH_ALLOC_TRYLOCK, ASH_CPU_NONE, &grant), -ASH_ENOMEM);
+	ash_zone_unlock(s.z);
+	EXPECT_STATE(&s, "16:4 M", "MM");
+	EXPECT_EQ(ash_zone_alloc(s.z, 4, ASH_MT_MOVABLE, ASH_ALLOC_TRYLOCK, ASH_CPU_NONE, &grant), 0);
+	EXPECT_EQ(grant.pfn, 16);
+}
