@@ -30,7 +30,8 @@ def flags(root, into, layer, cc):
     if layer.freestanding:
         own = subprocess.run(cc + ['-print-file-name=include'], capture_output=True, text=True, check=True).stdout
         return common + ['-ffreestanding', '-nostdinc', '-idirafter', own.strip()]
-    return common + ['-I', os.path.join(root, 'include')]
+    # The version is the build's to say (meson.build).
+    return common + ['-I', os.path.join(root, 'include'), '-DASH_VERSION_TEXT="0"']
 
 
 def compile_one(job):

@@ -61,6 +61,8 @@ PLANTS = [
     ('tokens', 'an attribute', [('lib/page/planted.c', SPDX + 'int f(void) __attribute__((cold));\n')],
      'base/compiler.h'),
     ('tokens', 'a system call above os', [('lib/arena/planted.c', SPDX + 'syscall(1);\n')], 'live in os'),
+    ('tokens', 'a kernel door opened above os', [('lib/heap/planted.c', SPDX + 'ash_sys(SYS_brk);\n')], 'live in os'),
+    ('tokens', 'a bare system call in ctl', [('lib/ctl/planted.c', SPDX + 'syscall(1);\n')], 'live in os'),
     ('tokens', 'a TODO without an issue', [('lib/page/planted.c', SPDX + '/* TO' + 'DO later */\n')], 'no issue'),
     ('tokens', 'a word from elsewhere', [('lib/heap/planted.c', SPDX + '/* a ' + 'chunk */\n')], 'the words are'),
     ('tokens', 'no licence line', [('lib/heap/planted.c', 'int x;\n')], 'no SPDX'),
