@@ -17,6 +17,15 @@
 #define ASH_UNUSED __attribute__((unused))
 #define ASH_WEAK __attribute__((weak))
 #define ASH_ALIGNED(n) __attribute__((aligned(n)))
+/* A further name of a function defined in the same file, with all its attributes where the compiler can copy them. */
+#if __has_attribute(copy)
+#define ASH_ALIAS(of) __attribute__((alias(#of), copy(of)))
+#else
+#define ASH_ALIAS(of) __attribute__((alias(#of)))
+#endif
+#define ASH_WEAK __attribute__((weak))
+#define ASH_CONSTRUCTOR __attribute__((constructor))
+#define ASH_DESTRUCTOR __attribute__((destructor))
 #define ASH_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define ASH_FALLTHROUGH __attribute__((fallthrough))
 
