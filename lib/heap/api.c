@@ -71,6 +71,7 @@ static void *thread_alloc(size_t size, bool *zeroed)
 		h = ash_heap_get();
 		if (ASH_LIKELY(h != NULL))
 			p = heap_alloc(h, size, zeroed);
+		ash_heap_settle();
 	}
 	return ASH_LIKELY(p != NULL) ? p : out_of_memory();
 }
@@ -137,6 +138,7 @@ void *ash_heap_aligned(size_t align, size_t size)
 		h = ash_heap_get();
 		if (h != NULL)
 			p = heap_aligned(h, align, size, &zeroed);
+		ash_heap_settle();
 	}
 	return ASH_LIKELY(p != NULL) ? p : out_of_memory();
 }
@@ -184,9 +186,10 @@ void ash_heap_free_slow(void *p)
 			ash_remote_free(self, p, tag);
 		else
 			ash_remote_send(ash_heaps.table[tag >> ASH_TAG_OWNER_SHIFT], p, p);
-		return;
+	} else {
+		ash_large_free(p, tag);
 	}
-	ash_large_free(p, tag);
+	ash_heap_settle();
 }
 
 void ash_heap_free(void *p)
@@ -243,8 +246,10 @@ void *ash_heap_realloc(void *p, size_t size)
 	}
 	if (ASH_UNLIKELY(size > ASH_MAX_REQUEST))
 		return out_of_memory();
-	if (realloc_in_place(p, size))
+	if (realloc_in_place(p, size)) {
+		ash_heap_settle();
 		return p;
+	}
 	to = ash_fast_malloc(size);
 	if (ASH_UNLIKELY(to == NULL))
 		return NULL;

@@ -25,15 +25,17 @@ ASH_INLINE void *ash_bin_pop(struct ash_bin *bin)
 	return o;
 }
 
+/* NULL: not on the fast path; for callers with a slow path of their own around ash_heap_malloc_slow(). */
+ASH_INLINE void *ash_fast_malloc_try(size_t size)
+{
+	return ASH_LIKELY(size <= ASH_FAST_MAX) ? ash_bin_pop(&ash_heap_self->bins[ash_class_fast(size)]) : NULL;
+}
+
 ASH_INLINE void *ash_fast_malloc(size_t size)
 {
-	if (ASH_LIKELY(size <= ASH_FAST_MAX)) {
-		void *p = ash_bin_pop(&ash_heap_self->bins[ash_class_fast(size)]);
+	void *p = ash_fast_malloc_try(size);
 
-		if (ASH_LIKELY(p != NULL))
-			return p;
-	}
-	return ash_heap_malloc_slow(size);
+	return ASH_LIKELY(p != NULL) ? p : ash_heap_malloc_slow(size);
 }
 
 ASH_INLINE void ash_bin_push(struct ash_heap *h, unsigned cls, struct ash_object *o)

@@ -157,6 +157,16 @@ ASH_INLINE struct ash_heap *ash_heap_get(void)
 
 	return ASH_LIKELY(h != &ash_heap_none) ? h : ash_heap_get_slow();
 }
+/*
+ * A thread may allocate and free after its exit hook has run: in the last destructors of thread-specific data, and in
+ * the C library's own. It then borrows a heap for the length of one call; every slow path ends here.
+ */
+extern ASH_HIDDEN ASH_TLS_DEFINE bool ash_heap_thread_ended;
+ASH_INLINE void ash_heap_settle(void)
+{
+	if (ASH_UNLIKELY(ash_heap_thread_ended))
+		ash_heap_thread_exit();
+}
 struct ash_heap *ash_heap_create_structure(bool first_class, int node);
 void ash_heaps_orphan_drain(struct ash_heap *h);
 void ash_heaps_lock(void);

@@ -18,7 +18,7 @@
 struct ash_heap ash_heap_none = { .tag = UINT32_MAX };
 struct ash_heaps ash_heaps = { .lock = ASH_LOCK_INIT };
 ASH_TLS_DEFINE struct ash_heap *ash_heap_self = &ash_heap_none;
-int (*ash_heap_boot)(void);
+ASH_TLS_DEFINE bool ash_heap_thread_ended;
 
 /* One table entry per 64 frames of the reservation: more heaps than could each hold a slab. */
 #define HEAP_TABLE_SHIFT 6
@@ -112,6 +112,8 @@ struct ash_heap *ash_heap_get_slow(void)
 		return NULL;
 	/* First the heap, then the hook: registering it may allocate, and must find us ready. */
 	ash_heap_self = h;
+	if (ASH_UNLIKELY(ash_heap_thread_ended))
+		return h;
 	/* Without a key the heap is not orphaned when its thread ends, and what it holds stays where it is. */
 	(void)!ash_thread_on_exit(ash_heap_thread_exit);
 	return h;
@@ -160,6 +162,7 @@ void ash_heap_thread_exit(void)
 {
 	struct ash_heap *h = ash_heap_self;
 
+	ash_heap_thread_ended = true;
 	if (h == &ash_heap_none)
 		return;
 	ash_heap_self = &ash_heap_none;
