@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork in programs with threads: the child can allocate and free whatever it finds, sees the parent's memory as it was,
+ * and neither side sees the other's writes.
+ */
+#include "harness/test.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common.h"
+
+enum { THREADS = 3, OBJECTS = 32 };
+
+static _Atomic bool stop;
+static _Atomic unsigned long churned;
+
+static size_t random_size(uint64_t *random)
+{
+	const uint64_t dice = test_random(random);
+
+	return (dice >> 8) % ((dice & 63) == 0 ? 400000 : (dice & 7) == 0 ? 20000 : 500) + 1;
+}
+
+/* Allocates and frees for ever, so that fork meets it anywhere. */
+static void *churn(void *seed)
+{
+	uint64_t random = (uintptr_t)seed;
+	void *p[OBJECTS] = { NULL };
+
+	while (!atomic_load(&stop)) {
+		const unsigned i = (unsigned)(test_random(&random) % OBJECTS);
+
+		free(p[i]);
+		p[i] = malloc(random_size(&random));
+		*(char *)p[i] = 1;
+		atomic_fetch_add_explicit(&churned, 1, memory_order_relaxed);
+	}
+	for (int i = 0; i < OBJECTS; i++)
+		free(p[i]);
+	return NULL;
+}
+
+static void start(pthread_t *threads, int n)
+{
+	atomic_store(&stop, false);
+	for (int i = 0; i < n; i++)
+		EXPECT_EQ(pthread_create(&threads[i], NULL, churn, (void *)(uintptr_t)(test_seed + (unsigned)i)), 0);
+}
+
+static void join(pthread_t *threads, int n)
+{
+	atomic_store(&stop, true);
+	for (int i = 0; i < n; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* In the child: the parent's objects are whole and can be freed, and new ones of all sizes can be had. */
+static int child_works(char **objects, const size_t *size)
+{
+	uint64_t random = test_seed;
+
+	alarm(30);
+	for (unsigned i = 0; i < OBJECTS; i++) {
+		if (differs(objects[i], size[i], i) != size[i])
+			return 10;
+		if (i % 3 == 0) {
+			objects[i] = realloc(objects[i], size[i] + 5000);
+			if (objects[i] == NULL || differs(objects[i], size[i], i) != size[i])
+				return 11;
+		}
+		memset(objects[i], 0xcc, size[i]);
+		free(objects[i]);
+	}
+	for (int i = 0; i < 300; i++) {
+		const size_t bytes = random_size(&random);
+		char *p = calloc(1, bytes);
+
+		if (p == NULL || nonzero(p, bytes) != bytes)
+			return 12;
+		memset(p, 1, bytes);
+		if (i % 2 == 0)
+			free(p);
+	}
+	return 0;
+}
+
+/* 0, or what was wrong; a child that hangs ends by its alarm. */
+static int fork_once(char **objects, const size_t *size)
+{
+	int status;
+	const pid_t child = fork();
+
+	if (child < 0)
+		return 100 + errno;
+	if (child == 0)
+		_exit(child_works(objects, size));
+	/* Written while the child may still read its own copy. */
+	for (unsigned i = 0; i < OBJECTS; i++)
+		objects[i][0] ^= 0x80;
+	if (waitpid(child, &status, 0) != child)
+		return 200;
+	for (unsigned i = 0; i < OBJECTS; i++) {
+		objects[i][0] ^= (char)0x80;
+		if (differs(objects[i], size[i], i) != size[i])
+			return 201;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+static void make_objects(char **objects, size_t *size, uint64_t seed)
+{
+	for (unsigned i = 0; i < OBJECTS; i++) {
+		size[i] = random_size(&seed);
+		objects[i] = malloc(size[i]);
+		EXPECT(objects[i] != NULL);
+		fill(objects[i], size[i], i);
+	}
+}
+
+static void free_objects(char **objects)
+{
+	for (unsigned i = 0; i < OBJECTS; i++)
+		free(objects[i]);
+}
+
+TEST(fork_in_a_program_with_one_thread)
+{
+	char *objects[OBJECTS];
+	size_t size[OBJECTS];
+
+	for (unsigned round = 0; round < 20; round++) {
+		make_objects(objects, size, test_seed + round);
+		EXPECT_EQ(fork_once(objects, size), 0);
+		free_objects(objects);
+	}
+}
+
+TEST(fork_while_threads_allocate)
+{
+	pthread_t threads[THREADS];
+	char *objects[OBJECTS];
+	size_t size[OBJECTS];
+	unsigned long before;
+
+	make_objects(objects, size, test_seed);
+	start(threads, THREADS);
+	before = atomic_load(&churned);
+	for (int round = 0; round < 60; round++)
+		EXPECT_EQ(fork_once(objects, size), 0);
+	EXPECT_GT(atomic_load(&churned), before);
+	join(threads, THREADS);
+	free_objects(objects);
+}
+
+static void *fork_from_thread(void *result)
+{
+	char *objects[OBJECTS];
+	size_t size[OBJECTS];
+	uint64_t seed = (uintptr_t)result;
+
+	*(int *)result = 0;
+	for (unsigned i = 0; i < OBJECTS; i++) {
+		size[i] = random_size(&seed);
+		objects[i] = malloc(size[i]);
+		fill(objects[i], size[i], i);
+	}
+	for (int round = 0; round < 12 && *(int *)result == 0; round++)
+		*(int *)result = fork_once(objects, size);
+	free_objects(objects);
+	return NULL;
+}
+
+TEST(fork_from_many_threads_at_once)
+{
+	enum { FORKERS = 4 };
+	pthread_t threads[THREADS], forkers[FORKERS];
+	int results[FORKERS];
+
+	start(threads, THREADS);
+	for (int i = 0; i < FORKERS; i++)
+		EXPECT_EQ(pthread_create(&forkers[i], NULL, fork_from_thread, &results[i]), 0);
+	for (int i = 0; i < FORKERS; i++)
+		pthread_join(forkers[i], NULL);
+	join(threads, THREADS);
+	for (int i = 0; i < FORKERS; i++)
+		EXPECT_EQ(results[i], 0);
+}
+
+TEST(the_child_of_a_threaded_program_can_have_threads)
+{
+	pthread_t threads[THREADS];
+
+	start(threads, THREADS);
+	for (int round = 0; round < 20; round++) {
+		int status;
+		const pid_t child = fork();
+
+		if (child == 0) {
+			pthread_t own[THREADS];
+
+			alarm(30);
+			for (int i = 0; i < THREADS; i++)
+				if (pthread_create(&own[i], NULL, churn, (void *)(uintptr_t)(i + 1)) != 0)
+					_exit(1);
+			usleep(2000);
+			atomic_store(&stop, true);
+			for (int i = 0; i < THREADS; i++)
+				pthread_join(own[i], NULL);
+			_exit(0);
+		}
+		EXPECT_EQ(waitpid(child, &status, 0), child);
+		EXPECT_EQ(status, 0);
+	}
+	join(threads, THREADS);
+}
+
+TEST(children_fork_children)
+{
+	char *objects[OBJECTS];
+	size_t size[OBJECTS];
+	int status;
+	pid_t child;
+
+	make_objects(objects, size, test_seed);
+	child = fork();
+	if (child == 0) {
+		alarm(60);
+		for (int depth = 0; depth < 8; depth++) {
+			const pid_t next = fork();
+
+			if (next < 0)
+				_exit(3);
+			if (next > 0) {
+				waitpid(next, &status, 0);
+				_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 4);
+			}
+			free(malloc(100000));
+		}
+		_exit(child_works(objects, size));
+	}
+	EXPECT_EQ(waitpid(child, &status, 0), child);
+	EXPECT_EQ(status, 0);
+	free_objects(objects);
+}
+
+/* Handlers that allocate: registered by the program, hence run outside the allocator's own. */
+static void *handler_memory;
+static unsigned handlers_run;
+
+static void handler_allocates(void)
+{
+	free(handler_memory);
+	handler_memory = malloc(30000);
+	memset(handler_memory, 1, 30000);
+	free(malloc(300));
+	handlers_run++;
+}
+
+TEST(fork_handlers_of_the_program_may_allocate)
+{
+	pthread_t threads[THREADS];
+	char *objects[OBJECTS];
+	size_t size[OBJECTS];
+
+	EXPECT_EQ(pthread_atfork(handler_allocates, handler_allocates, handler_allocates), 0);
+	make_objects(objects, size, test_seed);
+	start(threads, THREADS);
+	for (int round = 0; round < 25; round++)
+		EXPECT_EQ(fork_once(objects, size), 0);
+	join(threads, THREADS);
+	EXPECT_EQ(handlers_run, 50);
+	free_objects(objects);
+}
