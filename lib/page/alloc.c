@@ -6,6 +6,7 @@
  * stands there. It is reported with no lock held and nothing changed.
  */
 #include "page/fallback.h"
+#include "page/migrate.h"
 #include "page/pcp.h"
 
 static bool lock_zone(struct ash_zone *z, unsigned flags)
@@ -56,26 +57,40 @@ int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, 
 	return err;
 }
 
-void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
+/* USED, of this order, of any type, and nothing going on with it. */
+static bool plainly_used(uint32_t word, unsigned order)
+{
+	return (word & 0xff00ffff) == ash_frame_word(ASH_FRAME_USED, order, 0, 0);
+}
+
+/* The zone's part of a free: past the pcp, of a piece that is being moved, or of what is not allocated at all. */
+static ASH_NOINLINE void free_to_zone(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 {
 	uint32_t word;
+	bool ok = true;
 
+	ash_zone_lock(z);
+	word = ash_frame_load(z->frames, pfn);
+	if (plainly_used(word, order)) {
+		ash_frame_store(z->frames, pfn, 0);
+		ash_buddy_free(z, pfn, order, 0);
+	} else {
+		ok = (word & 0xffff) == ash_frame_word(ASH_FRAME_USED, order, 0, 0) && ash_migrate_note_free(z, pfn);
+	}
+	if (ok)
+		z->pgfree += ash_order_frames(order);
+	ash_zone_unlock(z);
+	if (!ok)
+		ash_zone_bug(z, "free of what is not allocated like this", pfn, word, order);
+}
+
+void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
+{
 	if (ASH_UNLIKELY(order > z->max_order || (uint64_t)pfn + ash_order_frames(order) > z->nr_frames ||
 			 (pfn & (ash_order_frames(order) - 1)) != 0))
 		ash_zone_bug(z, "free of a misaligned or foreign pfn", pfn, order, z->nr_frames);
-	word = ash_frame_load(z->frames, pfn);
-	if (ASH_UNLIKELY((word & 0xffff) != ash_frame_word(ASH_FRAME_USED, order, 0, 0)))
-		ash_zone_bug(z, "free of what is not allocated like this", pfn, word, order);
-	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && ash_pcp_free(z, &z->pcps[cpu], pfn, order))
+	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && plainly_used(ash_frame_load(z->frames, pfn), order) &&
+	    ash_pcp_free(z, &z->pcps[cpu], pfn, order))
 		return;
-	ash_zone_lock(z);
-	word = ash_frame_load(z->frames, pfn);
-	if (ASH_UNLIKELY((word & 0xffff) != ash_frame_word(ASH_FRAME_USED, order, 0, 0))) {
-		ash_zone_unlock(z);
-		ash_zone_bug(z, "two frees of one piece", pfn, word, order);
-	}
-	ash_frame_store(z->frames, pfn, 0);
-	ash_buddy_free(z, pfn, order, 0);
-	z->pgfree += ash_order_frames(order);
-	ash_zone_unlock(z);
+	free_to_zone(z, pfn, order);
 }

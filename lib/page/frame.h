@@ -28,6 +28,10 @@ enum ash_frame_state {
 /* All of the piece is known to read as zero and to cost no memory until touched. Of BUDDY and PCP pieces. */
 #define ASH_FRAME_ZEROED 0x01u
 
+/* Of a USED piece: its owner has let the core isolate it for a move; and freed it since. */
+#define ASH_FRAME_MOVING 0x02u
+#define ASH_FRAME_FREE_PENDING 0x04u
+
 struct ash_frame {
 	ash_pfn_t next, prev;  /* links of the list the piece is on; undefined otherwise */
 	_Atomic uint32_t word; /* state | order << 8 | migratetype << 16 | flags << 24 */

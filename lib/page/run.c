@@ -3,6 +3,7 @@
 #include "page/run.h"
 
 #include "page/fallback.h"
+#include "page/migrate.h"
 #include "page/pcp.h"
 
 /* Pieces freed in one zone lock hold. */
@@ -27,7 +28,7 @@ static bool block_takeable(const struct ash_zone *z, ash_pfn_t pfn, unsigned ord
 
 	if (have == mt)
 		return true;
-	if (!ash_mt_mergeable(have))
+	if (!ash_mt_mergeable(have) || !ash_mt_mergeable(mt))
 		return false;
 	return order >= z->pageblock_order || ash_fallback_block_claimable(z, pfn, mt);
 }
@@ -240,7 +241,10 @@ static ash_pfn_t first_not_used(const struct ash_zone *z, ash_pfn_t start, ash_p
 		if (head == ASH_PFN_NONE)
 			break;
 		word = ash_frame_load(z->frames, head);
-		if (ash_word_state(word) != ASH_FRAME_USED)
+		if (ash_word_state(word) != ASH_FRAME_USED || (word >> 24 & ASH_FRAME_FREE_PENDING))
+			break;
+		/* A piece being moved can be freed as a whole only. */
+		if ((word >> 24 & ASH_FRAME_MOVING) && (head < start || end - head < ash_order_frames(ash_word_order(word))))
 			break;
 		start = head + ash_order_frames(ash_word_order(word));
 	}
@@ -268,10 +272,16 @@ static ash_pfn_t free_pieces(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
 	const ash_pfn_t from = start;
 
 	for (unsigned n = 0; n < FREE_BATCH && start < end; n++) {
-		const unsigned order = ash_word_order(ash_frame_load(z->frames, start));
+		const uint32_t word = ash_frame_load(z->frames, start);
+		const unsigned order = ash_word_order(word);
 
-		ash_frame_store(z->frames, start, 0);
-		ash_buddy_free(z, start, order, 0);
+		if (ASH_UNLIKELY(word >> 24 & ASH_FRAME_MOVING)) {
+			/* Completed when the move is over; first_not_used() has refused a second free. */
+			ash_migrate_note_free(z, start);
+		} else {
+			ash_frame_store(z->frames, start, 0);
+			ash_buddy_free(z, start, order, 0);
+		}
 		start += ash_order_frames(order);
 	}
 	z->pgfree += start - from;

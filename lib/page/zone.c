@@ -17,6 +17,11 @@ size_t ash_pcp_struct_size(void)
 	return sizeof(struct ash_pcp);
 }
 
+void *ash_zone_owner(const struct ash_zone *z)
+{
+	return z->owner;
+}
+
 size_t ash_zone_nr_pageblocks(ash_pfn_t nr_frames, struct ash_geometry geometry)
 {
 	return ((size_t)nr_frames + ((size_t)1 << geometry.pageblock_order) - 1) >> geometry.pageblock_order;
@@ -46,6 +51,7 @@ int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 		.pcps = config->pcps,
 		.nr_cpus = config->nr_cpus,
 		.ops = config->ops,
+		.fault = config->ops != NULL ? config->ops->fault : NULL,
 		.owner = config->owner,
 	};
 	if (config->ops != NULL && config->ops->lock.wait != NULL && config->ops->lock.wake != NULL)
@@ -165,5 +171,8 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 	out->pgfree += z->pgfree;
 	out->extfrag_claim = z->extfrag_claim;
 	out->extfrag_steal = z->extfrag_steal;
+	out->pgmigrate_success = z->pgmigrate_success;
+	out->pgmigrate_fail = z->pgmigrate_fail;
+	out->free_highatomic = ash_counter_read(&z->free_highatomic);
 	ash_zone_unlock(z);
 }

@@ -18,12 +18,16 @@
 struct ash_frame;
 struct ash_zone;
 struct ash_pcp;
+struct ash_mover_ops;
+struct ash_fault;
 
 /* What the embedder supplies to a zone besides memory. Any member may be NULL. */
 struct ash_zone_ops {
 	struct ash_lock_ops lock; /* how to wait for the zone and pcp locks */
 	/* A broken promise (double free, corrupted list): report; the core traps when this returns. */
 	void (*bug)(const struct ash_zone *z, const char *what, ash_pfn_t pfn, unsigned long a, unsigned long b);
+	const struct ash_mover_ops *mover; /* for the zone's MOVABLE frames, page/mover.h; NULL: nothing can move */
+	struct ash_fault *fault;           /* base/fault.h; used by builds with ASH_CHECKS only */
 };
 
 struct ash_zone_config {
@@ -40,6 +44,8 @@ struct ash_zone_config {
 size_t ash_zone_struct_size(void);
 size_t ash_frame_struct_size(void);
 size_t ash_pcp_struct_size(void);
+/* What the embedder passed as config.owner. */
+void *ash_zone_owner(const struct ash_zone *z);
 size_t ash_zone_nr_pageblocks(ash_pfn_t nr_frames, struct ash_geometry geometry);
 
 ASH_MUST_USE int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config);
@@ -112,6 +118,8 @@ struct ash_zone_stats {
 	uint64_t pageblocks[ASH_MT_NR]; /* blocks per type, as /proc/pagetypeinfo counts them */
 	uint64_t pgalloc, pgfree;       /* frames */
 	uint64_t extfrag_claim, extfrag_steal;
+	uint64_t pgmigrate_success, pgmigrate_fail; /* pieces */
+	uint64_t free_highatomic;
 };
 void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out);
 

@@ -9,6 +9,7 @@
 #define ASH_PAGE_ZONE_STRUCT_H
 
 #include "base/check.h"
+#include "base/fault.h"
 #include "page/frame.h"
 #include "page/zone.h"
 
@@ -36,6 +37,7 @@ struct ash_zone {
 	struct ash_pcp *pcps;
 	const struct ash_zone_ops *ops;
 	const struct ash_lock_ops *lock_ops; /* NULL: spin */
+	struct ash_fault *fault; /* NULL outside fault tests */
 	void *owner;
 
 	/* How the pcps are sized; read by their owners without the zone lock. */
@@ -56,6 +58,7 @@ struct ash_zone {
 
 	uint64_t pgalloc, pgfree; /* past the pcps */
 	uint64_t extfrag_claim, extfrag_steal;
+	uint64_t pgmigrate_success, pgmigrate_fail;
 };
 
 ASH_INLINE uint64_t ash_counter_read(const struct ash_counter *c)

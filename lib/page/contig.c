@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/* Contiguous ranges. */
+#include "page/contig.h"
+
+#include "base/fault.h"
+#include "page/migrate.h"
+#include "page/run.h"
+
+/* How often a range is gone through before what is still allocated in it counts as busy. */
+#define MIGRATE_PASSES 3
+
+/* The piece that covers pfn, or the single offline frame; its end, cut at stop. Takes the lock for the look. */
+static uint32_t look(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t stop, ash_pfn_t *head, ash_pfn_t *next)
+{
+	uint32_t word = 0;
+
+	ash_zone_lock(z);
+	*head = ash_frame_head(z, pfn);
+	if (*head != ASH_PFN_NONE)
+		word = ash_frame_load(z->frames, *head);
+	ash_zone_unlock(z);
+	*next = *head == ASH_PFN_NONE ? pfn + 1 : *head + ash_order_frames(ash_word_order(word));
+	if (*next > stop)
+		*next = stop;
+	return word;
+}
+
+/* Move what is allocated in the range. A piece that sticks out of it moves as a whole. */
+static int empty_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, struct ash_busy_list *busy)
+{
+	int err = 0;
+
+	for (unsigned pass = 0; pass < MIGRATE_PASSES; pass++) {
+		const bool last = pass == MIGRATE_PASSES - 1;
+		ash_pfn_t head, next;
+
+		err = 0;
+		for (ash_pfn_t pfn = start; pfn < end; pfn = next) {
+			enum ash_busy_reason why;
+			int failed;
+
+			if (ash_word_state(look(z, pfn, end, &head, &next)) != ASH_FRAME_USED)
+				continue;
+			failed = ash_migrate_piece(z, head, ash_migrate_target_any, NULL, &why);
+			/* Without room there is no point in going on; anything else may have changed by the next pass. */
+			if (failed != 0 && (last || failed == -ASH_ENOMEM))
+				ash_busy_add(busy, pfn, next - pfn, why);
+			if (failed == -ASH_ENOMEM)
+				return failed;
+			if (failed != 0)
+				err = failed;
+		}
+		if (err == 0)
+			return 0;
+	}
+	return err;
+}
+
+/* All of the range, which is isolated, in one lock hold: either every frame is free now and becomes ours, or none. */
+static int take_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt,
+			 struct ash_page_grant *grant)
+{
+	int err = -ASH_EBUSY;
+
+	ash_zone_lock(z);
+	if (!ASH_FAULT(z->fault, "contig take") && ash_run_takeable(z, start, end, ASH_MT_ISOLATE)) {
+		grant->zeroed = ash_run_take(z, start, end, ASH_MT_ISOLATE);
+		grant->pfn = start;
+		ash_run_mark_used(z, start, end, mt);
+		z->pgalloc += end - start;
+		err = 0;
+	}
+	ash_zone_unlock(z);
+	return err;
+}
+
+int ash_zone_alloc_contig_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_migratetype mt,
+				enum ash_isolate_mode mode, struct ash_page_grant *grant, struct ash_busy_list *busy)
+{
+	const ash_pfn_t end = start + nr;
+	int err;
+
+	if (!ash_mt_mergeable(mt))
+		return -ASH_EINVAL;
+	err = ash_zone_isolate_range(z, start, nr, mode, busy);
+	if (err != 0)
+		return err;
+	ash_zone_drain(z);
+	err = empty_range(z, start, end, busy);
+	if (err == 0) {
+		err = take_isolated(z, start, end, mt, grant);
+		if (err != 0 && ash_zone_test_range_isolated(z, start, nr, busy) == 0)
+			ash_busy_add(busy, start, nr, ASH_BUSY_TRANSIENT);
+	}
+	ash_zone_unisolate_range(z, start, nr);
+	return err;
+}
+
+/* First frame of [pfn, end) that an attempt could not take, or end. may_move: what is movable is no obstacle. */
+static ash_pfn_t first_obstacle(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t end, bool may_move)
+{
+	while (pfn < end) {
+		ash_pfn_t head, next;
+		const uint32_t word = look(z, pfn, end, &head, &next);
+		const enum ash_migratetype block = ash_pageblock_type(z, pfn);
+
+		if (block == ASH_MT_ISOLATE || block == ASH_MT_CMA || ash_word_state(word) == ASH_FRAME_NONE ||
+		    ash_word_state(word) == ASH_FRAME_HELD)
+			return pfn;
+		if (ash_word_state(word) == ASH_FRAME_USED && (!may_move || ash_word_type(word) != ASH_MT_MOVABLE))
+			return next - 1;
+		pfn = next;
+	}
+	return end;
+}
+
+/* The first start at or above pfn that has the alignment and crosses no boundary. */
+static uint64_t next_start(const struct ash_contig_request *r, uint64_t pfn)
+{
+	const uint64_t align = (uint64_t)1 << r->align_order;
+
+	pfn = (pfn + align - 1) & ~(align - 1);
+	if (r->boundary_order > 0 && (pfn >> r->boundary_order) != ((pfn + r->nr - 1) >> r->boundary_order))
+		pfn = ((pfn >> r->boundary_order) + 1) << r->boundary_order;
+	return (pfn + align - 1) & ~(align - 1);
+}
+
+/* Try the range at start. 0, or a frame that must not be in the next range tried plus 1. */
+static uint64_t try_range(struct ash_zone *z, const struct ash_contig_request *r, ash_pfn_t start,
+			  struct ash_page_grant *grant, struct ash_busy_list *busy)
+{
+	struct ash_busy first;
+	struct ash_busy_list local = { &first, 1, 0 };
+	struct ash_busy_list *list = busy != NULL && busy->capacity > 0 ? busy : &local;
+
+	list->nr = 0;
+	if (ash_zone_alloc_contig_range(z, start, r->nr, r->mt, ASH_ISOLATE_OTHER, grant, list) == 0)
+		return 0;
+	/* What was in the way may lie before the range, in its first pageblock. */
+	if (list->nr == 0 || list->entry[0].pfn < start)
+		return (uint64_t)start + 1;
+	return (uint64_t)list->entry[0].pfn + 1;
+}
+
+/* One walk over all starts. may_move: also ranges that must be emptied first. */
+static int search(struct ash_zone *z, const struct ash_contig_request *r, ash_pfn_t high, bool may_move,
+		  struct ash_page_grant *grant, struct ash_busy_list *busy)
+{
+	uint64_t pfn = next_start(r, r->low);
+
+	while (pfn + r->nr <= high) {
+		const ash_pfn_t start = (ash_pfn_t)pfn, end = start + r->nr;
+		const ash_pfn_t obstacle = first_obstacle(z, start, end, may_move);
+		uint64_t past = (uint64_t)obstacle + 1;
+
+		if (obstacle == end) {
+			past = try_range(z, r, start, grant, busy);
+			if (past == 0)
+				return 0;
+		}
+		pfn = next_start(r, past);
+	}
+	return -ASH_ENOMEM;
+}
+
+int ash_zone_alloc_contig(struct ash_zone *z, const struct ash_contig_request *r, struct ash_page_grant *grant,
+			  struct ash_busy_list *busy)
+{
+	const ash_pfn_t high = r->high == 0 || r->high > z->nr_frames ? z->nr_frames : r->high;
+	int err;
+
+	if (r->nr == 0 || !ash_mt_mergeable(r->mt) || r->align_order > 31 || r->boundary_order > 31 ||
+	    (r->boundary_order > 0 && (r->nr > (ash_pfn_t)1 << r->boundary_order)))
+		return -ASH_EINVAL;
+	if (r->boundary_order > 0 && r->align_order > r->boundary_order)
+		return -ASH_EINVAL;
+	err = search(z, r, high, false, grant, busy);
+	return err == 0 ? 0 : search(z, r, high, true, grant, busy);
+}

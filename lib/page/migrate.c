@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* Moving one piece, with the owner's free in the middle of it allowed. */
+#include "page/migrate.h"
+
+#include "base/fault.h"
+#include "page/buddy.h"
+#include "page/mover.h"
+
+#define MIGRATE_TRIES 5
+
+static uint32_t moving_bit(void)
+{
+	return (uint32_t)ASH_FRAME_MOVING << 24;
+}
+
+uint32_t ash_zone_private(const struct ash_zone *z, ash_pfn_t pfn)
+{
+	return z->frames[pfn].private;
+}
+
+void ash_zone_set_private(struct ash_zone *z, ash_pfn_t pfn, uint32_t value)
+{
+	z->frames[pfn].private = value;
+}
+
+ash_pfn_t ash_migrate_target_any(struct ash_zone *z, unsigned order, void *arg ASH_UNUSED)
+{
+	struct ash_page_grant g;
+
+	return ash_zone_alloc(z, order, ASH_MT_MOVABLE, 0, ASH_CPU_NONE, &g) == 0 ? g.pfn : ASH_PFN_NONE;
+}
+
+bool ash_migrate_note_free(struct ash_zone *z, ash_pfn_t pfn)
+{
+	const uint32_t word = ash_frame_load(z->frames, pfn), pending = (uint32_t)ASH_FRAME_FREE_PENDING << 24;
+
+	if (word & pending)
+		return false;
+	ash_frame_store(z->frames, pfn, word | pending);
+	return true;
+}
+
+/* Look at pfn and, once its owner has agreed, mark it. 0: *order is set and the piece is isolated. 1: nothing there. */
+static int isolate_piece(struct ash_zone *z, ash_pfn_t pfn, unsigned *order)
+{
+	const struct ash_mover_ops *mover = z->ops != NULL ? z->ops->mover : NULL;
+	uint32_t word, again;
+
+	ash_zone_lock(z);
+	word = ash_frame_load(z->frames, pfn);
+	ash_zone_unlock(z);
+	*order = ash_word_order(word);
+	if (ash_word_state(word) != ASH_FRAME_USED)
+		return 1;
+	if (ash_word_type(word) != ASH_MT_MOVABLE || (word & moving_bit()) || mover == NULL ||
+	    ASH_FAULT(z->fault, "mover isolate") || mover->isolate(z, pfn, *order) != 0)
+		return -ASH_EBUSY;
+	ash_zone_lock(z);
+	again = ash_frame_load(z->frames, pfn);
+	if (again == word)
+		ash_frame_store(z->frames, pfn, word | moving_bit());
+	ash_zone_unlock(z);
+	if (again == word)
+		return 0;
+	/* The owner agreed to something else than was seen: let go of it. */
+	mover->putback(z, pfn, *order);
+	return -ASH_EBUSY;
+}
+
+/* The move is over: free what nobody wants any more. Returns whether the owner had freed the piece meanwhile. */
+static bool finish(struct ash_zone *z, ash_pfn_t src, ash_pfn_t dst, unsigned order, bool moved)
+{
+	uint32_t word;
+	bool pending;
+
+	ash_zone_lock(z);
+	word = ash_frame_load(z->frames, src);
+	pending = (word >> 24 & ASH_FRAME_FREE_PENDING) != 0;
+	if (moved || pending) {
+		if (!pending)
+			z->frames[dst].private = z->frames[src].private;
+		ash_frame_store(z->frames, src, 0);
+		ash_buddy_free(z, src, order, 0);
+	} else {
+		ash_frame_store(z->frames, src, word & ~moving_bit());
+	}
+	if (moved || pending)
+		z->pgmigrate_success++;
+	else
+		z->pgmigrate_fail++;
+	if (dst != ASH_PFN_NONE && (!moved || pending)) {
+		ash_frame_store(z->frames, dst, 0);
+		ash_buddy_free(z, dst, order, 0);
+	}
+	ash_zone_unlock(z);
+	return pending;
+}
+
+int ash_migrate_piece(struct ash_zone *z, ash_pfn_t pfn, ash_migrate_target *target, void *arg,
+		      enum ash_busy_reason *why)
+{
+	unsigned order;
+	ash_pfn_t dst;
+	int err = isolate_piece(z, pfn, &order);
+
+	*why = ASH_BUSY_PINNED;
+	if (err != 0)
+		return err > 0 ? 0 : err;
+	dst = ASH_FAULT(z->fault, "migration target") ? ASH_PFN_NONE : target(z, order, arg);
+	err = -ASH_ENOMEM;
+	if (dst != ASH_PFN_NONE) {
+		err = -ASH_EAGAIN;
+		for (unsigned i = 0; i < MIGRATE_TRIES && err == -ASH_EAGAIN; i++)
+			err = ASH_FAULT(z->fault, "migrate") ? -ASH_EBUSY : z->ops->mover->migrate(z, dst, pfn, order);
+		if (err != 0)
+			err = -ASH_EBUSY;
+	} else {
+		*why = ASH_BUSY_NO_MEMORY;
+	}
+	if (finish(z, pfn, dst, order, err == 0))
+		return 0;
+	if (err != 0)
+		z->ops->mover->putback(z, pfn, order);
+	return err;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Moving one allocated piece through its mover; for contiguous ranges, compaction and offlining. */
+#ifndef ASH_PAGE_MIGRATE_H
+#define ASH_PAGE_MIGRATE_H
+
+#include "page/isolate.h"
+#include "page/zone_struct.h"
+
+/* Gives a destination piece, already allocated as MOVABLE, or ASH_PFN_NONE. Called without locks. */
+typedef ash_pfn_t ash_migrate_target(struct ash_zone *z, unsigned order, void *arg);
+
+/*
+ * Move the piece headed by pfn. 0: moved, or no longer there to be moved. -ASH_EBUSY: not movable, or its mover
+ * refused; -ASH_ENOMEM: no destination. *why says more. No locks held.
+ */
+ASH_MUST_USE int ash_migrate_piece(struct ash_zone *z, ash_pfn_t pfn, ash_migrate_target *target, void *arg,
+				   enum ash_busy_reason *why);
+
+/* A destination anywhere in the zone. */
+ash_pfn_t ash_migrate_target_any(struct ash_zone *z, unsigned order, void *arg);
+
+/* Note the free of a piece that is being moved; under the zone lock. false: it was noted before (a double free). */
+bool ash_migrate_note_free(struct ash_zone *z, ash_pfn_t pfn);
+
+#endif
