@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Every size class lands on huge pages: runs the coverage program for each block size and prints the table.
+
+usage: coverage.py --program COVERAGE [--preload LIB] --backing thp|2M|none
+
+none is the negative test: without the preload, and with transparent huge pages forbidden, every size must be found
+wanting. 2M needs PAGES huge pages, hence root: else skipped (77).
+"""
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+
+import hugepool
+
+SIZES = (96, 1000, 64 << 10, 256 << 10, 1 << 20, 4 << 20)
+CONF = {"thp": "huge:thp", "2M": "huge:2M"}
+# 32 MiB of blocks, the start, and what an allocator may keep beside.
+PAGES = 32
+
+
+def thp_to_be_had():
+    try:
+        with open("/sys/kernel/mm/transparent_hugepage/enabled", encoding="ascii") as file:
+            return "[never]" not in file.read()
+    except OSError:
+        return False
+
+
+def measure(args, size):
+    env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD" and not k.startswith("ASHLAR_")}
+    command = [args.program, "size=%d" % size]
+    if args.backing == "none":
+        command.append("nothp=1")
+    else:
+        env.update({"LD_PRELOAD": os.path.abspath(args.preload), "ASHLAR_CONF": CONF[args.backing]})
+    return subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+                          check=False)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--preload")
+    parser.add_argument("--backing", choices=("thp", "2M", "none"), required=True)
+    args = parser.parse_args()
+    wrong = 0
+    with contextlib.ExitStack() as stack:
+        if args.backing == "thp" and not thp_to_be_had():
+            print("skipped: transparent huge pages are switched off on this machine")
+            return 77
+        if args.backing == "2M":
+            try:
+                stack.enter_context(hugepool.Pool(PAGES))
+            except hugepool.Unavailable as reason:
+                print("skipped: %s" % reason)
+                return 77
+        print("%10s  %14s  %20s" % ("block", "on huge pages", "memory per live byte"))
+        for size in SIZES:
+            done = measure(args, size)
+            lines = done.stdout.splitlines()
+            words = next((line.split() for line in lines if line.split()[:1] == [str(size)]), None)
+            if words is None or done.returncode not in (0, 1):
+                print("%10d  ended with %d: %s" % (size, done.returncode, done.stdout))
+                wrong += 1
+                continue
+            print("%10d  %12.1f %%  %20s  %s" % (size, 100 * float(words[2]), words[3],
+                                                 lines[-1] if done.returncode else ""))
+            if args.backing == "none":
+                wrong += done.returncode != 1 or "on huge pages" not in lines[-1]
+            else:
+                wrong += done.returncode != 0
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
