@@ -52,7 +52,7 @@ enum ash_huge_policy {
 };
 
 enum ash_fork_policy {
-	ASH_FORK_COPY, /* the child moves its H memory to ordinary memory while the parent is held: never SIGBUS */
+	ASH_FORK_COPY, /* the child gets a copy of H memory in ordinary memory, made before the fork: never SIGBUS */
 	ASH_FORK_COW,  /* leave it to the kernel: right only while the pool has pages to spare */
 };
 
@@ -172,8 +172,9 @@ size_t ash_arena_decay(void);
 size_t ash_arena_trim(void);
 
 /*
- * fork. prepare takes every lock below heap; parent and child release them. The child handler moves H memory to
- * ordinary memory (ASH_FORK_COPY) and only then lets the parent go.
+ * fork. prepare takes every lock below heap and copies H memory for the child (ASH_FORK_COPY; lib/arena/fork.c says why
+ * then); parent and child release them, the child after moving the copy to the addresses of the original. Without H
+ * memory only the locks are taken. Not from a signal handler that may have interrupted this library.
  */
 void ash_arena_fork_prepare(void);
 void ash_arena_fork_parent(void);
@@ -187,6 +188,7 @@ struct ash_arena_stats {
 	size_t span_bytes;
 	size_t online;            /* frames the zone manages */
 	size_t peak_online;
+	size_t returned;          /* of these, H pageblocks that are back in the pool */
 	size_t backed[ASH_BACKING_NR]; /* online frames by the backing asked for */
 	uint64_t grows, returned_blocks, fallbacks; /* events; fallbacks = times a rung above could not be had */
 	struct ash_zone_stats zone;

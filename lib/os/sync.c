@@ -7,17 +7,17 @@
 #include "os/sys.h"
 
 /* All outcomes (woken, value changed, signal) mean the same to a lock: look again. */
-static void futex_wait(_Atomic uint32_t *word, uint32_t value)
+void ash_futex_wait(_Atomic uint32_t *word, uint32_t value)
 {
 	(void)ash_sys(__NR_futex, (long)word, FUTEX_WAIT_PRIVATE, (long)value, 0, 0, 0);
 }
 
-static void futex_wake(_Atomic uint32_t *word)
+void ash_futex_wake(_Atomic uint32_t *word)
 {
 	(void)ash_sys(__NR_futex, (long)word, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
 }
 
-const struct ash_lock_ops ash_futex_ops = { .wait = futex_wait, .wake = futex_wake };
+const struct ash_lock_ops ash_futex_ops = { .wait = ash_futex_wait, .wake = ash_futex_wake };
 
 int ash_gettid(void)
 {

@@ -24,7 +24,7 @@ ASH_MUST_USE int ash_vmem_commit(void *addr, size_t bytes);
 ASH_MUST_USE int ash_vmem_map(size_t bytes, void **out);
 
 /* Replace whatever is at addr by address space without access: undoes commit and hugetlb mappings. */
-ASH_MUST_USE int ash_vmem_reset(void *addr, size_t bytes);
+int ash_vmem_reset(void *addr, size_t bytes);
 
 int ash_vmem_unmap(void *addr, size_t bytes);
 
@@ -43,7 +43,7 @@ ASH_MUST_USE int ash_vmem_map_hugetlb(void *addr, size_t bytes, unsigned page_sh
 ASH_MUST_USE int ash_vmem_populate(void *addr, size_t bytes);
 
 /* Give the pages back; the range stays mapped and reads as zero (MADV_DONTNEED). -EINVAL: hugetlb before Linux 5.18. */
-ASH_MUST_USE int ash_vmem_discard(void *addr, size_t bytes);
+int ash_vmem_discard(void *addr, size_t bytes);
 
 enum ash_vmem_advice {
 	ASH_VMEM_HUGE,      /* transparent huge pages wanted */

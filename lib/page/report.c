@@ -8,26 +8,31 @@
  */
 #include "page/buddy.h"
 
-/* The largest aligned part of the buddy, at least min_order, of which no pageblock is zeroed; there is a resident one. */
-static void resident_part(const struct ash_zone *z, ash_pfn_t head, unsigned order, unsigned min_order, ash_pfn_t *pfn,
-			  unsigned *part_order)
+/*
+ * The largest aligned part of the buddy, of min_order to max_order (or pageblock order, if that is more), of which no
+ * pageblock is zeroed; there is a resident one.
+ */
+static void resident_part(const struct ash_zone *z, ash_pfn_t head, unsigned order, unsigned min_order,
+			  unsigned max_order, ash_pfn_t *pfn, unsigned *part_order)
 {
 	ash_pfn_t b = head;
 
 	if (z->frames[head].private == 0) {
 		*pfn = head;
-		*part_order = order;
+		*part_order = order < max_order ? order : max_order;
 		return;
 	}
 	while (ash_pageblock_zeroed(z, b))
 		b += ash_pageblock_frames(z);
 	*part_order = min_order > z->pageblock_order ? min_order : z->pageblock_order;
-	while (*part_order < order && ash_pageblock_count_zeroed(z, ash_order_start(b, *part_order + 1), *part_order + 1) == 0)
+	while (*part_order < order && *part_order < max_order &&
+	       ash_pageblock_count_zeroed(z, ash_order_start(b, *part_order + 1), *part_order + 1) == 0)
 		++*part_order;
 	*pfn = ash_order_start(b, *part_order);
 }
 
-int ash_zone_report_begin(struct ash_zone *z, unsigned min_order, ash_pfn_t *pfn, unsigned *order)
+int ash_zone_report_begin_max(struct ash_zone *z, unsigned min_order, unsigned max_order, ash_pfn_t *pfn,
+			      unsigned *order)
 {
 	int err = -ASH_ENOSPC;
 
@@ -41,7 +46,7 @@ int ash_zone_report_begin(struct ash_zone *z, unsigned min_order, ash_pfn_t *pfn
 
 			if (head == ASH_PFN_NONE)
 				continue;
-			resident_part(z, head, o, min_order, pfn, order);
+			resident_part(z, head, o, min_order, max_order, pfn, order);
 			zeroed = ash_freelist_del(z, head, o, mt);
 			ash_buddy_carve(z, head, o, *pfn, *order, mt, zeroed);
 			ash_frame_store(z->frames, *pfn, ash_frame_word(ASH_FRAME_HELD, *order, mt, 0));
@@ -50,6 +55,11 @@ int ash_zone_report_begin(struct ash_zone *z, unsigned min_order, ash_pfn_t *pfn
 	}
 	ash_zone_unlock(z);
 	return err;
+}
+
+int ash_zone_report_begin(struct ash_zone *z, unsigned min_order, ash_pfn_t *pfn, unsigned *order)
+{
+	return ash_zone_report_begin_max(z, min_order, z->max_order, pfn, order);
 }
 
 void ash_zone_report_end(struct ash_zone *z, ash_pfn_t pfn, unsigned order, bool zeroed)

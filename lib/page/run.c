@@ -231,6 +231,20 @@ int ash_zone_extend_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, enum as
 	return err;
 }
 
+ash_pfn_t ash_zone_free_tail(struct ash_zone *z, ash_pfn_t end)
+{
+	ash_zone_lock(z);
+	while (end > 0) {
+		const ash_pfn_t head = ash_frame_head(z, end - 1);
+
+		if (head == ASH_PFN_NONE || ash_word_state(ash_frame_load(z->frames, head)) != ASH_FRAME_BUDDY)
+			break;
+		end = head;
+	}
+	ash_zone_unlock(z);
+	return end;
+}
+
 /* First frame of [start, end) that is not in a USED piece, or end. */
 static ash_pfn_t first_not_used(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
 {

@@ -90,12 +90,18 @@ void ash_zone_free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr);
 ASH_MUST_USE int ash_zone_extend_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, enum ash_migratetype mt,
 				     bool *zeroed);
 
+/* Start of the free memory that reaches up to end without a gap: frames [result, end) are on freelists, just now. */
+ash_pfn_t ash_zone_free_tail(struct ash_zone *z, ash_pfn_t end);
+
 /*
  * Free page reporting (kernel: mm/page_reporting.c): pull one free, resident (not zeroed) piece of at least min_order
  * off the lists so that its memory can be returned to the system without a lock held; then put it back.
  * -ASH_ENOSPC: none left. report_end(zeroed = true) says the frames now read as zero and cost no memory.
  */
 ASH_MUST_USE int ash_zone_report_begin(struct ash_zone *z, unsigned min_order, ash_pfn_t *pfn, unsigned *order);
+/* The same for at most 2^max_order frames at a time, min_order <= max_order: the rest of a larger buddy stays listed. */
+ASH_MUST_USE int ash_zone_report_begin_max(struct ash_zone *z, unsigned min_order, unsigned max_order, ash_pfn_t *pfn,
+					   unsigned *order);
 void ash_zone_report_end(struct ash_zone *z, ash_pfn_t pfn, unsigned order, bool zeroed);
 
 /* Give every pcp's frames back to the free areas (kernel: drain_all_pages). */

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Returning memory: free whole pageblocks that the process has shown it can do without.
+ *
+ * "Free for longer than the decay time" is meant of an amount, not of particular pageblocks: free memory is sampled eight
+ * times per decay time, and what was free in all samples of one decay time is returned, whichever pageblocks are then
+ * cheapest (the ones the page core would use last). A load that comes and goes within the time keeps its memory.
+ *
+ * There is no thread for this. Clients call ash_arena_decay() on slow paths; when nothing is due it is one clock read and
+ * one load. System calls are made with no zone lock held: the page core holds the pageblocks out of reach meanwhile.
+ */
+#include "arena/internal.h"
+#include "os/clock.h"
+
+#define BLOCKS_ALL SIZE_MAX
+
+/* T: one held buddy after the other. MADV_DONTNEED frees whole huge pages and keeps the mapping. */
+static size_t t_return(struct ash_arena *a, size_t max)
+{
+	size_t n = 0;
+
+	while (n < max) {
+		const unsigned most = ASH_PAGEBLOCK_ORDER + ash_log2_floor(ash_min(max - n, ASH_GIB_FRAMES / ASH_PB_FRAMES));
+		ash_pfn_t pfn;
+		unsigned order;
+		bool gone;
+
+		if (ash_zone_report_begin_max(a->zone, ASH_PAGEBLOCK_ORDER, most, &pfn, &order) < 0)
+			break;
+		gone = ash_vmem_discard(ash_arena_address(a, pfn), ASH_PAGE_SIZE << order) == 0;
+		ash_zone_report_end(a->zone, pfn, order, gone);
+		if (!gone)
+			break;
+		n += (size_t)1 << (order - ASH_PAGEBLOCK_ORDER);
+	}
+	(void)atomic_fetch_add_explicit(&a->returned_blocks, n, memory_order_relaxed);
+	return n;
+}
+
+/* After a fork an H arena may hold ordinary memory (fork.c); then it returns as T does. */
+static size_t return_blocks(struct ash_arena *a, size_t max)
+{
+	if (a->kind == ASH_ARENA_H && ash_arena_has_hugetlb(a))
+		return ash_hugetlb_return(a, max);
+	return t_return(a, max);
+}
+
+/* Free pageblocks that cost memory. In H even zeroed ones do: they are populated. */
+static uint32_t free_resident(struct ash_arena *a)
+{
+	struct ash_zone_stats s;
+	uint64_t frames;
+
+	ash_zone_stats(a->zone, &s);
+	frames = s.free_blocks;
+	if (a->kind == ASH_ARENA_T || !ash_arena_has_hugetlb(a))
+		frames -= s.free_zeroed;
+	return (uint32_t)(frames / ASH_PB_FRAMES);
+}
+
+/* Enter the sample for each interval that went by unseen too: nothing was freed or allocated on a slow path meanwhile. */
+static uint32_t sample(struct ash_arena *a, uint64_t intervals)
+{
+	const uint32_t now = free_resident(a);
+	uint32_t low = now;
+
+	if (intervals > ASH_DECAY_SLOTS)
+		intervals = ASH_DECAY_SLOTS;
+	for (; intervals > 0; intervals--) {
+		const uint32_t between = intervals > 1 && a->free_low[0] < now ? a->free_low[0] : now;
+
+		for (unsigned i = ASH_DECAY_SLOTS - 1; i > 0; i--)
+			a->free_low[i] = a->free_low[i - 1];
+		a->free_low[0] = between;
+	}
+	for (unsigned i = 0; i < ASH_DECAY_SLOTS; i++)
+		low = a->free_low[i] < low ? a->free_low[i] : low;
+	return low;
+}
+
+static size_t decay_arena(struct ash_arena *a, uint64_t intervals)
+{
+	uint32_t low;
+	size_t n;
+
+	/* Growing matters more, and whoever grows has use for what we would return. */
+	if (!ash_lock_try(&a->growth))
+		return 0;
+	low = sample(a, intervals);
+	n = low > 0 ? return_blocks(a, low) : 0;
+	for (unsigned i = 0; i < ASH_DECAY_SLOTS; i++)
+		a->free_low[i] -= a->free_low[i] < n ? a->free_low[i] : (uint32_t)n;
+	ash_arena_end_turn(a);
+	return n;
+}
+
+static size_t all_arenas(size_t (*fn)(struct ash_arena *a, uint64_t arg), uint64_t arg)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < ash_registry.nr_spans; i++) {
+		struct ash_arena *a = ash_arena_peek(i);
+
+		if (a != NULL)
+			n += fn(a, arg);
+	}
+	return n * ASH_PB_BYTES;
+}
+
+size_t ash_arena_decay(void)
+{
+	const uint32_t decay_ms = ash_arenas.config.decay_ms;
+	const uint64_t interval = decay_ms / (ASH_DECAY_SLOTS - 1) + (decay_ms < ASH_DECAY_SLOTS - 1);
+	uint64_t due = atomic_load_explicit(&ash_arenas.decay_due, memory_order_relaxed);
+	uint64_t now;
+
+	if (decay_ms == UINT32_MAX || !ash_arena_ready())
+		return 0;
+	if (decay_ms == 0)
+		return ash_arena_trim();
+	now = ash_clock_ms();
+	/* One thread looks; the others have better things to do. */
+	if (now < due || !atomic_compare_exchange_strong_explicit(&ash_arenas.decay_due, &due, now + interval,
+								  memory_order_relaxed, memory_order_relaxed))
+		return 0;
+	return all_arenas(decay_arena, due == 0 ? 1 : 1 + (now - due) / interval);
+}
+
+static size_t trim_arena(struct ash_arena *a, uint64_t max)
+{
+	size_t n;
+
+	ash_zone_drain(a->zone);
+	ash_arena_take_turn(a);
+	n = return_blocks(a, max);
+	ash_arena_end_turn(a);
+	return n;
+}
+
+size_t ash_arena_trim(void)
+{
+	return all_arenas(trim_arena, BLOCKS_ALL);
+}

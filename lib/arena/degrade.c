@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Going down the ladder: counted always, said once per process in one line that names the pool, the node, what was
+ * wanted, what is free, and the cgroup limit if that is the cause.
+ */
+#include "arena/internal.h"
+#include "os/huge.h"
+#include "os/log.h"
+#include "os/text.h"
+
+static struct {
+	_Atomic bool begun, written; /* the line is being written; is complete (release, acquire) */
+	char line[320];
+} degraded;
+
+static const char *const rung_names[ASH_BACKING_NR] = {
+	[ASH_BACKING_HUGETLB_1G] = "1 GiB huge pages",
+	[ASH_BACKING_HUGETLB_2M] = "2 MiB huge pages",
+	[ASH_BACKING_THP] = "transparent huge pages",
+	[ASH_BACKING_BASE] = "base pages",
+};
+
+static void put_pool(struct ash_text *t, int node, unsigned page_shift)
+{
+	struct ash_huge_pool pool;
+
+	if (ash_huge_pool(node, page_shift, &pool) < 0 && ash_huge_pool(-1, page_shift, &pool) < 0) {
+		ash_text_str(t, "; the kernel has no such pool");
+		return;
+	}
+	ash_text_str(t, "; ");
+	ash_text_num(t, pool.free);
+	ash_text_str(t, " of ");
+	ash_text_num(t, pool.total);
+	ash_text_str(t, " pages free");
+}
+
+static void put_cgroup(struct ash_text *t, unsigned page_shift, size_t wanted)
+{
+	uint64_t limit, used;
+
+	if (ash_huge_cgroup(page_shift, &limit, &used) < 0 || (used <= limit && limit - used >= wanted))
+		return;
+	ash_text_str(t, "; the cgroup's limit is ");
+	ash_text_size(t, limit);
+	ash_text_str(t, ", ");
+	ash_text_size(t, used);
+	ash_text_str(t, " in use");
+}
+
+static void write_line(const struct ash_arena *a, enum ash_backing rung, size_t wanted)
+{
+	struct ash_text t;
+
+	ash_text_init(&t, degraded.line, sizeof(degraded.line));
+	ash_text_str(&t, "node ");
+	ash_text_num(&t, (uint64_t)a->node);
+	ash_text_str(&t, ": no ");
+	ash_text_str(&t, rung_names[rung]);
+	ash_text_str(&t, " (wanted ");
+	ash_text_size(&t, wanted);
+	if (rung == ASH_BACKING_THP) {
+		ash_text_str(&t, "; switched off for this system or process");
+	} else {
+		const unsigned shift = rung == ASH_BACKING_HUGETLB_1G ? ASH_HUGE_1G_SHIFT : ASH_HUGE_2M_SHIFT;
+
+		put_pool(&t, a->node, shift);
+		put_cgroup(&t, shift, wanted);
+	}
+	ash_text_str(&t, ash_arenas.config.strict ? "): refused, as asked (strict)" : "): using ");
+	if (!ash_arenas.config.strict)
+		ash_text_str(&t, rung_names[rung + 1]);
+}
+
+void ash_degrade_note(struct ash_arena *a, enum ash_backing rung, size_t wanted)
+{
+	(void)atomic_fetch_add_explicit(&a->fallbacks, 1, memory_order_relaxed);
+	if (atomic_exchange_explicit(&degraded.begun, true, memory_order_relaxed))
+		return;
+	write_line(a, rung, wanted);
+	atomic_store_explicit(&degraded.written, true, memory_order_release);
+	if (!ash_arenas.config.quiet)
+		ash_log(degraded.line);
+}
+
+const char *ash_arena_degraded(void)
+{
+	return atomic_load_explicit(&degraded.written, memory_order_acquire) ? degraded.line : "";
+}

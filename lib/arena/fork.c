@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork: a child that can allocate at once, and that never dies of a dry huge page pool.
+ *
+ * Every lock is taken before and released after on both sides, outermost first, so the child's copy of each is one that
+ * was at rest. Ordinary memory needs no more: the kernel copies it on write.
+ *
+ * Private hugetlb memory does. Parent and child share its pages until one writes, the copy must come from the pool, and
+ * when the pool is dry the kernel kills the child (SIGBUS), be it on its own write or, later, on a read of a page that the
+ * parent took back. So with ASH_FORK_COPY the child does not get hugetlb memory at all: before the fork, with every lock
+ * held, its contents are copied to ordinary memory; the original is marked DONTFORK; in the child the copy is moved to the
+ * addresses of the original (page tables move, bytes do not). The parent unmarks the original and unmaps the copy. Since
+ * the pages are never shared, the parent too never copies on write: neither side touches the pool, and no other thread of
+ * the parent has to be stopped.
+ *
+ * Why the copy is made before the fork and not by the child: a child that copies reads pages which other threads of the
+ * parent may be writing, and each such write takes the page from the child if the pool is dry. What the copy misses is
+ * what other threads write to hugetlb memory between the copy and the fork; the kernel's own fork copies page tables
+ * while such threads run and orders their writes no better. Memory that is quiescent because atfork handlers hold its locks is
+ * exact: ours is registered first, so its prepare runs after the program's.
+ *
+ * What this does not cover: a child that runs on a stack inside hugetlb memory (a pthread stack from malloc), which has
+ * no stack between the fork and our handler; and clone() called directly, which runs no handlers.
+ */
+#include <string.h>
+
+#include "arena/internal.h"
+#include "os/log.h"
+
+bool ash_arena_has_hugetlb(struct ash_arena *a)
+{
+	return atomic_load_explicit(&a->backed[ASH_BACKING_HUGETLB_2M], memory_order_relaxed) > 0 ||
+	       atomic_load_explicit(&a->backed[ASH_BACKING_HUGETLB_1G], memory_order_relaxed) > 0;
+}
+
+static uint8_t pb_word(struct ash_arena *a, ash_pfn_t pfn)
+{
+	return atomic_load_explicit(&a->backing[pfn >> ASH_PAGEBLOCK_ORDER], memory_order_relaxed);
+}
+
+static void pb_store(struct ash_arena *a, ash_pfn_t pfn, uint8_t word)
+{
+	atomic_store_explicit(&a->backing[pfn >> ASH_PAGEBLOCK_ORDER], word, memory_order_relaxed);
+}
+
+static void *rescue_address(const struct ash_arena *a, ash_pfn_t pfn)
+{
+	return (char *)a->rescue + ((size_t)pfn << ASH_PAGE_SHIFT);
+}
+
+/* Free pageblocks are not worth copying: they are taken out of the zone for the time being. Before the zone is locked. */
+static void spare_free_blocks(struct ash_arena *a)
+{
+	struct ash_page_grant g;
+
+	while (ash_zone_alloc(a->zone, ASH_PAGEBLOCK_ORDER, ASH_MT_MOVABLE, 0, ASH_CPU_NONE, &g) == 0)
+		pb_store(a, g.pfn, pb_word(a, g.pfn) | ASH_PB_SPARED);
+}
+
+static void unspare_free_blocks(struct ash_arena *a)
+{
+	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
+
+	for (ash_pfn_t pfn = 0; pfn < end; pfn += ASH_PB_FRAMES) {
+		const uint8_t word = pb_word(a, pfn);
+
+		if ((word & ASH_PB_SPARED) == 0)
+			continue;
+		pb_store(a, pfn, (uint8_t)(word & ~ASH_PB_SPARED));
+		ash_zone_free(a->zone, pfn, ASH_PAGEBLOCK_ORDER, ASH_CPU_NONE);
+	}
+}
+
+/* The copy covers the arena from its first frame, so that one mremap puts it in place; what is not copied stays untouched
+ * and costs nothing. */
+static bool rescue_prepare(struct ash_arena *a)
+{
+	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
+	const size_t bytes = (size_t)end << ASH_PAGE_SHIFT;
+
+	if (ash_vmem_map(bytes, &a->rescue) < 0) {
+		a->rescue = NULL;
+		return false;
+	}
+	(void)ash_vmem_advise(a->rescue, bytes, ASH_VMEM_HUGE);
+	for (ash_pfn_t pfn = 0; pfn < end; pfn += ASH_PB_FRAMES) {
+		const uint8_t word = pb_word(a, pfn);
+
+		if (word != 0 && (word & (ASH_PB_RETURNED | ASH_PB_SPARED)) == 0)
+			memcpy(rescue_address(a, pfn), ash_arena_address(a, pfn), ASH_PB_BYTES);
+	}
+	if (ash_vmem_advise((void *)a->start, bytes, ASH_VMEM_DONTFORK) < 0) {
+		(void)ash_vmem_unmap(a->rescue, bytes);
+		a->rescue = NULL;
+		return false;
+	}
+	a->rescue_frames = end;
+	return true;
+}
+
+static void rescue_drop(struct ash_arena *a)
+{
+	const size_t bytes = (size_t)a->rescue_frames << ASH_PAGE_SHIFT;
+
+	(void)ash_vmem_advise((void *)a->start, bytes, ASH_VMEM_DOFORK);
+	(void)ash_vmem_unmap(a->rescue, bytes);
+	a->rescue = NULL;
+}
+
+/* In the child: the copy takes the original's place, and from here on the arena is ordinary memory. */
+static void rescue_install(struct ash_arena *a)
+{
+	const size_t bytes = (size_t)a->rescue_frames << ASH_PAGE_SHIFT;
+	size_t frames = 0;
+
+	if (ash_vmem_move(a->rescue, (void *)a->start, bytes) < 0) {
+		ash_log("fork: the child's memory could not be put in place");
+		__builtin_trap();
+	}
+	a->rescue = NULL;
+	for (ash_pfn_t pfn = 0; pfn < a->rescue_frames; pfn += ASH_PB_FRAMES) {
+		uint8_t word = pb_word(a, pfn);
+
+		if (word == 0)
+			continue;
+		/* A returned pageblock has become free memory like any other; unspare gives it to the zone. */
+		word = (word & (ASH_PB_RETURNED | ASH_PB_SPARED)) != 0 ? ASH_PB_SPARED : 0;
+		pb_store(a, pfn, word | (1 + ASH_BACKING_THP));
+		frames += ASH_PB_FRAMES;
+	}
+	atomic_store_explicit(&a->returned, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->backed[ASH_BACKING_HUGETLB_1G], 0, memory_order_relaxed);
+	atomic_store_explicit(&a->backed[ASH_BACKING_HUGETLB_2M], 0, memory_order_relaxed);
+	atomic_store_explicit(&a->backed[ASH_BACKING_THP], frames, memory_order_relaxed);
+}
+
+static bool wants_rescue(struct ash_arena *a)
+{
+	return ash_arenas.config.fork == ASH_FORK_COPY && ash_arena_has_hugetlb(a);
+}
+
+static void each_arena(void (*fn)(struct ash_arena *a))
+{
+	for (unsigned i = 0; i < ash_registry.nr_spans; i++) {
+		struct ash_arena *a = ash_arena_peek(i);
+
+		if (a != NULL)
+			fn(a);
+	}
+}
+
+static void prepare_free(struct ash_arena *a)
+{
+	if (wants_rescue(a))
+		spare_free_blocks(a);
+}
+
+static void prepare_locked(struct ash_arena *a)
+{
+	ash_zone_lock_all(a->zone);
+	if (wants_rescue(a) && !rescue_prepare(a))
+		ash_log("fork: no memory to copy huge pages to; the child depends on the pool");
+}
+
+void ash_arena_fork_prepare(void)
+{
+	ash_arenas_take_turns();
+	each_arena(prepare_free);
+	each_arena(prepare_locked);
+}
+
+static void parent_unlock(struct ash_arena *a)
+{
+	if (a->rescue != NULL)
+		rescue_drop(a);
+	ash_zone_unlock_all(a->zone);
+	if (wants_rescue(a))
+		unspare_free_blocks(a);
+}
+
+void ash_arena_fork_parent(void)
+{
+	each_arena(parent_unlock);
+	ash_arenas_end_turns();
+}
+
+static void child_unlock(struct ash_arena *a)
+{
+	const bool rescued = a->rescue != NULL;
+
+	if (rescued)
+		rescue_install(a);
+	ash_zone_unlock_all(a->zone);
+	if (rescued || wants_rescue(a))
+		unspare_free_blocks(a);
+}
+
+void ash_arena_fork_child(void)
+{
+	each_arena(child_unlock);
+	ash_arenas_end_turns();
+}

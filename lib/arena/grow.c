@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Growing: bringing memory online at the end of an arena, and taking the run it was brought for.
+ *
+ * A T arena commits address space and leaves faulting to the first touch. Its first pageblock is committed in halves and
+ * never asked to be huge: a mapping shorter than a pageblock cannot be, so a small process has base pages without a
+ * single madvise. What follows wants huge pages, and once the process has clearly outgrown its start, that too is made
+ * huge, so that nearly all of a grown heap is.
+ *
+ * An H arena maps and populates hugetlb pages (huge.c): exactly what is needed, and never more than an eighth of what is
+ * in use beyond it.
+ *
+ * Charge, commit, cover the metadata, online, take: each step undone if a later one fails, except that committed address
+ * space that is not online costs nothing but its overcommit charge, and is uncommitted.
+ */
+#include <errno.h>
+
+#include "arena/internal.h"
+#include "os/clock.h"
+#include "os/huge.h"
+
+#define SPARE_MIN ASH_PB_BYTES
+#define SPARE_MAX ASH_MIB(64)
+#define OUTGROWN ASH_MIB(8) /* online in the whole process, when an arena's start is made huge */
+enum { T_SPARE_SHARE = 4, H_SPARE_SHARE = 8, DRY_MS = 1000, TAKE_TRIES = 8 };
+
+bool ash_arena_charge(size_t bytes)
+{
+	const size_t limit = ash_arenas.config.limit;
+	size_t now = atomic_fetch_add_explicit(&ash_arenas.online_bytes, bytes, memory_order_relaxed) + bytes;
+
+	if (limit == 0 || now <= limit)
+		return true;
+	ash_arena_uncharge(bytes);
+	return false;
+}
+
+void ash_arena_uncharge(size_t bytes)
+{
+	(void)atomic_fetch_sub_explicit(&ash_arenas.online_bytes, bytes, memory_order_relaxed);
+}
+
+/* Statistics have one writer, the holder of the growth turn. */
+static void count_online(struct ash_arena *a, size_t nr, enum ash_backing backing)
+{
+	const size_t online = atomic_load_explicit(&a->online, memory_order_relaxed) + nr;
+
+	atomic_store_explicit(&a->online, online, memory_order_relaxed);
+	if (online > atomic_load_explicit(&a->peak_online, memory_order_relaxed))
+		atomic_store_explicit(&a->peak_online, online, memory_order_relaxed);
+	(void)atomic_fetch_add_explicit(&a->backed[backing], nr, memory_order_relaxed);
+	(void)atomic_fetch_add_explicit(&a->grows, 1, memory_order_relaxed);
+	(void)atomic_fetch_add_explicit(&a->growths, 1, memory_order_release);
+}
+
+int ash_arena_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t end, enum ash_backing backing)
+{
+	int err = ash_meta_cover(a, end);
+
+	if (err == 0)
+		err = ash_zone_online(a->zone, first, end - first, true);
+	if (err < 0)
+		return err;
+	for (ash_pfn_t pfn = first; pfn < end; pfn += ASH_PB_FRAMES)
+		atomic_store_explicit(&a->backing[pfn >> ASH_PAGEBLOCK_ORDER], (uint8_t)(1 + backing),
+				      memory_order_relaxed);
+	atomic_store_explicit(&a->end, end, memory_order_relaxed);
+	count_online(a, end - first, backing);
+	return 0;
+}
+
+/* Past its start a T arena wants huge pages, and is told once for the whole span; policy "none" wants none anywhere. */
+static void t_advise(struct ash_arena *a, ash_pfn_t end)
+{
+	const bool none = ash_arenas.config.huge == ASH_HUGE_NONE;
+	const ash_pfn_t from = none ? 0 : a->small_frames;
+
+	if (a->huge_advised || end <= from || end <= ASH_PB_FRAMES / 2)
+		return;
+	a->huge_advised = true;
+	(void)ash_vmem_advise(ash_arena_address(a, from), (size_t)(a->nr_frames - from) << ASH_PAGE_SHIFT,
+			      none ? ASH_VMEM_NOHUGE : ASH_VMEM_HUGE);
+}
+
+/* THP asked for by name and switched off: said once; under strict, refused. */
+static bool thp_refused(struct ash_arena *a, ash_pfn_t new_end)
+{
+	if (ash_arenas.config.huge != ASH_HUGE_THP || a->huge_advised || new_end <= a->small_frames ||
+	    ash_thp_mode() != ASH_THP_NEVER)
+		return false;
+	ash_degrade_note(a, ASH_BACKING_THP,
+			 (size_t)(new_end - atomic_load_explicit(&a->end, memory_order_relaxed)) << ASH_PAGE_SHIFT);
+	return ash_arenas.config.strict;
+}
+
+static enum ash_backing t_backing(const struct ash_arena *a, ash_pfn_t first)
+{
+	return first < a->small_frames || ash_arenas.config.huge == ASH_HUGE_NONE ? ASH_BACKING_BASE : ASH_BACKING_THP;
+}
+
+/* Commit and online [end, new_end). */
+static int t_extend(struct ash_arena *a, ash_pfn_t new_end)
+{
+	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
+	const size_t bytes = (size_t)(new_end - end) << ASH_PAGE_SHIFT;
+	void *addr = ash_arena_address(a, end);
+	ash_pfn_t cut = end;
+	int err = 0;
+
+	if (thp_refused(a, new_end) || !ash_arena_charge(bytes))
+		return -ENOMEM;
+	t_advise(a, new_end);
+	if (ash_vmem_commit(addr, bytes) < 0) {
+		ash_arena_uncharge(bytes);
+		return -ENOMEM;
+	}
+	if (end < a->small_frames && new_end > a->small_frames) {
+		cut = a->small_frames;
+		err = ash_arena_online(a, end, cut, ASH_BACKING_BASE);
+	}
+	if (err == 0)
+		err = ash_arena_online(a, cut, new_end, t_backing(a, cut));
+	if (err < 0) {
+		/* The first part may be online already; the rest goes back to being address space. */
+		cut = atomic_load_explicit(&a->end, memory_order_relaxed);
+		(void)ash_vmem_reset(ash_arena_address(a, cut), (size_t)(new_end - cut) << ASH_PAGE_SHIFT);
+		ash_arena_uncharge((size_t)(new_end - cut) << ASH_PAGE_SHIFT);
+	}
+	return err;
+}
+
+/* Where a T arena is to end when it must hold everything below need_end. */
+static ash_pfn_t t_round(const struct ash_arena *a, size_t need_end, bool spare)
+{
+	const size_t online = atomic_load_explicit(&a->online, memory_order_relaxed) << ASH_PAGE_SHIFT;
+	size_t extra = ash_max(ash_min(online / T_SPARE_SHARE, SPARE_MAX), SPARE_MIN) >> ASH_PAGE_SHIFT;
+
+	if (need_end <= a->small_frames) {
+		/* The start grows by halves of a pageblock. */
+		return (ash_pfn_t)ash_align_up(need_end, ASH_PB_FRAMES / 2);
+	}
+	if (!spare)
+		extra = 0;
+	need_end = ash_max(need_end, ash_align_down(atomic_load_explicit(&a->end, memory_order_relaxed) + extra,
+						    ASH_PB_FRAMES));
+	return (ash_pfn_t)ash_min(ash_align_up(need_end, ASH_PB_FRAMES), a->nr_frames);
+}
+
+static int t_grow_to(struct ash_arena *a, size_t need_end)
+{
+	int err;
+
+	if (need_end > a->nr_frames)
+		return -ENOMEM;
+	err = t_extend(a, t_round(a, need_end, true));
+	if (err < 0)
+		err = t_extend(a, t_round(a, need_end, false));
+	return err;
+}
+
+/* Once the process has outgrown it, the base-page start becomes huge like the rest. Best effort, once. */
+static void promote_start(struct ash_arena *a)
+{
+	struct ash_arena *t = ash_arena_peek(a->index & ~1u);
+
+	if (t == NULL || ash_arenas.config.huge == ASH_HUGE_NONE || t->small_frames == 0 ||
+	    atomic_load_explicit(&t->end, memory_order_relaxed) < t->small_frames ||
+	    atomic_load_explicit(&ash_arenas.online_bytes, memory_order_relaxed) < OUTGROWN ||
+	    atomic_exchange_explicit(&t->start_promoted, true, memory_order_relaxed))
+		return;
+	(void)ash_vmem_advise((void *)t->start, (size_t)t->small_frames << ASH_PAGE_SHIFT, ASH_VMEM_HUGE);
+	(void)ash_vmem_advise((void *)t->start, (size_t)t->small_frames << ASH_PAGE_SHIFT, ASH_VMEM_COLLAPSE);
+}
+
+/* Pages of 2^page_shift bytes for everything below need_end, with an eighth of what is in use to spare if it can be. */
+static int h_extend(struct ash_arena *a, size_t need_end, unsigned page_shift)
+{
+	const size_t page = (size_t)1 << (page_shift - ASH_PAGE_SHIFT);
+	const size_t first = ash_align_up(atomic_load_explicit(&a->end, memory_order_relaxed), page);
+	const size_t nr = ash_align_up(need_end, page) - first;
+	const size_t extra =
+		ash_align_down(atomic_load_explicit(&a->online, memory_order_relaxed) / H_SPARE_SHARE, page);
+
+	if (need_end > a->nr_frames || first + nr > a->nr_frames)
+		return -ENOMEM;
+	if (extra > nr && first + extra <= a->nr_frames &&
+	    ash_hugetlb_online(a, (ash_pfn_t)first, (ash_pfn_t)extra, page_shift) == 0)
+		return 0;
+	return ash_hugetlb_online(a, (ash_pfn_t)first, (ash_pfn_t)nr, page_shift);
+}
+
+/* A dry pool is not asked again for a while: a refusal costs several system calls. */
+static bool known_dry(const struct ash_arena *a, size_t nr)
+{
+	return nr >= a->dry_frames && a->dry_frames > 0 && ash_clock_ms() < a->dry_until;
+}
+
+static void note_dry(struct ash_arena *a, size_t nr)
+{
+	a->dry_frames = (ash_pfn_t)nr;
+	a->dry_until = ash_clock_ms() + DRY_MS;
+}
+
+static int h_grow_to(struct ash_arena *a, size_t need_end)
+{
+	const size_t nr = need_end - atomic_load_explicit(&a->end, memory_order_relaxed);
+	int err = -ENOMEM;
+
+	if (need_end > a->nr_frames || known_dry(a, nr))
+		return -ENOMEM;
+	if (ash_arenas.config.huge == ASH_HUGE_1G) {
+		err = h_extend(a, need_end, ASH_HUGE_1G_SHIFT);
+		if (err == -ENOMEM)
+			ash_degrade_note(a, ASH_BACKING_HUGETLB_1G, nr << ASH_PAGE_SHIFT);
+	}
+	if (err < 0 && !(ash_arenas.config.huge == ASH_HUGE_1G && ash_arenas.config.strict)) {
+		err = h_extend(a, need_end, ASH_HUGE_2M_SHIFT);
+		if (err == -ENOMEM)
+			ash_degrade_note(a, ASH_BACKING_HUGETLB_2M, nr << ASH_PAGE_SHIFT);
+	}
+	if (err < 0)
+		note_dry(a, nr);
+	return err < 0 ? -ENOMEM : 0;
+}
+
+int ash_arena_grow_to(struct ash_arena *a, size_t end)
+{
+	int err = a->kind == ASH_ARENA_T ? t_grow_to(a, end) : h_grow_to(a, end);
+
+	if (err == 0)
+		promote_start(a);
+	return err;
+}
+
+/*
+ * Runs longer than a pageblock are taken where they were made room for, because the page core finds them by buddies and
+ * a run need not be a power of two. Shorter ones go through its freelists, which pack them by type.
+ */
+static int take(struct ash_arena *a, size_t at, size_t nr, unsigned align_order, enum ash_migratetype mt,
+		struct ash_page_grant *grant)
+{
+	int err = ash_zone_alloc_run(a->zone, (ash_pfn_t)nr, align_order, mt, 0, grant);
+
+	if (err == 0 || nr <= ASH_PB_FRAMES)
+		return err;
+	err = ash_zone_extend_run(a->zone, (ash_pfn_t)at, (ash_pfn_t)nr, mt, &grant->zeroed);
+	if (err == 0)
+		grant->pfn = (ash_pfn_t)at;
+	return err;
+}
+
+/* The first frame of memory still to come at which the run can lie. */
+static size_t run_start(const struct ash_arena *a, size_t nr, unsigned align_order, bool again)
+{
+	const size_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
+	unsigned order = align_order;
+
+	if (nr > ASH_PB_FRAMES) {
+		/* Whole pageblocks: the free part of a shared one may be of a type that is not to be taken. */
+		const size_t tail = again ? end : ash_zone_free_tail(a->zone, (ash_pfn_t)end);
+
+		return ash_align_up(ash_align_up(tail, ASH_PB_FRAMES), (size_t)1 << order);
+	}
+	if (order < ash_log2_ceil(nr))
+		order = ash_log2_ceil(nr);
+	return ash_align_up(end, (size_t)1 << order);
+}
+
+int ash_arena_grow(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt, bool small_only,
+		   struct ash_page_grant *grant)
+{
+	int err = -ENOMEM;
+
+	/* Others take from the zone at the same time, so what was brought online may be gone: then more is brought. */
+	for (unsigned i = 0; i < TAKE_TRIES; i++) {
+		const size_t at = run_start(a, nr, align_order, i > 0);
+
+		if (small_only && at + nr > a->small_frames)
+			return -ENOMEM;
+		if (a->kind == ASH_ARENA_H && ash_hugetlb_reprove(a, nr, align_order) == 0)
+			err = 0;
+		else
+			err = ash_arena_grow_to(a, at + nr);
+		if (err < 0)
+			return err;
+		err = take(a, at, nr, align_order, mt, grant);
+		if (err == 0)
+			return 0;
+	}
+	return -ENOMEM;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hugetlb memory of an H arena: mapped in place over the reservation, proved, returned to the pool, proved again.
+ *
+ * A hugetlb mapping is a promise that the kernel may break with SIGBUS: under a cgroup limit, on a node that is dry, or
+ * after a fork. So every page is populated (which refuses with an errno) before the zone hears of it, and a pageblock
+ * given back to the pool is kept allocated in the zone, by us, until it has been populated again.
+ *
+ *      unmapped --map, populate, online--> free in the zone <--> used
+ *                                           |        ^
+ *                              take, discard|        |populate, free
+ *                                           v        |
+ *                                          returned (ASH_PB_RETURNED)
+ *
+ * Pages of 1 GiB are never returned: one costs a tenth of a second to get again.
+ */
+#include <errno.h>
+
+#include "arena/internal.h"
+#include "os/huge.h"
+#include "os/numa.h"
+
+static enum ash_backing backing_of_shift(unsigned page_shift)
+{
+	return page_shift == ASH_HUGE_1G_SHIFT ? ASH_BACKING_HUGETLB_1G : ASH_BACKING_HUGETLB_2M;
+}
+
+/* Map, bind, populate. On failure the range is reserved address space again. */
+static int prove(struct ash_arena *a, ash_pfn_t first, ash_pfn_t nr, unsigned page_shift)
+{
+	void *addr = ash_arena_address(a, first);
+	const size_t bytes = (size_t)nr << ASH_PAGE_SHIFT;
+	int err = ash_vmem_map_hugetlb(addr, bytes, page_shift);
+
+	if (err < 0)
+		return -ENOMEM;
+	/* Strictly: a page from another node's pool would be a lie about the node, and the ladder may know better. */
+	if (ash_arenas.bind)
+		err = ash_numa_bind(addr, bytes, a->node, ASH_NUMA_STRICT);
+	if (err == 0)
+		err = ash_vmem_populate(addr, bytes);
+	if (err < 0) {
+		(void)ash_vmem_reset(addr, bytes);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+int ash_hugetlb_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t nr, unsigned page_shift)
+{
+	const size_t bytes = (size_t)nr << ASH_PAGE_SHIFT;
+	int err;
+
+	if (!ash_arena_charge(bytes))
+		return -EDQUOT;
+	err = prove(a, first, nr, page_shift);
+	if (err == 0) {
+		err = ash_arena_online(a, first, first + nr, backing_of_shift(page_shift));
+		if (err < 0)
+			(void)ash_vmem_reset(ash_arena_address(a, first), bytes);
+	}
+	if (err < 0)
+		ash_arena_uncharge(bytes);
+	return err;
+}
+
+static _Atomic uint8_t *backing_at(struct ash_arena *a, ash_pfn_t pfn)
+{
+	return &a->backing[pfn >> ASH_PAGEBLOCK_ORDER];
+}
+
+static void set_returned(struct ash_arena *a, ash_pfn_t pfn, bool returned)
+{
+	_Atomic uint8_t *word = backing_at(a, pfn);
+	const uint8_t kind = atomic_load_explicit(word, memory_order_relaxed) & ASH_PB_KIND;
+
+	atomic_store_explicit(word, returned ? kind | ASH_PB_RETURNED : kind, memory_order_relaxed);
+	if (returned)
+		(void)atomic_fetch_add_explicit(&a->returned, 1, memory_order_relaxed);
+	else
+		(void)atomic_fetch_sub_explicit(&a->returned, 1, memory_order_relaxed);
+}
+
+static bool is_returned(struct ash_arena *a, ash_pfn_t pfn)
+{
+	return (atomic_load_explicit(backing_at(a, pfn), memory_order_relaxed) & ASH_PB_RETURNED) != 0;
+}
+
+size_t ash_hugetlb_return(struct ash_arena *a, size_t max)
+{
+	const unsigned kind_2m = 1 + ASH_BACKING_HUGETLB_2M;
+	size_t n = 0;
+
+	while (n < max && !a->cannot_return) {
+		struct ash_page_grant g;
+
+		if (ash_zone_alloc(a->zone, ASH_PAGEBLOCK_ORDER, ASH_MT_MOVABLE, 0, ASH_CPU_NONE, &g) < 0)
+			break;
+		if (ash_pb_kind(atomic_load_explicit(backing_at(a, g.pfn), memory_order_relaxed)) != kind_2m ||
+		    ash_vmem_discard(ash_arena_address(a, g.pfn), ASH_PB_BYTES) < 0) {
+			/* A 1 GiB page, or a kernel before 5.18. */
+			a->cannot_return = true;
+			ash_zone_free(a->zone, g.pfn, ASH_PAGEBLOCK_ORDER, ASH_CPU_NONE);
+			break;
+		}
+		set_returned(a, g.pfn, true);
+		n++;
+	}
+	(void)atomic_fetch_add_explicit(&a->returned_blocks, n, memory_order_relaxed);
+	return n;
+}
+
+/* The first of n consecutive returned pageblocks, aligned. */
+static bool find_returned(struct ash_arena *a, size_t n, unsigned align_order, ash_pfn_t *out)
+{
+	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
+	size_t have = 0;
+
+	for (ash_pfn_t pfn = 0; pfn < end; pfn += ASH_PB_FRAMES) {
+		if (have == 0 && (pfn & ((1ul << align_order) - 1)) != 0)
+			continue;
+		have = is_returned(a, pfn) ? have + 1 : 0;
+		if (have == n) {
+			*out = pfn - (ash_pfn_t)((n - 1) * ASH_PB_FRAMES);
+			return true;
+		}
+	}
+	return false;
+}
+
+int ash_hugetlb_reprove(struct ash_arena *a, size_t nr, unsigned align_order)
+{
+	const size_t blocks = (nr + ASH_PB_FRAMES - 1) / ASH_PB_FRAMES;
+	ash_pfn_t first;
+
+	if (atomic_load_explicit(&a->returned, memory_order_relaxed) < blocks ||
+	    !find_returned(a, blocks, align_order, &first))
+		return -ENOENT;
+	if (ash_vmem_populate(ash_arena_address(a, first), blocks * ASH_PB_BYTES) < 0) {
+		/* What was populated before the refusal goes back too. */
+		(void)ash_vmem_discard(ash_arena_address(a, first), blocks * ASH_PB_BYTES);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < blocks; i++)
+		set_returned(a, first + (ash_pfn_t)(i * ASH_PB_FRAMES), false);
+	ash_zone_free_run(a->zone, first, (ash_pfn_t)(blocks * ASH_PB_FRAMES));
+	return 0;
+}

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Setting up: the reservation, the registry, arenas and zonelists.
+ *
+ * The reservation is address space only and is never given back. Its size is a multiple of the machine's RAM, because
+ * arenas grow at their end only and fragmentation of addresses must never be what stops them; where a limit on address
+ * space (RLIMIT_AS) counts such space, it is kept to a share of the limit instead, and spans are then cut to fit.
+ *
+ * A process starts with one arena, T of the node it runs on; others are made when first asked for. Set-up reads no file
+ * of /proc or /sys, except the list of nodes with memory where the cpuset allows more than one.
+ */
+#include <errno.h>
+
+#include "arena/internal.h"
+#include "os/env.h"
+#include "os/log.h"
+#include "os/numa.h"
+#include "os/text.h"
+
+#define NO_POINTER ((uintptr_t)1 << 63) /* so far above every pointer that all of them are foreign */
+#define MIN_SPAN ASH_MIB(32)            /* a reservation below this is not worth having */
+enum { RAM_MULTIPLE = 4, TIGHT_NUMERATOR = 5, TIGHT_DENOMINATOR = 8, DISTANCE_UNKNOWN = 255 };
+
+struct ash_registry ash_registry = { .base = NO_POINTER };
+struct ash_arenas ash_arenas;
+
+void ash_arena_config_default(struct ash_arena_config *config)
+{
+	*config = (struct ash_arena_config){
+		.huge = ASH_HUGE_AUTO,
+		.fork = ASH_FORK_COPY,
+		.decay_ms = 10000,
+		.small_start = ASH_MIB(2),
+	};
+}
+
+const struct ash_arena_config *ash_arena_config(void)
+{
+	return &ash_arenas.config;
+}
+
+bool ash_arena_ready(void)
+{
+	return atomic_load_explicit(&ash_arenas.ready, memory_order_acquire);
+}
+
+static bool wants_hugetlb(void)
+{
+	return ash_arenas.config.huge == ASH_HUGE_2M || ash_arenas.config.huge == ASH_HUGE_1G;
+}
+
+/* One arena pair per node we may use that has memory. A policy of the task's own (numactl) is left in charge: then all
+ * memory comes from one arena that binds nothing. */
+static void find_nodes(void)
+{
+	uint64_t nodes = ash_numa_allowed();
+	const int here = ash_numa_current();
+
+	if ((nodes & (nodes - 1)) != 0) {
+		const uint64_t with_memory = ash_numa_topology()->with_memory();
+
+		if ((nodes & with_memory) != 0)
+			nodes &= with_memory;
+	}
+	ash_arenas.bind = (nodes & (nodes - 1)) != 0 && !ash_numa_has_policy();
+	if (!ash_arenas.bind && (nodes >> here & 1) != 0)
+		nodes = 1ull << here;
+	ash_arenas.nr_nodes = 0;
+	for (; nodes != 0; nodes &= nodes - 1) {
+		ash_arenas.nodes[ash_arenas.nr_nodes++] = (int16_t)ash_ctz(nodes);
+		if (!ash_arenas.bind)
+			break;
+	}
+}
+
+/* Reserve bytes aligned to align and no more than that where tight, else without trimming (fewer system calls). */
+static int reserve_aligned(size_t bytes, size_t align, bool tight, uintptr_t *base)
+{
+	void *addr;
+	uintptr_t start;
+	int err = ash_vmem_reserve(bytes + align, false, &addr);
+
+	if (err < 0)
+		return err;
+	start = ash_align_up((uintptr_t)addr, align);
+	if (tight) {
+		(void)ash_vmem_unmap((void *)(start + bytes), (uintptr_t)addr + align - start);
+		if (start > (uintptr_t)addr)
+			(void)ash_vmem_unmap(addr, start - (uintptr_t)addr);
+	}
+	*base = start;
+	return 0;
+}
+
+static int try_layout(size_t span, size_t total, size_t align, bool tight)
+{
+	uintptr_t base;
+	int err = reserve_aligned(total, align, tight, &base);
+
+	if (err == 0) {
+		err = ash_meta_init(total >> ASH_PAGE_SHIFT);
+		if (err < 0)
+			(void)ash_vmem_unmap((void *)base, total);
+	}
+	if (err < 0)
+		return err;
+	ash_arenas.align_order = ash_log2_floor(align >> ASH_PAGE_SHIFT);
+	ash_registry.span_frame_shift = ash_log2_floor(span >> ASH_PAGE_SHIFT);
+	ash_registry.nr_spans = (unsigned)((total + span - 1) / span);
+	ash_registry.base = base;
+	/* What is above is read without a lock by whoever has a pointer of ours, and so came after this. */
+	ash_registry.nr_frames = total >> ASH_PAGE_SHIFT;
+	return 0;
+}
+
+/*
+ * Under RLIMIT_AS: five eighths of the limit for arenas, the rest is the program's own. A single span may then end
+ * anywhere, so that the power of two does not cost up to half of it. Smaller until it fits.
+ */
+static int reserve_tight(size_t limit, unsigned spans)
+{
+	size_t total = limit / TIGHT_DENOMINATOR * TIGHT_NUMERATOR;
+
+	for (; total / spans >= MIN_SPAN; total /= 2) {
+		size_t span = (size_t)1 << ash_log2_floor(total / spans);
+		size_t bytes = span * spans;
+		size_t align = ash_max(ash_min(ash_min(span / 8, ASH_GIB(1)), ASH_MIB(64)), ASH_PB_BYTES);
+
+		if (spans == 1) {
+			bytes = ash_align_down(total, ASH_PB_BYTES);
+			span = (size_t)1 << ash_log2_ceil(bytes);
+		}
+		if (try_layout(span, bytes, align, true) == 0)
+			return 0;
+	}
+	return -ENOMEM;
+}
+
+static size_t span_for(size_t ram)
+{
+	const size_t most = (size_t)1 << (ASH_PAGE_SHIFT + 32 - 1); /* a pfn has 32 bits, one value of them is taken */
+	size_t span = ash_arenas.config.reserve;
+
+	if (span == 0)
+		span = ash_max(ram * RAM_MULTIPLE, ASH_GIB(64));
+	span = (size_t)1 << ash_log2_ceil(ash_max(span, MIN_SPAN));
+	return ash_min(span, most);
+}
+
+static int reserve(void)
+{
+	const size_t limit = ash_env_address_limit();
+	const unsigned spans = ash_arenas.nr_nodes * ASH_ARENA_KINDS;
+	size_t span = span_for(ash_env_ram());
+
+	if (limit / 2 < span * spans)
+		return reserve_tight(limit, wants_hugetlb() ? spans : ash_arenas.nr_nodes > 1 ? spans : 1);
+	for (; span >= MIN_SPAN; span /= 2) {
+		if (try_layout(span, span * spans, ash_min(span, ASH_GIB(1)), false) == 0)
+			return 0;
+	}
+	return -ENOMEM;
+}
+
+static void report_bug(ASH_UNUSED const struct ash_zone *z, const char *what, ash_pfn_t pfn, unsigned long a,
+		       unsigned long b)
+{
+	char line[256];
+	struct ash_text t;
+
+	ash_text_init(&t, line, sizeof(line));
+	ash_text_str(&t, "page allocator: ");
+	ash_text_str(&t, what);
+	ash_text_str(&t, ": pfn ");
+	ash_text_num(&t, pfn);
+	ash_text_str(&t, ", 0x");
+	ash_text_hex(&t, a);
+	ash_text_str(&t, ", 0x");
+	ash_text_hex(&t, b);
+	ash_log(line);
+}
+
+static const struct ash_zone_ops zone_ops = {
+	.lock = { .wait = ash_futex_wait, .wake = ash_futex_wake },
+	.bug = report_bug,
+};
+
+static int zone_create(struct ash_arena *a, size_t first)
+{
+	const struct ash_zone_config config = {
+		.nr_frames = a->nr_frames,
+		.geometry = { ASH_PAGEBLOCK_ORDER, ASH_MAX_ORDER },
+		.frames = ash_meta_frames(first),
+		.pageblocks = ash_meta_pageblocks(first),
+		.ops = &zone_ops,
+		.owner = a,
+	};
+
+	a->zone = ash_meta_alloc(ash_zone_struct_size());
+	return a->zone != NULL ? ash_zone_init(a->zone, &config) : -ENOMEM;
+}
+
+/* Caller holds the setup turn. */
+static struct ash_arena *arena_create(unsigned index)
+{
+	const size_t first = (size_t)index << ash_registry.span_frame_shift;
+	struct ash_arena *a = ash_meta_alloc(sizeof(*a));
+
+	if (a == NULL)
+		return NULL;
+	a->index = (uint16_t)index;
+	a->kind = (enum ash_arena_kind)(index % ASH_ARENA_KINDS);
+	a->node = ash_arenas.nodes[index / ASH_ARENA_KINDS];
+	a->nr_frames = (ash_pfn_t)ash_min((size_t)1 << ash_registry.span_frame_shift, ash_registry.nr_frames - first);
+	a->start = (uintptr_t)ash_frame_address(first);
+	a->backing = ash_meta_backing(first);
+	if (a->kind == ASH_ARENA_T)
+		a->small_frames = (ash_pfn_t)ash_min(ash_arenas.config.small_start >> ASH_PAGE_SHIFT, a->nr_frames);
+	if (zone_create(a, first) < 0)
+		return NULL;
+	if (a->kind == ASH_ARENA_T && ash_arenas.bind)
+		(void)ash_numa_bind((void *)a->start, (size_t)a->nr_frames << ASH_PAGE_SHIFT, a->node, ASH_NUMA_PREFER);
+	atomic_store_explicit(&ash_arenas.arenas[index], a, memory_order_release);
+	return a;
+}
+
+struct ash_arena *ash_arena_get(unsigned index)
+{
+	struct ash_arena *a = ash_arena_peek(index);
+
+	if (a != NULL)
+		return a;
+	ash_lock(&ash_arenas.setup, &ash_futex_ops);
+	a = ash_arena_peek(index);
+	if (a == NULL && index < ash_registry.nr_spans)
+		a = arena_create(index);
+	ash_unlock(&ash_arenas.setup, &ash_futex_ops);
+	return a;
+}
+
+static unsigned slot_of_node(int node)
+{
+	for (unsigned i = 0; i < ash_arenas.nr_nodes; i++) {
+		if (ash_arenas.nodes[i] == node)
+			return i;
+	}
+	return ASH_ZONELIST_MAX;
+}
+
+/* Slots by distance from ours, ours first; equal distances and unknown ones in the order of node numbers. */
+static void order_slots(unsigned from, uint8_t order[])
+{
+	const struct ash_numa_topology *t = ash_numa_topology();
+	int distance[ASH_ZONELIST_MAX / ASH_ARENA_KINDS];
+
+	for (unsigned i = 0; i < ash_arenas.nr_nodes; i++) {
+		unsigned at = i;
+		int d = i == from ? 0 : t->distance(ash_arenas.nodes[from], ash_arenas.nodes[i]);
+
+		d = d == 0 && i != from ? DISTANCE_UNKNOWN : d;
+		for (; at > 0 && distance[at - 1] > d; at--) {
+			distance[at] = distance[at - 1];
+			order[at] = order[at - 1];
+		}
+		distance[at] = d;
+		order[at] = (uint8_t)i;
+	}
+}
+
+static void zonelist_add(struct ash_zonelist *zl, unsigned slot, enum ash_arena_kind kind)
+{
+	const unsigned index = slot * ASH_ARENA_KINDS + kind;
+
+	if (index < ash_registry.nr_spans)
+		zl->arena[zl->nr++] = (uint16_t)index;
+}
+
+/* The ladder of the nearest node, then of the next. Strictness leaves out the rungs below hugetlb. */
+static void zonelist_fill(struct ash_zonelist *zl, unsigned from)
+{
+	uint8_t order[ASH_ZONELIST_MAX / ASH_ARENA_KINDS] = { 0 };
+
+	if (ash_arenas.nr_nodes > 1)
+		order_slots(from, order);
+	for (unsigned i = 0; i < ash_arenas.nr_nodes; i++) {
+		if (wants_hugetlb())
+			zonelist_add(zl, order[i], ASH_ARENA_H);
+		if (!wants_hugetlb() || !ash_arenas.config.strict)
+			zonelist_add(zl, order[i], ASH_ARENA_T);
+	}
+}
+
+/* Caller holds the setup turn. NULL: no metadata left. */
+static struct ash_zonelist *zonelist_create(unsigned slot)
+{
+	struct ash_zonelist *zl = ash_meta_alloc(sizeof(*zl));
+
+	if (zl != NULL) {
+		zonelist_fill(zl, slot);
+		atomic_store_explicit(&ash_arenas.zonelists[slot], zl, memory_order_release);
+	}
+	return zl;
+}
+
+const struct ash_zonelist *ash_zonelist_for(int node)
+{
+	unsigned slot = 0;
+	struct ash_zonelist *zl;
+
+	if (ash_arenas.nr_nodes > 1) {
+		slot = slot_of_node(node < 0 ? ash_numa_current() : node);
+		if (slot == ASH_ZONELIST_MAX)
+			slot = 0;
+	}
+	zl = atomic_load_explicit(&ash_arenas.zonelists[slot], memory_order_acquire);
+	if (zl != NULL)
+		return zl;
+	ash_lock(&ash_arenas.setup, &ash_futex_ops);
+	zl = atomic_load_explicit(&ash_arenas.zonelists[slot], memory_order_relaxed);
+	if (zl == NULL)
+		zl = zonelist_create(slot);
+	ash_unlock(&ash_arenas.setup, &ash_futex_ops);
+	/* Slot 0's is made by set-up, so there is always one to fall back on. */
+	return zl != NULL ? zl : atomic_load_explicit(&ash_arenas.zonelists[0], memory_order_acquire);
+}
+
+static int set_up(const struct ash_arena_config *config)
+{
+	int err;
+
+	if (ash_env_page_size() != ASH_PAGE_SIZE)
+		return -ENOSYS;
+	ash_arenas.config = *config;
+	ash_arenas.config.small_start = ash_align_up(config->small_start, ASH_PB_BYTES);
+	find_nodes();
+	err = reserve();
+	if (err < 0)
+		return err;
+	(void)ash_vmem_name((void *)ash_registry.base, ash_registry.nr_frames << ASH_PAGE_SHIFT, "ashlar");
+	if (zonelist_create(0) == NULL || arena_create(ASH_ARENA_T) == NULL) {
+		ash_registry.nr_frames = 0;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+int ash_arena_init(const struct ash_arena_config *config)
+{
+	int err = 0;
+
+	if (ash_arena_ready())
+		return 0;
+	ash_lock(&ash_arenas.setup, &ash_futex_ops);
+	if (!atomic_load_explicit(&ash_arenas.ready, memory_order_relaxed)) {
+		err = set_up(config);
+		if (err == 0)
+			atomic_store_explicit(&ash_arenas.ready, true, memory_order_release);
+	}
+	ash_unlock(&ash_arenas.setup, &ash_futex_ops);
+	return err;
+}
+
+void ash_arenas_take_turns(void)
+{
+	ash_lock(&ash_arenas.setup, &ash_futex_ops);
+	for (unsigned i = 0; i < ash_registry.nr_spans; i++) {
+		struct ash_arena *a = ash_arena_peek(i);
+
+		if (a != NULL)
+			ash_arena_take_turn(a);
+	}
+}
+
+void ash_arenas_end_turns(void)
+{
+	for (unsigned i = ash_registry.nr_spans; i-- > 0;) {
+		struct ash_arena *a = ash_arena_peek(i);
+
+		if (a != NULL)
+			ash_arena_end_turn(a);
+	}
+	ash_unlock(&ash_arenas.setup, &ash_futex_ops);
+}

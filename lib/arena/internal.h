@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What lib/arena shares between its own files. Clients see arena.h.
+ *
+ * Lock order, outermost first:
+ *
+ *      setup      ash_arenas.setup        creating arenas and zonelists
+ *      growth     ash_arena.growth        one thread at a time changes what is online; in fork by ascending index
+ *      zone       inside lib/page         pcp locks, then the zone lock
+ *
+ * setup and growth are sleeping turns: they serialise system calls and are held across them, and nobody takes them
+ * whose request can be met from free frames. No zone lock is ever held over a system call, except over fork itself.
+ *
+ * Field legend: (c) constant after creation, (g) growth turn, (a) atomic, (g,a) written under the turn, read by anyone.
+ */
+#ifndef ASH_ARENA_INTERNAL_H
+#define ASH_ARENA_INTERNAL_H
+
+#include "arena/arena.h"
+#include "os/sync.h"
+#include "os/vmem.h"
+
+enum {
+	ASH_PB_FRAMES = 1 << ASH_PAGEBLOCK_ORDER,
+	ASH_GIB_FRAMES = 1 << ASH_MAX_ORDER,
+	ASH_DECAY_SLOTS = 9, /* samples that span one decay time */
+};
+#define ASH_PB_BYTES ((size_t)ASH_PB_FRAMES << ASH_PAGE_SHIFT)
+
+/*
+ * One byte per pageblock of the reservation: what was asked to back it (0: nothing yet, else 1 + enum ash_backing), and
+ * what has become of it. Written under the growth turn.
+ */
+enum ash_pb_backing {
+	ASH_PB_KIND = 0x07,
+	ASH_PB_RETURNED = 0x08, /* hugetlb given back to the pool: to be proved again before use; held from the zone */
+	ASH_PB_SPARED = 0x10,   /* held over a fork: free, so not worth copying */
+};
+
+struct ash_arena {
+	struct ash_zone *zone;    /* (c) */
+	uintptr_t start;          /* (c) address of frame 0 */
+	ash_pfn_t nr_frames;      /* (c) frames in the span */
+	ash_pfn_t small_frames;   /* (c) T: the base-page start; 0 in H */
+	uint16_t index;           /* (c) of the span */
+	int16_t node;             /* (c) kernel node number */
+	enum ash_arena_kind kind; /* (c) */
+	_Atomic uint8_t *backing; /* (g,a) [pageblocks of the span] enum ash_pb_backing */
+
+	struct ash_lock growth;
+	_Atomic uint32_t growths;    /* (g,a) turns that brought something online: "look again before growing" */
+	_Atomic ash_pfn_t end;       /* (g,a) frames from here on were never online */
+	ash_pfn_t covered;           /* (g) metadata is writable below this; used where it is committed piecemeal */
+	bool huge_advised;           /* (g) T: the kernel was told that the span wants huge pages */
+	_Atomic bool start_promoted; /* (a) T: the start was made huge */
+	uint64_t dry_until;          /* (g) H: clock before which a growth of dry_frames or more is not tried again */
+	ash_pfn_t dry_frames;        /* (g) */
+	_Atomic uint32_t returned;   /* (g,a) pageblocks marked ASH_PB_RETURNED */
+	bool cannot_return;          /* (g) the kernel refuses MADV_DONTNEED here */
+	void *rescue;                /* (g) between fork handlers: the copy that becomes the child's memory */
+	ash_pfn_t rescue_frames;
+
+	uint32_t free_low[ASH_DECAY_SLOTS]; /* (g) samples: free resident pageblocks, newest first */
+
+	_Atomic size_t online, peak_online; /* (g,a) frames */
+	_Atomic size_t backed[ASH_BACKING_NR];
+	_Atomic uint64_t grows, returned_blocks, fallbacks;
+};
+
+struct ash_arenas {
+	struct ash_lock setup;
+	_Atomic bool ready;             /* release store at the end of set-up, acquire loads */
+	struct ash_arena_config config; /* (c) */
+	unsigned nr_nodes;              /* (c) nodes with an arena of their own */
+	int16_t nodes[ASH_ZONELIST_MAX / ASH_ARENA_KINDS]; /* (c) kernel numbers, ascending */
+	bool bind;                      /* (c) place memory by node: more than one, and no policy of the task's own */
+	unsigned align_order;           /* (c) spans are aligned to 2^this frames */
+	_Atomic(struct ash_arena *) arenas[ASH_ZONELIST_MAX];                          /* (a) NULL: not created yet */
+	_Atomic(struct ash_zonelist *) zonelists[ASH_ZONELIST_MAX / ASH_ARENA_KINDS]; /* (a) */
+	_Atomic size_t online_bytes;    /* (a) of all arenas, for the limit */
+	_Atomic bool past_start;        /* (a) the first base pages are used up: hugetlb may be used */
+	_Atomic uint64_t decay_due;     /* (a) clock of the next look */
+};
+extern struct ash_arenas ash_arenas;
+
+/* init.c */
+/* The arena at a span index, created if need be; NULL: no memory for it. */
+struct ash_arena *ash_arena_get(unsigned index);
+/* The arena at a span index, or NULL when there is none yet. */
+ASH_INLINE struct ash_arena *ash_arena_peek(unsigned index)
+{
+	return atomic_load_explicit(&ash_arenas.arenas[index], memory_order_acquire);
+}
+ASH_INLINE void ash_arena_take_turn(struct ash_arena *a)
+{
+	ash_lock(&a->growth, &ash_futex_ops);
+}
+ASH_INLINE void ash_arena_end_turn(struct ash_arena *a)
+{
+	ash_unlock(&a->growth, &ash_futex_ops);
+}
+ASH_INLINE void *ash_arena_address(const struct ash_arena *a, ash_pfn_t pfn)
+{
+	return (void *)(a->start + ((uintptr_t)pfn << ASH_PAGE_SHIFT));
+}
+
+/* The setup turn and every arena's growth turn: nothing is created or brought online meanwhile. */
+void ash_arenas_take_turns(void);
+void ash_arenas_end_turns(void);
+
+/* meta.c */
+ASH_MUST_USE int ash_meta_init(size_t nr_frames);
+/* Make the metadata of a's frames below pfn end writable, where that was not done for all at once. Growth turn. */
+ASH_MUST_USE int ash_meta_cover(struct ash_arena *a, ash_pfn_t end);
+struct ash_frame *ash_meta_frames(size_t first);
+_Atomic uint8_t *ash_meta_pageblocks(size_t first);
+_Atomic uint8_t *ash_meta_backing(size_t first);
+
+/* grow.c. Caller holds the growth turn. */
+/*
+ * Bring memory online and take a run from it (as ash_run_alloc). small_only: not beyond the base-page start.
+ * -ENOMEM: cannot; nothing has changed that can be seen.
+ */
+ASH_MUST_USE int ash_arena_grow(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt,
+				bool small_only, struct ash_page_grant *grant);
+/* Bring everything below pfn end online. */
+ASH_MUST_USE int ash_arena_grow_to(struct ash_arena *a, size_t end);
+/* Make the zone's metadata and statistics know [first, end), which is backed and not yet online. */
+ASH_MUST_USE int ash_arena_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t end, enum ash_backing backing);
+/* Count bytes against the limit. false: it would be exceeded. */
+bool ash_arena_charge(size_t bytes);
+void ash_arena_uncharge(size_t bytes);
+
+/* huge.c. Caller holds the growth turn. */
+/* Bring [first, first + nr) of an H arena online, with pages of 2^page_shift bytes, populated. -EDQUOT: option limit. */
+ASH_MUST_USE int ash_hugetlb_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t nr, unsigned page_shift);
+/* Give free pageblocks of an H arena back to the pool, at most max; returns how many. */
+size_t ash_hugetlb_return(struct ash_arena *a, size_t max);
+/* Prove nr_blocks consecutive returned pageblocks again and give them to the zone. -ENOENT: there are not so many. */
+ASH_MUST_USE int ash_hugetlb_reprove(struct ash_arena *a, size_t nr_blocks, unsigned align_order);
+
+/* fork.c */
+bool ash_arena_has_hugetlb(struct ash_arena *a);
+
+/* degrade.c */
+/* A rung could not be had for wanted bytes: count it and, once per process, say so. */
+void ash_degrade_note(struct ash_arena *a, enum ash_backing rung, size_t wanted);
+
+ASH_INLINE unsigned ash_pb_kind(uint8_t word)
+{
+	return word & ASH_PB_KIND;
+}
+
+#endif

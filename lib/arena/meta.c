@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Metadata: tables with one entry per frame or pageblock of the whole reservation, and a bump allocator, out of line.
+ *
+ *      | guard | frames | pageblocks | backing | bump | guard | tags | guard | client table | guard | ...
+ *
+ * One mapping, PROT_NONE at first. Its inside is made writable without being charged (NORESERVE), so a table for
+ * terabytes costs only the pages that are written. Where the kernel charges all the same (vm.overcommit_memory=2) or
+ * RLIMIT_DATA forbids it, the tables are made writable piecemeal, a gigabyte of frames at a time, as frames go online:
+ * that is the unit within which the page core may look at the metadata of a frame that is not online.
+ *
+ * Everything here is out of core dumps and never huge: it is sparse, and a huge page would make it cost 2 MiB a table.
+ */
+#include <errno.h>
+
+#include "arena/internal.h"
+
+#define GUARD ASH_KIB(64)
+#define BUMP_STEP ASH_KIB(256)
+enum { MAX_TABLES = 8, CLIENT_BYTES_PER_FRAME = 32, BUMP_SHARE = 64, BUMP_ALIGN = 64 };
+enum { TABLE_FRAMES, TABLE_PAGEBLOCKS, TABLE_BACKING, TABLE_TAGS, OWN_TABLES };
+
+/* One entry of entry_bytes per 2^shift frames of the reservation. */
+struct meta_table {
+	uintptr_t base;
+	size_t entry_bytes;
+	unsigned shift;
+};
+
+static struct {
+	bool piecemeal;   /* (c) */
+	size_t nr_frames; /* (c) of the reservation */
+	struct meta_table tables[MAX_TABLES];
+	unsigned nr_tables; /* setup turn and all growth turns */
+	uintptr_t client_next, client_end; /* setup turn: space for the clients' tables */
+	uintptr_t bump_end;                /* (c) */
+	_Atomic uintptr_t bump_next;       /* (a) */
+	_Atomic uintptr_t bump_committed;  /* (a) writable below; release store after mprotect, acquire load before use */
+} meta;
+
+static size_t table_bytes(size_t nr_frames, size_t entry_bytes, unsigned shift)
+{
+	return ash_align_up(((nr_frames + (1ul << shift) - 1) >> shift) * entry_bytes, ASH_PAGE_SIZE);
+}
+
+static uintptr_t place_table(unsigned id, uintptr_t at, size_t nr_frames, size_t entry_bytes, unsigned shift)
+{
+	meta.tables[id] = (struct meta_table){ at, entry_bytes, shift };
+	return at + table_bytes(nr_frames, entry_bytes, shift);
+}
+
+/* The two parts that are writable from the start: what the arenas write, and what their clients write. */
+struct writable {
+	uintptr_t start, end;
+};
+
+/* Lays everything out from base and returns the end: with base 0, the size. */
+static uintptr_t place_all(uintptr_t base, size_t nr_frames, struct writable writable[2])
+{
+	uintptr_t at = base + GUARD;
+
+	writable[0].start = at;
+	at = place_table(TABLE_FRAMES, at, nr_frames, ash_frame_struct_size(), 0);
+	at = place_table(TABLE_PAGEBLOCKS, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
+	at = place_table(TABLE_BACKING, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
+	atomic_init(&meta.bump_next, at);
+	atomic_init(&meta.bump_committed, at);
+	at += ash_max(ash_align_up((nr_frames << ASH_PAGE_SHIFT) / BUMP_SHARE, ASH_PAGE_SIZE), ASH_MIB(1));
+	meta.bump_end = at;
+	writable[0].end = at;
+	at += GUARD;
+	writable[1].start = at;
+	at = place_table(TABLE_TAGS, at, nr_frames, sizeof(uint32_t), 0);
+	writable[1].end = at;
+	meta.client_next = at + GUARD;
+	meta.client_end =
+		meta.client_next + ash_align_up(nr_frames * CLIENT_BYTES_PER_FRAME, ASH_PAGE_SIZE) + MAX_TABLES * GUARD;
+	return meta.client_end;
+}
+
+static int commit(uintptr_t start, uintptr_t end)
+{
+	start = ash_align_down(start, ASH_PAGE_SIZE);
+	return ash_vmem_commit((void *)start, ash_align_up(end, ASH_PAGE_SIZE) - start);
+}
+
+int ash_meta_init(size_t nr_frames)
+{
+	struct writable writable[2];
+	const size_t bytes = place_all(0, nr_frames, writable);
+	void *base;
+	int err = ash_vmem_reserve(bytes, true, &base);
+
+	if (err < 0)
+		return err;
+	(void)place_all((uintptr_t)base, nr_frames, writable);
+	(void)ash_vmem_advise(base, bytes, ASH_VMEM_NOHUGE);
+	(void)ash_vmem_advise(base, bytes, ASH_VMEM_DONTDUMP);
+	meta.nr_frames = nr_frames;
+	meta.nr_tables = OWN_TABLES;
+	meta.piecemeal = commit(writable[0].start, writable[0].end) < 0 || commit(writable[1].start, writable[1].end) < 0;
+	if (!meta.piecemeal)
+		atomic_store_explicit(&meta.bump_committed, meta.bump_end, memory_order_release);
+	ash_registry.tags = (_Atomic uint32_t *)meta.tables[TABLE_TAGS].base;
+	return 0;
+}
+
+static int cover_table(const struct meta_table *t, size_t first, size_t nr)
+{
+	return commit(t->base + (first >> t->shift) * t->entry_bytes,
+		      t->base + (((first + nr - 1) >> t->shift) + 1) * t->entry_bytes);
+}
+
+int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
+{
+	const size_t base = (size_t)a->index << ash_registry.span_frame_shift;
+	const ash_pfn_t want = (ash_pfn_t)ash_min(ash_align_up(end, ASH_GIB_FRAMES), a->nr_frames);
+	int err = 0;
+
+	if (!meta.piecemeal || want <= a->covered)
+		return 0;
+	for (unsigned i = 0; i < meta.nr_tables && err == 0; i++)
+		err = cover_table(&meta.tables[i], base + a->covered, want - a->covered);
+	if (err == 0)
+		a->covered = want;
+	return err;
+}
+
+struct ash_frame *ash_meta_frames(size_t first)
+{
+	return (struct ash_frame *)(meta.tables[TABLE_FRAMES].base + first * ash_frame_struct_size());
+}
+
+static _Atomic uint8_t *pageblock_table(unsigned id, size_t first)
+{
+	return (_Atomic uint8_t *)meta.tables[id].base + (first >> ASH_PAGEBLOCK_ORDER);
+}
+
+_Atomic uint8_t *ash_meta_pageblocks(size_t first)
+{
+	return pageblock_table(TABLE_PAGEBLOCKS, first);
+}
+
+_Atomic uint8_t *ash_meta_backing(size_t first)
+{
+	return pageblock_table(TABLE_BACKING, first);
+}
+
+/* Whoever needs memory above the mark commits it: twice does no harm, and nobody waits for another's system call. */
+static bool bump_commit(uintptr_t start, uintptr_t end)
+{
+	uintptr_t mark = atomic_load_explicit(&meta.bump_committed, memory_order_acquire);
+	const uintptr_t want = ash_min(ash_align_up(end, BUMP_STEP), meta.bump_end);
+
+	if (end <= mark)
+		return true;
+	if (commit(start, want) < 0)
+		return false;
+	/* Between mark and start lies what others took and commit themselves; only a contiguous step moves the mark. */
+	while (mark >= start && mark < want &&
+	       !atomic_compare_exchange_weak_explicit(&meta.bump_committed, &mark, want, memory_order_release,
+						      memory_order_acquire))
+		;
+	return true;
+}
+
+void *ash_meta_alloc(size_t bytes)
+{
+	uintptr_t at = atomic_load_explicit(&meta.bump_next, memory_order_relaxed);
+
+	if (bytes == 0 || bytes > meta.bump_end)
+		return NULL;
+	bytes = ash_align_up(bytes, BUMP_ALIGN);
+	do {
+		if (bytes > meta.bump_end - at)
+			return NULL;
+	} while (!atomic_compare_exchange_weak_explicit(&meta.bump_next, &at, at + bytes, memory_order_relaxed,
+							memory_order_relaxed));
+	return bump_commit(at, at + bytes) ? (void *)at : NULL;
+}
+
+/* Caller holds setup and all growth turns: nothing goes online meanwhile. */
+static int cover_online(const struct meta_table *t)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < ash_registry.nr_spans && err == 0; i++) {
+		const struct ash_arena *a = ash_arena_peek(i);
+
+		if (a != NULL && a->covered > 0)
+			err = cover_table(t, (size_t)i << ash_registry.span_frame_shift, a->covered);
+	}
+	return err;
+}
+
+static void *add_table(size_t entry_bytes, unsigned shift)
+{
+	struct meta_table t = { ash_align_up(meta.client_next, ASH_PAGE_SIZE), entry_bytes, shift };
+	const size_t bytes = table_bytes(meta.nr_frames, entry_bytes, shift);
+
+	if (meta.nr_tables == MAX_TABLES || bytes + GUARD > meta.client_end - meta.client_next)
+		return NULL;
+	if ((meta.piecemeal ? cover_online(&t) : commit(t.base, t.base + bytes)) < 0)
+		return NULL;
+	meta.client_next += bytes + GUARD;
+	meta.tables[meta.nr_tables++] = t;
+	return (void *)t.base;
+}
+
+void *ash_meta_table(size_t entry_bytes, unsigned shift)
+{
+	void *table;
+
+	ash_arenas_take_turns();
+	table = add_table(entry_bytes, shift);
+	ash_arenas_end_turns();
+	return table;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs: from the free frames of the first arena of a zonelist that has them, or else that can grow them.
+ *
+ * In each arena, in turn: free frames, without spoiling another type's pageblocks (NOFRAGMENT); new memory; and only
+ * when the arena can grow no more, the leftovers of other types. So mixing of types happens under pressure only, as in
+ * the kernel, where ALLOC_NOFRAGMENT is dropped last.
+ */
+#include <errno.h>
+
+#include "arena/internal.h"
+
+static struct ash_arena *arena_of(const void *addr, ash_pfn_t *pfn)
+{
+	const size_t index = ash_frame_index(addr);
+
+	*pfn = (ash_pfn_t)(index & (((size_t)1 << ash_registry.span_frame_shift) - 1));
+	return ash_arena_peek((unsigned)(index >> ash_registry.span_frame_shift));
+}
+
+static int arena_alloc(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt, bool small_only,
+		       struct ash_page_grant *grant)
+{
+	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
+	/* One pageblock has to be shared by all types. */
+	const unsigned flags = end > ASH_PB_FRAMES ? ASH_ALLOC_NOFRAGMENT : 0;
+	const uint32_t growths = atomic_load_explicit(&a->growths, memory_order_acquire);
+	int err;
+
+	if (nr > a->nr_frames)
+		return -ENOMEM;
+	err = ash_zone_alloc_run(a->zone, (ash_pfn_t)nr, align_order, mt, flags, grant);
+	if (err == 0)
+		return 0;
+	ash_arena_take_turn(a);
+	/* Whoever had the turn before may have brought enough for two. */
+	if (atomic_load_explicit(&a->growths, memory_order_relaxed) != growths)
+		err = ash_zone_alloc_run(a->zone, (ash_pfn_t)nr, align_order, mt, flags, grant);
+	if (err < 0)
+		err = ash_arena_grow(a, nr, align_order, mt, small_only, grant);
+	ash_arena_end_turn(a);
+	if (err < 0 && flags != 0)
+		err = ash_zone_alloc_run(a->zone, (ash_pfn_t)nr, align_order, mt, 0, grant);
+	return err;
+}
+
+/*
+ * While the process is small, its memory comes from the base-page start of the T arena beside the H arena it asked for:
+ * a tool that allocates a few hundred kilobytes takes nothing from a pool.
+ */
+static int start_alloc(struct ash_arena *h, size_t nr, unsigned align_order, enum ash_migratetype mt,
+		       struct ash_page_grant *grant, struct ash_arena **from)
+{
+	struct ash_arena *t;
+	int err;
+
+	if (atomic_load_explicit(&ash_arenas.past_start, memory_order_relaxed) || nr > ASH_PB_FRAMES ||
+	    align_order > ASH_PAGEBLOCK_ORDER)
+		return -ENOMEM;
+	t = ash_arena_get(h->index & ~1u);
+	if (t == NULL || t->small_frames == 0)
+		return -ENOMEM;
+	err = arena_alloc(t, nr, align_order, mt, true, grant);
+	if (err == 0)
+		*from = t;
+	else
+		atomic_store_explicit(&ash_arenas.past_start, true, memory_order_relaxed);
+	return err;
+}
+
+static void grant_run(const struct ash_arena *a, const struct ash_page_grant *grant, size_t nr, struct ash_run *out)
+{
+	out->addr = ash_arena_address(a, grant->pfn);
+	out->nr_frames = nr;
+	out->zeroed = grant->zeroed;
+}
+
+int ash_run_alloc(const struct ash_zonelist *zl, size_t nr_frames, unsigned align_order, enum ash_migratetype mt,
+		  struct ash_run *out)
+{
+	struct ash_page_grant grant;
+
+	if (nr_frames == 0)
+		return -EINVAL;
+	if (align_order > ash_arenas.align_order)
+		return -ENOMEM;
+	for (unsigned i = 0; i < zl->nr; i++) {
+		struct ash_arena *a = ash_arena_get(zl->arena[i]);
+		int err = -ENOMEM;
+
+		if (a == NULL)
+			continue;
+		if (a->kind == ASH_ARENA_H)
+			err = start_alloc(a, nr_frames, align_order, mt, &grant, &a);
+		if (err < 0)
+			err = arena_alloc(a, nr_frames, align_order, mt, false, &grant);
+		if (err == 0) {
+			grant_run(a, &grant, nr_frames, out);
+			return 0;
+		}
+	}
+	return -ENOMEM;
+}
+
+void ash_run_free(void *addr, size_t nr_frames)
+{
+	ash_pfn_t pfn;
+	struct ash_arena *a = arena_of(addr, &pfn);
+
+	ash_zone_free_run(a->zone, pfn, (ash_pfn_t)nr_frames);
+}
+
+/* The part of the extension that is online is taken first, so that nothing is brought online for a run that is hemmed in. */
+static int extend_past_end(struct ash_arena *a, ash_pfn_t from, ash_pfn_t to, enum ash_migratetype mt, bool *zeroed)
+{
+	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
+	bool head_zeroed = true;
+	int err;
+
+	if (from < end && ash_zone_extend_run(a->zone, from, end - from, mt, &head_zeroed) < 0)
+		return -EBUSY;
+	/* Nobody can take the frames behind ours before us: they come online at our end, and buddies are taken from
+	 * elsewhere first only if there are any; when someone does, the caller moves the run as if it were hemmed in. */
+	err = ash_arena_grow_to(a, to);
+	if (err == 0)
+		err = ash_zone_extend_run(a->zone, end, to - end, mt, zeroed);
+	if (err < 0) {
+		if (from < end)
+			ash_zone_free_run(a->zone, from, end - from);
+		return -EBUSY;
+	}
+	*zeroed &= head_zeroed;
+	return 0;
+}
+
+int ash_run_extend(void *addr, size_t old_nr, size_t new_nr, enum ash_migratetype mt, bool *zeroed)
+{
+	ash_pfn_t pfn;
+	struct ash_arena *a = arena_of(addr, &pfn);
+	int err;
+
+	if (new_nr <= old_nr || new_nr > a->nr_frames - pfn)
+		return -EBUSY;
+	if (pfn + new_nr <= atomic_load_explicit(&a->end, memory_order_relaxed))
+		return ash_zone_extend_run(a->zone, (ash_pfn_t)(pfn + old_nr), (ash_pfn_t)(new_nr - old_nr), mt, zeroed);
+	ash_arena_take_turn(a);
+	if (pfn + new_nr <= atomic_load_explicit(&a->end, memory_order_relaxed))
+		err = ash_zone_extend_run(a->zone, (ash_pfn_t)(pfn + old_nr), (ash_pfn_t)(new_nr - old_nr), mt, zeroed);
+	else
+		err = extend_past_end(a, (ash_pfn_t)(pfn + old_nr), (ash_pfn_t)(pfn + new_nr), mt, zeroed);
+	ash_arena_end_turn(a);
+	return err;
+}
