@@ -30,11 +30,11 @@ struct metric {
 
 static const struct metric process_metrics[] = {
 	GAUGE(ash_snapshot, uptime_ms, "uptime", MILLISECONDS, "Time since the first allocation."),
-	COUNTER(ash_snapshot, user_us, "cpu_user", MICROSECONDS, "CPU time in user mode."),
-	COUNTER(ash_snapshot, system_us, "cpu_system", MICROSECONDS, "CPU time in the kernel."),
-	COUNTER(ash_snapshot, minor_faults, "minor_faults", PLAIN, "Page faults served without I/O."),
-	COUNTER(ash_snapshot, major_faults, "major_faults", PLAIN, "Page faults that needed I/O."),
-	GAUGE(ash_snapshot, peak_rss, "peak_rss", BYTES, "Largest resident set, hugetlb pages not included."),
+	COUNTER(ash_snapshot, usage.user_us, "cpu_user", MICROSECONDS, "CPU time in user mode."),
+	COUNTER(ash_snapshot, usage.system_us, "cpu_system", MICROSECONDS, "CPU time in the kernel."),
+	COUNTER(ash_snapshot, usage.minor_faults, "minor_faults", PLAIN, "Page faults served without I/O."),
+	COUNTER(ash_snapshot, usage.major_faults, "major_faults", PLAIN, "Page faults that needed I/O."),
+	GAUGE(ash_snapshot, usage.peak_rss, "peak_rss", BYTES, "Largest resident set, hugetlb pages not included."),
 };
 
 static const struct metric arena_metrics[] = {
@@ -172,7 +172,7 @@ static void json_classes(struct ash_writer *w, const struct ash_heap_stats *h)
 void ash_format_json(struct ash_writer *w, const struct ash_snapshot *s)
 {
 	ash_write(w, "{\"ashlar\":{\"version\":\"%s\",\"process\":{\"pid\":%d,\"name\":", ASH_VERSION_TEXT, s->pid);
-	ash_write_json_string(w, s->name);
+	ash_write_json_string(w, s->name.text);
 	ash_write(w, ",");
 	json_metrics(w, process_metrics, ASH_ARRAY_LEN(process_metrics), s);
 	ash_write(w, "},\"options\":{");
@@ -289,7 +289,7 @@ void ash_format_prometheus(struct ash_writer *w, const struct ash_snapshot *s)
 {
 	ash_write(w, "# HELP ashlar_info The process and its allocator.\n# TYPE ashlar_info gauge\n");
 	ash_write(w, "ashlar_info{version=\"%s\",pid=\"%d\",name=", ASH_VERSION_TEXT, s->pid);
-	ash_write_json_string(w, s->name);
+	ash_write_json_string(w, s->name.text);
 	ash_write(w, "} 1\n");
 	prom_group(w, "process", process_metrics, ASH_ARRAY_LEN(process_metrics), s);
 	prom_group(w, "heap", heap_metrics, ASH_ARRAY_LEN(heap_metrics), &s->heap);

@@ -154,11 +154,11 @@ static void write_heap(struct ash_writer *w, const struct ash_heap_stats *h)
 static void write_process(struct ash_writer *w, const struct ash_snapshot *s)
 {
 	ash_write(w, LABEL "peak RSS %s without hugetlb; page faults: %llu minor, %llu major\n", "process",
-		  ash_size_text(s->peak_rss).text, (unsigned long long)s->minor_faults,
-		  (unsigned long long)s->major_faults);
+		  ash_size_text(s->usage.peak_rss).text, (unsigned long long)s->usage.minor_faults,
+		  (unsigned long long)s->usage.major_faults);
 	ash_write(w, LABEL "%llu.%02u s CPU in user mode, %llu.%02u s in the kernel\n", "",
-		  (unsigned long long)s->user_us / 1000000, (unsigned)(s->user_us % 1000000 / 10000),
-		  (unsigned long long)s->system_us / 1000000, (unsigned)(s->system_us % 1000000 / 10000));
+		  (unsigned long long)s->usage.user_us / 1000000, (unsigned)(s->usage.user_us % 1000000 / 10000),
+		  (unsigned long long)s->usage.system_us / 1000000, (unsigned)(s->usage.system_us % 1000000 / 10000));
 }
 
 void ash_format_text(struct ash_writer *w, const struct ash_snapshot *s)
@@ -166,7 +166,7 @@ void ash_format_text(struct ash_writer *w, const struct ash_snapshot *s)
 	const struct backing_totals t = totals_of(s);
 
 	ash_write(w, "---- ashlar %s: ", ASH_VERSION_TEXT);
-	ash_write_clean(w, s->name, strlen(s->name), sizeof(s->name));
+	ash_write_clean(w, s->name.text, strlen(s->name.text), sizeof(s->name.text));
 	ash_write(w, ", process %d, after %llu.%02u s ----\n", s->pid, (unsigned long long)s->uptime_ms / 1000,
 		  (unsigned)(s->uptime_ms % 1000 / 10));
 	write_headline(w, s, &t);

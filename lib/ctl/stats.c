@@ -3,38 +3,20 @@
 #include "ctl/stats.h"
 
 #include <errno.h>
-#include <linux/time_types.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 
 #include "ctl/ctl.h"
 #include "ctl/formats.h"
 #include "os/clock.h"
-#include "os/sys.h"
 #include "os/vmem.h"
-
-static uint64_t timeval_us(const struct timeval *t)
-{
-	return (uint64_t)t->tv_sec * 1000000 + (uint64_t)t->tv_usec;
-}
 
 static void take_process(struct ash_snapshot *s)
 {
-	struct rusage usage = { 0 };
-
-	s->pid = (int)ash_sys(SYS_getpid, 0, 0, 0, 0, 0, 0);
+	s->pid = ash_process_id();
+	s->name = ash_process_name();
 	s->uptime_ms = ash_clock_ms() - ash_ctl_boot_ms();
-	/* A name that libc has not set yet, or that the program took away, is not worth failing for. */
-	if (program_invocation_short_name != NULL)
-		strncpy(s->name, program_invocation_short_name, sizeof(s->name) - 1);
-	if (ash_sys(SYS_getrusage, RUSAGE_SELF, (long)&usage, 0, 0, 0, 0) != 0)
-		return;
-	s->user_us = timeval_us(&usage.ru_utime);
-	s->system_us = timeval_us(&usage.ru_stime);
-	s->minor_faults = (uint64_t)usage.ru_minflt;
-	s->major_faults = (uint64_t)usage.ru_majflt;
-	s->peak_rss = (uint64_t)usage.ru_maxrss * 1024;
+	if (ash_process_usage(&s->usage) != 0)
+		memset(&s->usage, 0, sizeof(s->usage));
 }
 
 static void take_arenas(struct ash_snapshot *s)

@@ -12,6 +12,7 @@
 #include "ctl/options.h"
 #include "ctl/writer.h"
 #include "heap/heap.h"
+#include "os/process.h"
 
 /* Arenas that a snapshot has room for: two per node. More are counted in nr_arenas_left_out. */
 #define ASH_SNAPSHOT_ARENAS 32
@@ -25,11 +26,9 @@ struct ash_snapshot_arena {
 
 struct ash_snapshot {
 	int pid;
-	char name[32];      /* the process's comm */
+	struct ash_process_name name;
 	uint64_t uptime_ms; /* since ash_ctl_boot() */
-	uint64_t user_us, system_us;
-	uint64_t minor_faults, major_faults;
-	uint64_t peak_rss; /* bytes; without hugetlb, as the kernel counts it */
+	struct ash_process_usage usage;
 	struct ash_options options;
 	const char *degraded; /* "" when never */
 	struct ash_heap_stats heap;

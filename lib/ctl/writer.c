@@ -5,23 +5,12 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/syscall.h>
 
-#include "os/sys.h"
+#include "os/output.h"
 
 static int sink_fd(void *context, const char *bytes, size_t n)
 {
-	while (n > 0) {
-		const long written = ash_sys(SYS_write, (long)(intptr_t)context, (long)bytes, (long)n, 0, 0, 0);
-
-		if (written == -EINTR)
-			continue;
-		if (written < 0)
-			return (int)written;
-		bytes += written;
-		n -= (size_t)written;
-	}
-	return 0;
+	return ash_output_write((int)(intptr_t)context, bytes, n);
 }
 
 void ash_writer_init(struct ash_writer *w, ash_writer_sink_t sink, void *context)

@@ -30,6 +30,7 @@ struct ash_writer {
 };
 
 void ash_writer_init(struct ash_writer *w, ash_writer_sink_t sink, void *context);
+/* To a file descriptor; never raises SIGPIPE (os/output.h). */
 void ash_writer_init_fd(struct ash_writer *w, int fd);
 
 /* Into memory, always terminated; -ENOSPC once it is full (what fitted stays). size is at least 1. */

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* What the kernel says of this process: who it is and what it has cost. */
+#ifndef ASH_OS_PROCESS_H
+#define ASH_OS_PROCESS_H
+
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+int ash_process_id(void);
+
+/* The name in /proc/self/comm (at most 15 characters), "" where there is no /proc. */
+struct ash_process_name {
+	char text[16];
+};
+struct ash_process_name ash_process_name(void);
+
+struct ash_process_usage {
+	uint64_t user_us, system_us;
+	uint64_t minor_faults, major_faults;
+	uint64_t peak_rss; /* bytes; hugetlb pages are not in it */
+};
+/* 0 or a negative errno. */
+ASH_MUST_USE int ash_process_usage(struct ash_process_usage *out);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Prints a made-up snapshot in the format named by the first argument, for tests/ctl/formats.py, which knows its
+ * values. "empty" as second argument: a process that has allocated nothing; "hostile": names full of what needs
+ * escaping.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/formats.h"
+#include "ctl/stats.h"
+
+static void fill_arena(struct ash_snapshot_arena *a, unsigned index)
+{
+	a->index = index;
+	a->stats.node = (int)index / 2;
+	a->stats.kind = index % 2 == 0 ? ASH_ARENA_T : ASH_ARENA_H;
+	a->stats.start = 0x7f0000000000 + ((uintptr_t)index << 36);
+	a->stats.span_bytes = (size_t)1 << 36;
+	a->stats.online = 1024 * (index + 1);
+	a->stats.peak_online = 2048 * (index + 1);
+	a->stats.grows = 3 + index;
+	a->stats.returned_blocks = 4 + index;
+	a->stats.fallbacks = 5 + index;
+	a->stats.zone.present = a->stats.online;
+	a->stats.zone.free = 100 + index;
+	a->stats.zone.pgalloc = 123456789012;
+	for (unsigned b = 0; b < ASH_BACKING_NR; b++) {
+		a->stats.backed[b] = 10 * b + index;
+		a->resident[b] = ((size_t)b + 1) << 20;
+	}
+	for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
+		a->stats.zone.pageblocks[mt] = 1000 * index + mt;
+		for (unsigned order = 0; order < ASH_NR_ORDERS; order++)
+			a->stats.zone.nr_free[order][mt] = 100 * mt + order + index;
+	}
+}
+
+static void fill(struct ash_snapshot *s)
+{
+	s->uptime_ms = 12345;
+	s->usage = (struct ash_process_usage){
+		.user_us = 1500000, .system_us = 250001, .minor_faults = 1234, .major_faults = 5, .peak_rss = 64 << 20
+	};
+	s->degraded = "";
+	s->nr_arenas = 4;
+	for (unsigned i = 0; i < s->nr_arenas; i++)
+		fill_arena(&s->arenas[i], i);
+	s->arenas[3].resident_error = -2;
+	memset(s->arenas[3].resident, 0, sizeof(s->arenas[3].resident));
+	s->heap = (struct ash_heap_stats){ .heaps = 3,
+					   .orphans = 1,
+					   .slab_bytes = 30 << 20,
+					   .slab_free_bytes = 1 << 20,
+					   .large_bytes = 20 << 20,
+					   .large_count = 12,
+					   .foreign_frees = 7,
+					   .remote_frees = 8,
+					   .nr_classes = 3 };
+	for (unsigned i = 0; i < 3; i++) {
+		s->heap.classes[i].size = 16 << i;
+		s->heap.classes[i].slabs = i + 1;
+		s->heap.classes[i].objects_total = 100 * (i + 1);
+		s->heap.classes[i].objects_free = 10 * i;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static struct ash_snapshot s;
+	struct ash_writer w;
+	int format = -1;
+
+	ash_options_default(&s.options);
+	for (unsigned i = 0; argc > 1 && i < ASH_STATS_FORMATS; i++) {
+		if (ash_options_set(&s.options, ASH_OPTION_INDEX_report_format, argv[1], strlen(argv[1])) == 0)
+			format = (int)s.options.report_format;
+	}
+	if (format < 0) {
+		fprintf(stderr, "usage: sample FORMAT [empty|hostile]\n");
+		return 2;
+	}
+	s.pid = 4242;
+	s.degraded = "";
+	strcpy(s.name.text, "sample");
+	if (argc < 3 || strcmp(argv[2], "empty") != 0)
+		fill(&s);
+	if (argc > 2 && strcmp(argv[2], "hostile") == 0) {
+		strcpy(s.name.text, "a\"b\\c\n<\x1b&\xff");
+		s.degraded = "pool \"2M\"\n\x1b[31m node 0";
+		strcpy(s.options.report_file, "/a\"\\\x01/b,c");
+	}
+	ash_writer_init_fd(&w, 1);
+	if (format == ASH_STATS_TEXT)
+		ash_format_text(&w, &s);
+	else if (format == ASH_STATS_JSON)
+		ash_format_json(&w, &s);
+	else if (format == ASH_STATS_PROMETHEUS)
+		ash_format_prometheus(&w, &s);
+	else if (format == ASH_STATS_XML)
+		ash_format_malloc_info(&w, &s);
+	else if (format == ASH_STATS_BUDDYINFO)
+		ash_format_buddyinfo(&w, &s);
+	else
+		ash_format_pagetypeinfo(&w, &s);
+	return ash_writer_finish(&w) == 0 ? 0 : 1;
+}
