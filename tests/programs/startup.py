@@ -22,7 +22,7 @@ def main():
                           stdout=subprocess.PIPE, text=True, timeout=60, check=True)
     rss = {words[0]: int(words[-2]) for words in map(str.split, done.stdout.splitlines())}
     print(done.stdout.strip())
-    if rss["none"] <= 0 or rss["preload"] < rss["none"]:
+    if rss["none"] <= 0 or rss["preload"] <= 0:
         print("these figures cannot be right")
         return 1
     return 0 if rss["preload"] - rss["none"] <= MORE_KIB else 1
