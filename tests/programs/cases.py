@@ -38,7 +38,8 @@ def coreutils(u):
                     ["md5sum", words], ["cut", "-d", " ", "-f", "2", words], ["od", "-An", "-tx8", words],
                     ["base64", words], ["fold", "-w", "11", words], ["expand", words], ["nl", words],
                     ["shuf", "--random-source=" + words, words], ["split", "--verbose", "-l", "20000", words, "part-"],
-                    ["join", "-j", "2", words, "/dev/null", "-a", "1", "--nocheck-order"], ["factor", "123456789012345"],
+                    ["join", "-j", "2", words, "/dev/null", "-a", "1", "--nocheck-order"],
+                    ["factor", "123456789012345"],
                     ["tr", "--version"], ["du", "-a", "/usr/share/doc/bash"], ["stat", words], ["date", "-d", "@0"],
                     ["sort", "/absent"], ["expr", "12345678901234567890", "*", "98765432109876543210"]):
         u.same(command)
@@ -46,8 +47,8 @@ def coreutils(u):
         data = file.read()
     u.same(["tr", "a-h", "A-H"], data=data)
     u.same(["uniq", "-c"], data=data)
-    u.same(["sh", "-c", "find /usr/include/linux /usr/include/x* -name '*.h' | sort | xargs cat | tr -cs A-Za-z '\\n' | sort | uniq -c | "
-            "sort -rn | head -50"])
+    u.same(["sh", "-c", "find /usr/include/linux /usr/include/x* -name '*.h' | sort | xargs cat | "
+            "tr -cs A-Za-z '\\n' | sort | uniq -c | sort -rn | head -50"])
 
 
 BASH = r"""

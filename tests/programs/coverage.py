@@ -30,7 +30,8 @@ def thp_to_be_had():
 
 
 def measure(args, size):
-    env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "MALLOC_PERTURB_") and not k.startswith("ASHLAR_")}
+    env = {k: v for k, v in os.environ.items()
+           if k not in ("LD_PRELOAD", "MALLOC_PERTURB_") and not k.startswith("ASHLAR_")}
     command = [args.program, "size=%d" % size]
     if args.backing == "none":
         command.append("nothp=1")

@@ -4,8 +4,9 @@
 
 usage: drypool.py --preload LIB --source DIR --bench DIR --how pool|quota --what survive|refuse|bgsave
 
-survive: they run to the end with the right output, on the next rung, after one line on standard error. refuse (strict): they
-are refused memory with one line that says so, and end as programs without memory do. Never by a signal.
+survive: they run to the end with the right output, on the next rung, after one line on standard error. refuse
+(strict): they are refused memory with one line that says so, and end as programs without memory do. bgsave: redis saves
+by a forked child with its heap on the four. Never does one end by a signal.
 
 pool: the machine has four free huge pages and no more. quota: it has plenty, and a cgroup allows four; there even a
 reserved mapping dies at its first touch unless it was populated. Both need root, else they are skipped (77).
@@ -30,7 +31,8 @@ def commands(u):
     with open(script, "w", encoding="ascii") as out:
         out.write(bench_programs.SQL % {"rows": 60000})
     scripts = os.path.join(u.source, "bench", "scripts")
-    return [["/usr/bin/python3", os.path.join(scripts, "objects.py"), "2"], ["lua5.4", os.path.join(scripts, "trees.lua"), "14"],
+    return [["/usr/bin/python3", os.path.join(scripts, "objects.py"), "2"],
+            ["lua5.4", os.path.join(scripts, "trees.lua"), "14"],
             ["sqlite3", "-batch", ":memory:", ".read " + script], ["perl", os.path.join(scripts, "words.pl"), "1"],
             [os.path.join(u.bench, "bench-churn"), "live=300000", "ops=600000"],
             [os.path.join(u.bench, "bench-big"), "ops=20", "max=0x1000000", "bytes=0x4000000"],

@@ -33,7 +33,8 @@ class Under:
         return os.path.join(self.tmp, name)
 
     def environment(self, preloaded, extra=None):
-        env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "MALLOC_PERTURB_") and not k.startswith("ASHLAR_")}
+        env = {k: v for k, v in os.environ.items()
+               if k not in ("LD_PRELOAD", "MALLOC_PERTURB_") and not k.startswith("ASHLAR_")}
         env.update({"LC_ALL": "C", "HOME": self.tmp, "TMPDIR": self.tmp})
         if preloaded:
             env.update({"LD_PRELOAD": self.preload, "ASHLAR_CONF": self.conf})
