@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What only the preloaded object does when a process starts: say so where it cannot be of use.
+ *
+ * A program built with a sanitizer brings its own malloc. Linked statically it comes before us in the search order and
+ * simply wins; linked dynamically the sanitizer itself refuses to start behind a preload. Either way nothing is ours
+ * to do but to tell why ashlar has no effect. (Valgrind replaces malloc inside every object, ours included.)
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/compiler.h"
+
+extern ASH_WEAK void __asan_init(void);
+extern ASH_WEAK void __tsan_init(void);
+extern ASH_WEAK void __msan_init(void);
+
+static ASH_CONSTRUCTOR void preload_start(void)
+{
+	static const char text[] =
+		"ashlar: this program is built with a sanitizer, which has a malloc of its own: standing aside\n";
+
+	if (ASH_LIKELY(__asan_init == NULL && __tsan_init == NULL && __msan_init == NULL))
+		return;
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		return;
+}
