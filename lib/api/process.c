@@ -32,8 +32,8 @@ static void fork_child(void)
 
 /*
  * Allocation works before this has run; only fork in a program with threads needs it. Handlers registered before ours
- * would run while we hold our locks, and may allocate: therefore the objects are linked with -z initfirst, which makes
- * this the first constructor of the process.
+ * would run while we hold our locks, and may allocate: therefore the preloaded object is linked with -z initfirst, which
+ * makes this the first constructor of the process.
  */
 static ASH_CONSTRUCTOR void process_start(void)
 {
