@@ -101,8 +101,14 @@ int ash_meta_init(size_t nr_frames)
 	meta.piecemeal = commit(writable[0].start, writable[0].end) < 0 || commit(writable[1].start, writable[1].end) < 0;
 	if (!meta.piecemeal)
 		atomic_store_explicit(&meta.bump_committed, meta.bump_end, memory_order_release);
-	ash_registry.tags = (_Atomic uint32_t *)meta.tables[TABLE_TAGS].base;
-	return 0;
+	/* The tables per pageblock are small, and walkers read them for the whole span. */
+	else if (commit(meta.tables[TABLE_PAGEBLOCKS].base, atomic_load_explicit(&meta.bump_next, memory_order_relaxed)) < 0)
+		err = -ENOMEM;
+	if (err < 0)
+		(void)ash_vmem_unmap(base, bytes);
+	else
+		ash_registry.tags = (_Atomic uint32_t *)meta.tables[TABLE_TAGS].base;
+	return err;
 }
 
 static int cover_table(const struct meta_table *t, size_t first, size_t nr)

@@ -110,27 +110,17 @@ void ash_run_free(void *addr, size_t nr_frames)
 	ash_zone_free_run(a->zone, pfn, (ash_pfn_t)nr_frames);
 }
 
-/* The part of the extension that is online is taken first, so that nothing is brought online for a run that is hemmed in. */
+/*
+ * Nothing is brought online for a run that is hemmed in: all that is online behind it must be free. When another thread
+ * takes some of it before us, the caller finds the run hemmed in after all, and the arena has grown a little early.
+ */
 static int extend_past_end(struct ash_arena *a, ash_pfn_t from, ash_pfn_t to, enum ash_migratetype mt, bool *zeroed)
 {
-	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
-	bool head_zeroed = true;
-	int err;
-
-	if (from < end && ash_zone_extend_run(a->zone, from, end - from, mt, &head_zeroed) < 0)
+	if (ash_zone_free_tail(a->zone, atomic_load_explicit(&a->end, memory_order_relaxed)) > from)
 		return -EBUSY;
-	/* Nobody can take the frames behind ours before us: they come online at our end, and buddies are taken from
-	 * elsewhere first only if there are any; when someone does, the caller moves the run as if it were hemmed in. */
-	err = ash_arena_grow_to(a, to);
-	if (err == 0)
-		err = ash_zone_extend_run(a->zone, end, to - end, mt, zeroed);
-	if (err < 0) {
-		if (from < end)
-			ash_zone_free_run(a->zone, from, end - from);
+	if (ash_arena_grow_to(a, to) < 0)
 		return -EBUSY;
-	}
-	*zeroed &= head_zeroed;
-	return 0;
+	return ash_zone_extend_run(a->zone, from, to - from, mt, zeroed);
 }
 
 int ash_run_extend(void *addr, size_t old_nr, size_t new_nr, enum ash_migratetype mt, bool *zeroed)
