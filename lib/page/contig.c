@@ -172,8 +172,6 @@ int ash_zone_alloc_contig(struct ash_zone *z, const struct ash_contig_request *r
 	if (r->nr == 0 || !ash_mt_mergeable(r->mt) || r->align_order > 31 || r->boundary_order > 31 ||
 	    (r->boundary_order > 0 && (r->nr > (ash_pfn_t)1 << r->boundary_order)))
 		return -ASH_EINVAL;
-	if (r->boundary_order > 0 && r->align_order > r->boundary_order)
-		return -ASH_EINVAL;
 	err = search(z, r, high, false, grant, busy);
 	return err == 0 ? 0 : search(z, r, high, true, grant, busy);
 }
