@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* The checks of M3 to M6: pageblock types, sums, and the invariant walker. */
-#include "base/bits.h"
-#include "model/model.h"
-#include "page/pageblock.h"
+#include "model/engine.h"
 
+/* What a reader is told: ISOLATE while the bit is set. */
 static unsigned type_now(const struct model *m, size_t block)
 {
 	return ash_pageblock_type(m->zone, (ash_pfn_t)(block << m->config.geometry.pageblock_order));
 }
 
+static unsigned stored_now(const struct model *m, size_t block)
+{
+	return ash_pageblock_stored_type(m->zone, (ash_pfn_t)(block << m->config.geometry.pageblock_order));
+}
+
 void model_see_types(struct model *m)
 {
 	for (size_t i = 0; i < m->nr_pageblocks; i++)
-		m->types[i] = (uint8_t)type_now(m, i);
+		m->types[i] = (uint8_t)stored_now(m, i);
 }
 
 static bool mergeable(unsigned type)
@@ -21,15 +25,19 @@ static bool mergeable(unsigned type)
 }
 
 /* M3: may a request (mt, flags) be served from a pageblock of this type? */
-static bool may_serve(const struct model *m, const struct model_op *op, unsigned mt, unsigned type)
+static bool may_serve(const struct model *m, const struct model_op *op, unsigned mt, size_t block)
 {
 	/*
 	 * A frame in a pcp keeps the type of its list while its pageblock is claimed by another; CMA and HIGHATOMIC
 	 * frames ride the MOVABLE list; UNMOVABLE and RECLAIMABLE share the list of pageblock order.
 	 */
 	const bool through_pcp = op->code == MODEL_ALLOC && op->cpu < m->config.nr_cpus;
+	const bool contig = op->code == MODEL_CONTIG || op->code == MODEL_CONTIG_FIND;
+	const unsigned type = type_now(m, block);
 
-	if (type == mt)
+	if (type == ASH_MT_ISOLATE)
+		return through_pcp && (m->types[block] & MODEL_PB_CACHED);
+	if (type == mt || contig)
 		return true;
 	switch (type) {
 	case ASH_MT_UNMOVABLE:
@@ -50,7 +58,7 @@ static bool check_grant_types(struct model *m, const struct model_op *op, const 
 	const unsigned pb = m->config.geometry.pageblock_order;
 
 	for (ash_pfn_t block = got->pfn >> pb; block <= (got->pfn + got->nr - 1) >> pb; block++) {
-		if (!may_serve(m, op, got->mt, type_now(m, block)))
+		if (!may_serve(m, op, got->mt, block))
 			return model_fail(m, "M3: a grant lies in a pageblock its type may not use", got->pfn, got->mt,
 					  type_now(m, block));
 		m->counts.steals += type_now(m, block) != got->mt;
@@ -74,14 +82,41 @@ static bool wholly_unowned(const struct model *m, size_t block)
 static bool may_change(const struct model *m, const struct model_op *op, const struct model_grant *got, size_t block,
 		       unsigned from, unsigned to)
 {
+	const bool contig = op->code == MODEL_CONTIG || op->code == MODEL_CONTIG_FIND;
+
 	/* An offline pageblock reads as type 0. */
 	if (op->code == MODEL_ONLINE && to == ASH_MT_MOVABLE)
 		return true;
 	if (!mergeable(from) || !mergeable(to))
 		return false;
-	if (got->nr > 0 && to == got->mt)
+	/* A contiguous range keeps the types; what is moved out of it is allocated as MOVABLE. */
+	if (contig ? to == ASH_MT_MOVABLE && m->counts.moves > 0 : got->nr > 0 && to == got->mt)
 		return true;
 	return wholly_unowned(m, block);
+}
+
+/* M8 and M4 for one pageblock. */
+static bool check_type(struct model *m, const struct model_op *op, const struct model_grant *got, size_t block)
+{
+	const ash_pfn_t pfn = (ash_pfn_t)(block << m->config.geometry.pageblock_order);
+	const unsigned from = m->types[block] & MODEL_PB_TYPE, to = stored_now(m, block);
+	const bool isolated = (m->types[block] & MODEL_PB_ISOLATED) != 0;
+
+	if ((type_now(m, block) == ASH_MT_ISOLATE) != isolated)
+		return model_fail(m, "M8: a pageblock is isolated that should not be, or the other way round", pfn,
+				  type_now(m, block), isolated);
+	if (from == to)
+		return true;
+	if (isolated)
+		return model_fail(m, "M8: the type of an isolated pageblock changed", pfn, from, to);
+	if (!may_change(m, op, got, block, from, to))
+		return model_fail(m, "M4: a pageblock changed its type unasked", pfn, from, to);
+	if (got->nr > 0)
+		m->counts.claims++;
+	else
+		m->counts.merges++;
+	m->types[block] = (uint8_t)((m->types[block] & ~MODEL_PB_TYPE) | to);
+	return true;
 }
 
 bool model_check_types(struct model *m, const struct model_op *op, const struct model_grant *got)
@@ -89,18 +124,8 @@ bool model_check_types(struct model *m, const struct model_op *op, const struct 
 	if (got->nr > 0 && !check_grant_types(m, op, got))
 		return false;
 	for (size_t block = 0; block < m->nr_pageblocks; block++) {
-		const unsigned from = m->types[block], to = type_now(m, block);
-
-		if (from == to)
-			continue;
-		if (!may_change(m, op, got, block, from, to))
-			return model_fail(m, "M4: a pageblock changed its type unasked",
-					  (ash_pfn_t)(block << m->config.geometry.pageblock_order), from, to);
-		if (got->nr > 0)
-			m->counts.claims++;
-		else
-			m->counts.merges++;
-		m->types[block] = (uint8_t)to;
+		if (!check_type(m, op, got, block))
+			return false;
 	}
 	return true;
 }

@@ -26,6 +26,12 @@ static const uint8_t weights[2][MODEL_NR_CODES] = {
 		[MODEL_REPORT_END] = 6,
 		[MODEL_DRAIN] = 2,
 		[MODEL_ONLINE] = 3,
+		[MODEL_ISOLATE] = 3,
+		[MODEL_UNISOLATE] = 4,
+		[MODEL_TEST_RANGE] = 1,
+		[MODEL_CONTIG] = 4,
+		[MODEL_CONTIG_FIND] = 4,
+		[MODEL_PIN] = 2,
 	},
 	{
 		[MODEL_ALLOC] = 60,
@@ -37,6 +43,12 @@ static const uint8_t weights[2][MODEL_NR_CODES] = {
 		[MODEL_REPORT_END] = 5,
 		[MODEL_DRAIN] = 4,
 		[MODEL_ONLINE] = 1,
+		[MODEL_ISOLATE] = 5,
+		[MODEL_UNISOLATE] = 6,
+		[MODEL_TEST_RANGE] = 1,
+		[MODEL_CONTIG] = 6,
+		[MODEL_CONTIG_FIND] = 6,
+		[MODEL_PIN] = 1,
 	},
 };
 
@@ -57,6 +69,11 @@ static uint8_t pick_code(unsigned phase, uint64_t *rng)
 	}
 }
 
+static const uint8_t flag_rolls[16] = {
+	[0] = ASH_ALLOC_NOFRAGMENT, [1] = ASH_ALLOC_TRYLOCK,	[2] = ASH_ALLOC_CMA,
+	[3] = ASH_ALLOC_CMA,	    [4] = ASH_ALLOC_NOFRAGMENT | ASH_ALLOC_CMA,
+};
+
 struct model_op model_random_op(const struct model *m, uint64_t *rng)
 {
 	const unsigned max_order = m->config.geometry.max_order;
@@ -71,13 +88,24 @@ struct model_op model_random_op(const struct model *m, uint64_t *rng)
 		.b = (uint32_t)(model_random(rng) >> 16),
 	};
 
-	if (op.code == MODEL_ALLOC || op.code == MODEL_ALLOC_RUN) {
-		const unsigned roll = (unsigned)(r >> 32) % 16;
-
-		op.flags = (uint8_t)(roll == 0 ? ASH_ALLOC_NOFRAGMENT : roll == 1 ? ASH_ALLOC_TRYLOCK : 0);
+	switch (op.code) {
+	case MODEL_ALLOC:
+	case MODEL_ALLOC_RUN:
+		op.flags = flag_rolls[(r >> 32) % ASH_ARRAY_LEN(flag_rolls)];
 		if (op.code == MODEL_ALLOC_RUN)
 			op.a %= 2u << (r >> 40) % (max_order + 1);
-	} else {
+		break;
+	case MODEL_ISOLATE:
+	case MODEL_UNISOLATE:
+	case MODEL_TEST_RANGE:
+	case MODEL_CONTIG:
+	case MODEL_CONTIG_FIND:
+		/* Mostly a few pageblocks, and any length now and then. */
+		if ((r >> 40) % 8 != 0)
+			*(op.code == MODEL_CONTIG_FIND ? &op.a : &op.b) %= 3u << m->config.geometry.pageblock_order;
+		op.flags = (uint8_t)((r >> 32) % 2 == 0 ? MODEL_MOVER_WORKS : (r >> 33) % MODEL_MOVER_MODES);
+		break;
+	default:
 		op.flags = (uint8_t)((r >> 32) & 1);
 	}
 	return op;

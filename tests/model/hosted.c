@@ -2,7 +2,7 @@
 /* Running, shrinking and printing lists of operations in a hosted program. */
 #include "model/hosted.h"
 
-#include "base/bits.h"
+#include "model/engine.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +118,12 @@ static const char *const code_names[MODEL_NR_CODES] = {
 	[MODEL_REPORT_END] = "MODEL_REPORT_END",
 	[MODEL_DRAIN] = "MODEL_DRAIN",
 	[MODEL_ONLINE] = "MODEL_ONLINE",
+	[MODEL_ISOLATE] = "MODEL_ISOLATE",
+	[MODEL_UNISOLATE] = "MODEL_UNISOLATE",
+	[MODEL_TEST_RANGE] = "MODEL_TEST_RANGE",
+	[MODEL_CONTIG] = "MODEL_CONTIG",
+	[MODEL_CONTIG_FIND] = "MODEL_CONTIG_FIND",
+	[MODEL_PIN] = "MODEL_PIN",
 };
 
 static void print_op(const struct model_op *op)

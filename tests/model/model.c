@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The engine: applies one operation to the zone and to the model, and compares what can be compared at that point. */
-#include "model/model.h"
-
-#include "base/bits.h"
+#include "model/engine.h"
 
 void *memset(void *, int, size_t);
 
@@ -16,6 +14,11 @@ const struct model_target model_core = {
 	.report_end = ash_zone_report_end,
 	.drain = ash_zone_drain,
 	.online = ash_zone_online,
+	.isolate = ash_zone_isolate_range,
+	.unisolate = ash_zone_unisolate_range,
+	.test_range = ash_zone_test_range_isolated,
+	.contig = ash_zone_alloc_contig_range,
+	.contig_find = ash_zone_alloc_contig,
 };
 
 #define NR_FRAMES(m) ((m)->config.nr_frames)
@@ -87,6 +90,39 @@ static void own_online(struct model *m, ash_pfn_t start, ash_pfn_t nr, bool zero
 	m->nr_unowned += nr;
 }
 
+static bool pass_fault_point(struct ash_fault *base, const char *point)
+{
+	struct model_fault *f = ASH_CONTAINER_OF(base, struct model_fault, base);
+
+	(void)point;
+	if (f->passed++ != f->at)
+		return false;
+	f->fired = true;
+	return true;
+}
+
+/* Give the pageblocks their first types, white-box: with every frame allocated there is nothing to move. */
+static void write_types(struct model *m, const char *types)
+{
+	static const char letters[] = "UMRHC";
+	struct ash_page_grant grant;
+	ash_pfn_t n = 0;
+
+	while (ash_zone_alloc(m->zone, 0, ASH_MT_MOVABLE, 0, ASH_CPU_NONE, &grant) == 0)
+		m->grants[n++].pfn = grant.pfn;
+	ash_zone_lock(m->zone);
+	for (ash_pfn_t block = 0; types[block] != '\0'; block++) {
+		unsigned mt = 0;
+
+		while (letters[mt] != types[block])
+			mt++;
+		ash_pageblock_set_type(m->zone, block << m->config.geometry.pageblock_order, (enum ash_migratetype)mt);
+	}
+	ash_zone_unlock(m->zone);
+	while (n > 0)
+		ash_zone_free(m->zone, m->grants[--n].pfn, 0, ASH_CPU_NONE);
+}
+
 struct model *model_init(void *mem, const struct model_config *config)
 {
 	struct model *m = mem;
@@ -97,7 +133,13 @@ struct model *model_init(void *mem, const struct model_config *config)
 	zc.nr_frames = config->nr_frames;
 	zc.geometry = config->geometry;
 	zc.nr_cpus = config->nr_cpus;
-	zc.ops = config->ops;
+	if (config->ops != NULL)
+		m->ops = *config->ops;
+	m->ops.mover = &model_mover;
+	m->ops.fault = &m->fault.base;
+	m->fault.base.fail = pass_fault_point;
+	m->fault.at = UINT64_MAX;
+	zc.ops = &m->ops;
 	zc.owner = m;
 	if (m->config.target == NULL)
 		m->config.target = &model_core;
@@ -110,35 +152,53 @@ struct model *model_init(void *mem, const struct model_config *config)
 			return NULL;
 		own_online(m, config->online_start, config->online_nr, config->zeroed);
 	}
+	if (config->types != NULL)
+		write_types(m, config->types);
 	model_see_types(m);
 	ash_zone_stats(m->zone, &m->stats);
 	m->digest = ash_zone_digest(m->zone);
 	return m;
 }
 
+void model_arm(struct model *m, uint64_t at)
+{
+	m->fault.at = at;
+	m->fault.passed = 0;
+	m->fault.fired = false;
+}
+
 /* --- Grants --- */
 
-static void grant_add(struct model *m, ash_pfn_t pfn, ash_pfn_t nr, uint8_t order, uint8_t mt)
+struct model_grant *model_grant_add(struct model *m, ash_pfn_t pfn, ash_pfn_t nr, uint8_t order, uint8_t mt)
 {
 	for (ash_pfn_t i = pfn; i < pfn + nr; i++)
 		m->owner[i] = pfn + 1;
-	m->grants[m->nr_grants++] = (struct model_grant){ .pfn = pfn, .nr = nr, .order = order, .mt = mt };
+	m->grants[m->nr_grants] = (struct model_grant){ .pfn = pfn, .nr = nr, .order = order, .mt = mt };
+	return &m->grants[m->nr_grants++];
 }
 
-static void grant_drop(struct model *m, struct model_grant *g)
+void model_grant_drop(struct model *m, struct model_grant *g)
 {
 	*g = m->grants[--m->nr_grants];
 }
 
-static void disown(struct model *m, ash_pfn_t pfn, ash_pfn_t nr)
+struct model_grant *model_grant_at(struct model *m, ash_pfn_t pfn)
+{
+	for (ash_pfn_t i = 0; i < m->nr_grants; i++) {
+		if (m->grants[i].pfn == pfn)
+			return &m->grants[i];
+	}
+	return NULL;
+}
+
+void model_disown(struct model *m, ash_pfn_t pfn, ash_pfn_t nr)
 {
 	for (ash_pfn_t i = pfn; i < pfn + nr; i++)
 		m->owner[i] = MODEL_UNOWNED;
 	m->nr_unowned += nr;
 }
 
-/* M1 and M2 for frames the zone has just handed out; they become dirty, since an owner writes. */
-static bool take(struct model *m, ash_pfn_t pfn, ash_pfn_t nr, unsigned align_order, bool zeroed)
+bool model_take(struct model *m, ash_pfn_t pfn, ash_pfn_t nr, unsigned align_order, bool zeroed)
 {
 	if (pfn >= NR_FRAMES(m) || nr > NR_FRAMES(m) - pfn)
 		return model_fail(m, "M1: a grant reaches outside the span", pfn, nr, NR_FRAMES(m));
@@ -162,7 +222,7 @@ static bool could_serve(struct model *m, unsigned order, unsigned mt, unsigned f
 {
 	struct ash_zone_stats now;
 
-	if (flags & ASH_ALLOC_TRYLOCK)
+	if ((flags & ASH_ALLOC_TRYLOCK) || m->fault.fired)
 		return false;
 	ash_zone_stats(m->zone, &now);
 	for (unsigned o = order; o <= MAX_ORDER(m); o++) {
@@ -191,9 +251,9 @@ static int do_alloc(struct model *m, const struct model_op *op, struct model_gra
 				   op->mt);
 		return result;
 	}
-	*got = (struct model_grant){ grant.pfn, 1u << order, (uint8_t)order, op->mt };
-	if (take(m, got->pfn, got->nr, order, grant.zeroed))
-		grant_add(m, got->pfn, got->nr, got->order, got->mt);
+	*got = (struct model_grant){ .pfn = grant.pfn, .nr = 1u << order, .order = (uint8_t)order, .mt = op->mt };
+	if (model_take(m, got->pfn, got->nr, order, grant.zeroed))
+		model_grant_add(m, got->pfn, got->nr, got->order, got->mt);
 	return 0;
 }
 
@@ -210,9 +270,9 @@ static int do_alloc_run(struct model *m, const struct model_op *op, struct model
 			model_fail(m, "M7: a run failed though a list it may use held a buddy", nr, order, op->mt);
 		return result;
 	}
-	*got = (struct model_grant){ grant.pfn, nr, MODEL_ORDER_RUN, op->mt };
-	if (take(m, got->pfn, got->nr, align_order, grant.zeroed))
-		grant_add(m, got->pfn, got->nr, got->order, got->mt);
+	*got = (struct model_grant){ .pfn = grant.pfn, .nr = nr, .order = MODEL_ORDER_RUN, .mt = op->mt };
+	if (model_take(m, got->pfn, got->nr, align_order, grant.zeroed))
+		model_grant_add(m, got->pfn, got->nr, got->order, got->mt);
 	return 0;
 }
 
@@ -225,8 +285,8 @@ static int do_free(struct model *m, const struct model_op *op)
 		m->config.target->free_run(m->zone, g->pfn, g->nr);
 	else
 		m->config.target->free(m->zone, g->pfn, g->order, cpu);
-	disown(m, g->pfn, g->nr);
-	grant_drop(m, g);
+	model_disown(m, g->pfn, g->nr);
+	model_grant_drop(m, g);
 	return 0;
 }
 
@@ -239,12 +299,12 @@ static int do_free_part(struct model *m, const struct model_op *op)
 	const ash_pfn_t tail = g.nr - skip - nr;
 
 	m->config.target->free_run(m->zone, g.pfn + skip, nr);
-	disown(m, g.pfn + skip, nr);
-	grant_drop(m, slot);
+	model_disown(m, g.pfn + skip, nr);
+	model_grant_drop(m, slot);
 	if (skip > 0)
-		grant_add(m, g.pfn, skip, MODEL_ORDER_RUN, g.mt);
+		model_grant_add(m, g.pfn, skip, MODEL_ORDER_RUN, g.mt);
 	if (tail > 0)
-		grant_add(m, g.pfn + skip + nr, tail, MODEL_ORDER_RUN, g.mt);
+		model_grant_add(m, g.pfn + skip + nr, tail, MODEL_ORDER_RUN, g.mt);
 	return 0;
 }
 
@@ -263,10 +323,10 @@ static int do_extend(struct model *m, const struct model_op *op, struct model_gr
 	result = m->config.target->extend_run(m->zone, end, nr, g.mt, &zeroed);
 	if (result != 0)
 		return result;
-	*got = (struct model_grant){ end, nr, MODEL_ORDER_RUN, g.mt };
-	if (take(m, end, nr, 0, zeroed)) {
-		grant_drop(m, slot);
-		grant_add(m, g.pfn, g.nr + nr, MODEL_ORDER_RUN, g.mt);
+	*got = (struct model_grant){ .pfn = end, .nr = nr, .order = MODEL_ORDER_RUN, .mt = g.mt };
+	if (model_take(m, end, nr, 0, zeroed)) {
+		model_grant_drop(m, slot);
+		model_grant_add(m, g.pfn, g.nr + nr, MODEL_ORDER_RUN, g.mt);
 	}
 	return 0;
 }
@@ -284,8 +344,10 @@ static int do_report_begin(struct model *m, const struct model_op *op)
 		return result;
 	if (r.order < min_order || r.order > MAX_ORDER(m))
 		return model_fail(m, "M1: a reported buddy is smaller than asked", r.pfn, r.order, min_order);
-	if (!take(m, r.pfn, 1u << r.order, r.order, false))
+	if (!model_take(m, r.pfn, 1u << r.order, r.order, false))
 		return 0;
+	if (model_isolated(m, r.pfn))
+		return model_fail(m, "M3: an isolated pageblock was reported", r.pfn, r.order, 0);
 	for (ash_pfn_t i = r.pfn; i < r.pfn + (1u << r.order); i++)
 		m->owner[i] = MODEL_REPORTED;
 	m->reports[m->nr_reports++] = r;
@@ -299,7 +361,7 @@ static int do_report_end(struct model *m, const struct model_op *op)
 	const bool zeroed = op->flags & 1;
 
 	m->config.target->report_end(m->zone, r.pfn, r.order, zeroed);
-	disown(m, r.pfn, 1u << r.order);
+	model_disown(m, r.pfn, 1u << r.order);
 	for (ash_pfn_t i = r.pfn; zeroed && i < r.pfn + (1u << r.order); i++)
 		m->dirty[i] = 0;
 	*slot = m->reports[--m->nr_reports];
@@ -316,12 +378,20 @@ static int do_online(struct model *m, const struct model_op *op)
 	for (ash_pfn_t i = start; legal && i < start + nr; i++)
 		legal = m->owner[i] == MODEL_OFFLINE;
 	result = m->config.target->online(m->zone, start, nr, op->flags & 1);
-	if ((result == 0) != legal)
+	if ((result == 0) != legal && !m->fault.fired)
 		model_fail(m, "M7: online of an offline range failed, or of another range succeeded", start, nr,
 			   (unsigned long)-result);
-	else if (legal)
+	else if (result == 0)
 		own_online(m, start, nr, op->flags & 1);
 	return result;
+}
+
+static int do_pin(struct model *m, const struct model_op *op)
+{
+	struct model_grant *g = &m->grants[op->a % m->nr_grants];
+
+	g->pinned = !g->pinned;
+	return 0;
 }
 
 static int apply(struct model *m, const struct model_op *op, struct model_grant *got)
@@ -346,6 +416,18 @@ static int apply(struct model *m, const struct model_op *op, struct model_grant 
 		return 0;
 	case MODEL_ONLINE:
 		return do_online(m, op);
+	case MODEL_ISOLATE:
+		return model_isolate(m, op);
+	case MODEL_UNISOLATE:
+		return model_unisolate(m, op);
+	case MODEL_TEST_RANGE:
+		return model_test_range(m, op);
+	case MODEL_CONTIG:
+		return model_contig(m, op, got);
+	case MODEL_CONTIG_FIND:
+		return model_contig_find(m, op, got);
+	case MODEL_PIN:
+		return m->nr_grants > 0 ? do_pin(m, op) : 0;
 	case MODEL_NR_CODES:
 		break;
 	}
@@ -353,10 +435,20 @@ static int apply(struct model *m, const struct model_op *op, struct model_grant 
 	return 0;
 }
 
+/* What a failed operation may leave behind: pcps emptied by an allocation on its way, grants moved for a range. */
+static bool may_have_changed(const struct model *m, const struct model_op *op, bool had_pcp, uint64_t moves)
+{
+	const bool drains = op->code == MODEL_ALLOC || op->code == MODEL_ALLOC_RUN || op->code == MODEL_CONTIG ||
+			    op->code == MODEL_CONTIG_FIND;
+
+	return (drains && had_pcp && m->stats.pcp == 0) || m->counts.moves + m->counts.putbacks != moves;
+}
+
 bool model_step(struct model *m, const struct model_op *op)
 {
+	const uint64_t moves = m->counts.moves + m->counts.putbacks;
+	const bool had_pcp = m->stats.pcp > 0;
 	struct model_grant got = { .nr = 0 };
-	bool had_pcp, drained;
 	uint64_t digest;
 	int result;
 
@@ -367,14 +459,13 @@ bool model_step(struct model *m, const struct model_op *op)
 	result = apply(m, op, &got);
 	if (m->error.what != NULL || !model_check_types(m, op, &got))
 		return false;
-	had_pcp = m->stats.pcp > 0;
 	ash_zone_stats(m->zone, &m->stats);
 	digest = ash_zone_digest(m->zone);
-	/* An allocation empties the pcps before it gives up; that, and nothing else, may be left of it. */
-	drained = (op->code == MODEL_ALLOC || op->code == MODEL_ALLOC_RUN) && had_pcp && m->stats.pcp == 0;
-	if (result != 0 && digest != m->digest && !drained)
+	if (result != 0 && digest != m->digest && !may_have_changed(m, op, had_pcp, moves))
 		return model_fail(m, "M7: a failed operation changed the zone", 0, (unsigned long)-result, 0);
 	m->digest = digest;
+	for (size_t block = 0; m->stats.pcp == 0 && block < m->nr_pageblocks; block++)
+		m->types[block] &= (uint8_t)~MODEL_PB_CACHED;
 	if (result != 0)
 		m->counts.refused[op->code]++;
 	else
@@ -384,8 +475,11 @@ bool model_step(struct model *m, const struct model_op *op)
 
 bool model_finish(struct model *m)
 {
-	struct model_op op = { .code = MODEL_FREE, .cpu = ASH_CPU_NONE };
+	struct model_op op = { .code = MODEL_UNISOLATE, .cpu = ASH_CPU_NONE, .b = NR_FRAMES(m) - 1 };
 
+	if (!model_step(m, &op))
+		return false;
+	op.code = MODEL_FREE;
 	while (m->nr_grants > 0) {
 		if (!model_step(m, &op))
 			return false;
@@ -400,5 +494,7 @@ bool model_finish(struct model *m)
 		return false;
 	if (m->stats.pcp != 0 || m->nr_unowned != m->nr_online)
 		return model_fail(m, "M5: frames are missing after everything was freed", 0, m->nr_unowned, m->nr_online);
+	if (m->stats.isolated != 0)
+		return model_fail(m, "M8: pageblocks are isolated after all were un-isolated", 0, m->stats.isolated, 0);
 	return true;
 }

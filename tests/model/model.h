@@ -12,16 +12,21 @@
  *   M5  every frame is in exactly one place: free + pcp + owned + reported + offline are the span, and the zone's
  *       counters are the sums of its lists;
  *   M6  ash_zone_check finds every invariant kept;
- *   M7  an operation that failed left the digest as it was (an allocation may have drained the pcps), and had a
- *       reason to fail.
+ *   M7  an operation that failed left the digest as it was (an allocation may have drained the pcps, a contiguous
+ *       range may have moved grants), and had a reason to fail;
+ *   M8  isolation is what was asked, no more and no less, and a pageblock's type survives it;
+ *   M9  a mover is called as promised: for whole grants of MOVABLE frames only, with a fresh destination, and each
+ *       isolate ends in one migrate or putback.
  *
  * Freestanding, so that tests/bare can run it with no libc: the memory is the caller's, errors are values.
  */
 #ifndef ASH_TESTS_MODEL_MODEL_H
 #define ASH_TESTS_MODEL_MODEL_H
 
+#include "base/fault.h"
 #include "model/op.h"
-#include "page/zone.h"
+#include "page/contig.h"
+#include "page/mover.h"
 
 /* The calls under test. Negative tests put a wrapper that misbehaves in place of one of them. */
 struct model_target {
@@ -36,6 +41,14 @@ struct model_target {
 	void (*report_end)(struct ash_zone *z, ash_pfn_t pfn, unsigned order, bool zeroed);
 	void (*drain)(struct ash_zone *z);
 	int (*online)(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed);
+	int (*isolate)(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_isolate_mode mode,
+		       struct ash_busy_list *busy);
+	void (*unisolate)(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr);
+	int (*test_range)(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, struct ash_busy_list *busy);
+	int (*contig)(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_migratetype mt,
+		      enum ash_isolate_mode mode, struct ash_page_grant *grant, struct ash_busy_list *busy);
+	int (*contig_find)(struct ash_zone *z, const struct ash_contig_request *request, struct ash_page_grant *grant,
+			   struct ash_busy_list *busy);
 };
 extern const struct model_target model_core;
 
@@ -44,6 +57,10 @@ extern const struct model_target model_core;
 #define MODEL_OFFLINE UINT32_MAX
 #define MODEL_REPORTED (UINT32_MAX - 1)
 
+#define MODEL_PB_TYPE 0x0fu
+#define MODEL_PB_ISOLATED 0x10u
+#define MODEL_PB_CACHED 0x20u /* isolated, and a pcp may still hold frames that it had before */
+
 #define MODEL_ORDER_RUN 0xff /* order of a grant that is freed as a run */
 #define MODEL_MAX_REPORTS 4
 
@@ -51,11 +68,22 @@ struct model_grant {
 	ash_pfn_t pfn, nr;
 	uint8_t order;
 	uint8_t mt;
+	bool pinned; /* its mover refuses */
+	bool moving; /* between the mover's isolate and migrate or putback */
+	bool hesitated;
 };
 
 struct model_report {
 	ash_pfn_t pfn;
 	unsigned order;
+};
+
+enum model_mover_mode {
+	MODEL_MOVER_WORKS,
+	MODEL_MOVER_HESITATES, /* asks for another try, then works */
+	MODEL_MOVER_FAILS,     /* refuses to migrate what it let be isolated */
+	MODEL_MOVER_FREES,     /* the owner frees the piece while it is being moved */
+	MODEL_MOVER_MODES,
 };
 
 /* Why the run stopped. what == NULL: nothing is wrong. */
@@ -74,7 +102,8 @@ struct model_config {
 	ash_pfn_t online_start, online_nr; /* what is online at the start */
 	unsigned nr_cpus;
 	bool zeroed;
-	const struct ash_zone_ops *ops;
+	const char *types;               /* letters U M R H C, one per pageblock; NULL: all MOVABLE */
+	const struct ash_zone_ops *ops;  /* lock and bug; the mover and the fault points are the model's */
 	const struct model_target *target; /* NULL: the core itself */
 	unsigned check_every;              /* steps between full checks; 0 or 1: every step */
 };
@@ -84,15 +113,26 @@ struct model_counts {
 	uint64_t done[MODEL_NR_CODES], refused[MODEL_NR_CODES];
 	uint64_t checks;
 	uint64_t claims, steals, merges; /* type changes seen by M3 and M4 */
+	uint64_t moves, putbacks;
+};
+
+/* Fails the at-th fault point that is passed, counted from 0. */
+struct model_fault {
+	struct ash_fault base;
+	uint64_t at, passed;
+	bool fired;
 };
 
 struct model {
 	struct model_config config;
+	struct ash_zone_ops ops;
+	struct model_fault fault;
+	unsigned mover_mode; /* how the mover behaves in the present operation: enum model_mover_mode */
 	struct ash_zone *zone;
 	_Atomic uint8_t *pageblocks; /* the zone's own table */
 	uint32_t *owner;
 	uint8_t *dirty;
-	uint8_t *types; /* per pageblock, as last seen */
+	uint8_t *types; /* per pageblock: the type under the isolate bit, and the MODEL_PB bits */
 	struct model_grant *grants;
 	ash_pfn_t nr_grants, nr_unowned, nr_online;
 	size_t nr_pageblocks;
@@ -125,9 +165,7 @@ uint64_t model_random(uint64_t *state);
 /* A random operation, biased by phases of filling and emptying so that every degree of pressure is met. */
 struct model_op model_random_op(const struct model *m, uint64_t *rng);
 
-/* For the files of the engine. Always returns false. */
-bool model_fail(struct model *m, const char *what, ash_pfn_t pfn, unsigned long a, unsigned long b);
-void model_see_types(struct model *m);
-bool model_check_types(struct model *m, const struct model_op *op, const struct model_grant *got);
+/* Arm the at-th fault point from now on; UINT64_MAX: none. Works where the core was built with ASH_CHECKS. */
+void model_arm(struct model *m, uint64_t at);
 
 #endif

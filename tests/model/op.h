@@ -21,7 +21,13 @@ enum model_code {
 	MODEL_REPORT_BEGIN, /* order = smallest order to pull */
 	MODEL_REPORT_END,   /* report a; flags & 1: the frames now read as zero */
 	MODEL_DRAIN,
-	MODEL_ONLINE, /* a = first frame, b = frames; flags & 1: zeroed */
+	MODEL_ONLINE,      /* a = first frame, b = frames; flags & 1: zeroed */
+	MODEL_ISOLATE,     /* a = first frame, b = frames, order = mode */
+	MODEL_UNISOLATE,   /* a = first frame, b = frames */
+	MODEL_TEST_RANGE,  /* a = first frame, b = frames: is it isolated and free? */
+	MODEL_CONTIG,      /* a = first frame, b = frames, mt, order = mode */
+	MODEL_CONTIG_FIND, /* a = frames, order = alignment, b = limits and boundary, mt */
+	MODEL_PIN,         /* grant a: its mover refuses from now on, or no longer */
 	MODEL_NR_CODES,
 };
 
