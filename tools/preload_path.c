@@ -47,7 +47,7 @@ static char *from_variable(const char *value, char **why)
 static char *beside_this_program(char **why)
 {
 	/* The build tree first, or a test would use what is installed. */
-	static const char *const places[] = { "../preload", "../" ASHLAR_LIBDIR, "../lib64", "../lib" };
+	static const char *const places[] = { "../preload", ("../" ASHLAR_LIBDIR), "../lib64", "../lib" };
 	char *self = realpath("/proc/self/exe", NULL), *folder;
 
 	if (self == NULL) {

@@ -38,7 +38,7 @@ LITTER = 'open(os.path.join(sys.argv[1], "litter"), "w").close()'
 CLOSING = re.compile(r'^(\d+) passed, (\d+) failed, (\d+) skipped$')
 
 
-def run(scratch, name, programs, *arguments):
+def run(scratch, name, programs, *arguments, options=''):
     """Run the runner over a scratch project of the named programs; return (status, counts, output)."""
     source = os.path.join(scratch, name)
     build = os.path.join(scratch, name + '.out')
@@ -49,7 +49,7 @@ def run(scratch, name, programs, *arguments):
         with open(os.path.join(source, f't{n}.py'), 'w', encoding='utf-8') as f:
             f.write('import os, sys\n' + program + '\n')
         lines.append(f"test('t{n}', py, args: [files('t{n}.py'), meson.current_source_dir()], suite: 'checks', "
-                     "timeout: 3)")
+                     f"timeout: 3{options if n else ''})")
     with open(os.path.join(source, 'meson.build'), 'w', encoding='utf-8') as f:
         f.write('\n'.join(lines) + '\n')
     git = ['git', '-C', source, '-c', 'user.name=t', '-c', 'user.email=t@t']
@@ -72,8 +72,8 @@ def guards(scratch):
     return counts, None
 
 
-def attempt(scratch, name, programs, expected, words, arguments=()):
-    status, counts, output = run(scratch, name, programs, *arguments)
+def attempt(scratch, name, programs, expected, words, arguments=(), options=''):
+    status, counts, output = run(scratch, name, programs, *arguments, options=options)
     if counts != expected:
         return f'counted {counts}, expected {expected}:\n{output}'
     if (status != 0) != (expected[1] > 0):
@@ -90,6 +90,10 @@ def main():
             for what, program, adds, words in CASES:
                 expected = tuple(b + a for b, a in zip(base, adds))
                 results.append((what, attempt(scratch, what.replace(' ', '_'), [PASS, program], expected, words)))
+            for what, program, adds in (('should fail', 'sys.exit(1)', (1, 0, 0)), ('should fail but not', PASS, (0, 1, 0))):
+                expected = tuple(b + a for b, a in zip(base, adds))
+                results.append((what, attempt(scratch, what.replace(' ', '_'), [PASS, program], expected, '',
+                                              options=', should_fail: true')))
             moved = (base[0], 1, base[2])  # one test more passes, its guard fails
             results.append(('stray process', attempt(scratch, 'stray', [PASS, STRAY], moved, 'sleep 8')))
             results.append(('litter in the tree', attempt(scratch, 'litter', [PASS, LITTER], moved, '?? litter')))
