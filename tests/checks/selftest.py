@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 
+import tree
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 FOLDERS = ['lib', 'include', 'preload', 'tools', 'examples', 'bench', 'tests', 'docs', '.ci']
 SPDX = '/* SPDX-License-Identifier: MIT */\n'
@@ -96,28 +98,28 @@ def copy_tree(root, into):
             shutil.copy(os.path.join(root, name), into)
 
 
-def plant(tree, changes):
+def plant(copy, changes):
     if changes is None:
-        shutil.rmtree(os.path.join(tree, 'lib'))
+        shutil.rmtree(os.path.join(copy, 'lib'))
         for folder in FOLDERS:
             if folder != 'tests':
-                shutil.rmtree(os.path.join(tree, folder), ignore_errors=True)
-        os.makedirs(os.path.join(tree, 'lib'))
-        shutil.copy(os.path.join(HERE, '../../lib/LAYERS'), os.path.join(tree, 'lib'))
+                shutil.rmtree(os.path.join(copy, folder), ignore_errors=True)
+        os.makedirs(os.path.join(copy, 'lib'))
+        shutil.copy(os.path.join(HERE, '../../lib/LAYERS'), os.path.join(copy, 'lib'))
         return
     for path, text in changes:
-        full = os.path.join(tree, path)
+        full = os.path.join(copy, path)
         os.makedirs(os.path.dirname(full), exist_ok=True)
         with open(full, 'a', encoding='utf-8') as f:
             f.write(text)
 
 
-def build_archives(tree, build):
+def build_archives(copy, build):
     """Archives as the build would make them, one object per layer: the planted source, or nothing."""
-    for layer in ('base', 'page', 'os', 'arena', 'heap', 'ctl'):
+    for layer in tree.read_layers(ROOT):
         folder = os.path.join(build, 'lib', layer)
         os.makedirs(folder)
-        source = os.path.join(tree, 'lib', layer, 'planted.c')
+        source = os.path.join(copy, 'lib', layer, 'planted.c')
         if not os.path.exists(source):
             source = os.path.join(folder, 'own.c')
             with open(source, 'w', encoding='utf-8') as f:
@@ -127,8 +129,8 @@ def build_archives(tree, build):
         subprocess.run(['ar', 'rc', os.path.join(folder, f'libash_{layer}.a'), obj], check=True)
 
 
-def run_check(check, tree, build):
-    args = [sys.executable, os.path.join(HERE, check + '.py'), tree] + ([build] if check == 'layers_link' else [])
+def run_check(check, copy, build):
+    args = [sys.executable, os.path.join(HERE, check + '.py'), copy] + ([build] if check == 'layers_link' else [])
     done = subprocess.run(args, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
@@ -136,14 +138,14 @@ def run_check(check, tree, build):
 def attempt(root, check, changes, words):
     """None when the check behaved, 'skip: ...' when it cannot run here, else what it did wrong."""
     with tempfile.TemporaryDirectory() as scratch:
-        tree, build = os.path.join(scratch, 'tree'), os.path.join(scratch, 'out')
-        os.mkdir(tree)
-        copy_tree(root, tree)
+        copy, build = os.path.join(scratch, 'tree'), os.path.join(scratch, 'out')
+        os.mkdir(copy)
+        copy_tree(root, copy)
         if changes != ():
-            plant(tree, changes)
+            plant(copy, changes)
         if check == 'layers_link':
-            build_archives(tree, build)
-        status, output = run_check(check, tree, build)
+            build_archives(copy, build)
+        status, output = run_check(check, copy, build)
     if status == 77:
         return 'skip: ' + output.strip()
     if changes == ():
@@ -174,4 +176,5 @@ def main(root):
     return 1 if failed else 0
 
 
-sys.exit(main(os.path.abspath(sys.argv[1])))
+ROOT = os.path.abspath(sys.argv[1])
+sys.exit(main(ROOT))
