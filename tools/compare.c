@@ -217,7 +217,8 @@ static void add_all(struct setup *s)
 static char *failure_of(const struct run_cost *cost, const char *library)
 {
 	if (cost->preload_refused)
-		return format_text("the dynamic linker cannot preload %s", library);
+		return format_text("the dynamic linker cannot preload %s",
+				   library != NULL ? library : "what LD_PRELOAD names");
 	if (WIFSIGNALED(cost->status))
 		return format_text("killed by signal %d (%s)", WTERMSIG(cost->status),
 				   strsignal(WTERMSIG(cost->status)));
@@ -270,7 +271,7 @@ static bool warm_up(const struct setup *s, const struct target *target)
 		complain("%s: %s", target->path, why);
 		return false;
 	}
-	why = failure_of(&cost, "LD_PRELOAD");
+	why = failure_of(&cost, NULL);
 	if (why != NULL)
 		complain_run("no preload at all", why, cost.errors);
 	free(why);

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of the `ashlar` command share: how it is run, and a scratch folder that goes away."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ASHLAR, STUB, SHIM = (os.path.abspath(sys.argv.pop(1)) for _ in range(3))
+PYTHON = os.path.realpath(sys.executable)
+ROOT = os.geteuid() == 0
+NOBODY = 65534
+
+
+class Tool(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix='ashlar tool ')
+        os.chmod(self.dir, 0o755)
+        self.addCleanup(shutil.rmtree, self.dir)
+        self.env = {'PATH': '/usr/local/bin:/usr/bin:/bin', 'ASHLAR_PRELOAD': STUB, 'LC_ALL': 'C'}
+
+    def ashlar(self, *args, env=None, **kwargs):
+        """Runs the command; environment variables given as None are removed."""
+        merged = {k: v for k, v in {**self.env, **(env or {})}.items() if v is not None}
+        return subprocess.run([ASHLAR, *args], env=merged, capture_output=True, text=True, timeout=60,
+                              errors='surrogateescape', **kwargs)
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def file(self, name, content=b'', mode=0o755):
+        path = self.path(name)
+        with open(path, 'wb') as f:
+            f.write(content if isinstance(content, bytes) else content.encode())
+        os.chmod(path, mode)
+        return path
+
+    def copy(self, program, name, mode=0o755):
+        with open(shutil.which(program), 'rb') as f:
+            return self.file(name, f.read(), mode)
+
+    def assertFails(self, result, status, *words):
+        """A complaint of one sentence that holds all the words, and nothing on standard output."""
+        self.assertEqual(result.returncode, status, result.stderr)
+        self.assertTrue(result.stderr.startswith('ashlar: '), result.stderr)
+        for word in words:
+            self.assertIn(word, result.stderr)
+        self.assertEqual(result.stdout, '')
+
+
+def main():
+    result = unittest.main(verbosity=1, exit=False).result
+    sys.exit(0 if result.wasSuccessful() and result.testsRun > 0 else 1)
