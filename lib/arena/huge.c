@@ -37,7 +37,8 @@ static int prove(struct ash_arena *a, ash_pfn_t first, ash_pfn_t nr, unsigned pa
 	/* Strictly: a page from another node's pool would be a lie about the node, and the ladder may know better. */
 	if (ash_arenas.bind)
 		err = ash_numa_bind(addr, bytes, a->node, ASH_NUMA_STRICT);
-	if (err == 0)
+	/* A container may forbid placement (seccomp); then the kernel's own choice has to do. */
+	if (err == 0 || err == -EPERM || err == -ENOSYS)
 		err = ash_vmem_populate(addr, bytes);
 	if (err < 0) {
 		(void)ash_vmem_reset(addr, bytes);

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* Return of free memory by the clock. */
+#include "arena/child.h"
+#include "arena/fake_pool.h"
+
+#include "base/bits.h"
+
+enum { DECAY_MS = 800, TICK_MS = 100 };
+
+static struct ash_run run(const struct ash_zonelist *zl, size_t nr)
+{
+	struct ash_run r = { NULL, 0, false };
+
+	EXPECT_EQ(ash_run_alloc(zl, nr, 0, ASH_MT_UNMOVABLE, &r), 0);
+	memset(r.addr, 1, nr * ASH_PAGE_SIZE);
+	return r;
+}
+
+static const struct ash_zonelist *start(uint32_t decay_ms, enum ash_huge_policy huge)
+{
+	struct ash_arena_config config = test_config();
+
+	config.decay_ms = decay_ms;
+	config.huge = huge;
+	fake_pool_on(100, 0);
+	fake_clock(1000);
+	EXPECT_EQ(ash_arena_init(&config), 0);
+	return ash_zonelist_for(-1);
+}
+
+/* Turns the clock in ticks and asks at each; the bytes returned. */
+static size_t pass(unsigned ms)
+{
+	size_t bytes = 0;
+
+	for (; ms >= TICK_MS; ms -= TICK_MS) {
+		fake_clock(fake.now_ms + TICK_MS);
+		bytes += ash_arena_decay();
+	}
+	return bytes;
+}
+
+static size_t resident(unsigned index)
+{
+	size_t bytes[ASH_BACKING_NR], sum = 0;
+
+	EXPECT_EQ(ash_arena_actual(index, bytes), 0);
+	for (unsigned i = 0; i < ASH_BACKING_NR; i++)
+		sum += bytes[i];
+	return sum;
+}
+
+CHILD_TEST(free_memory_is_kept_for_the_decay_time_and_then_returned)
+{
+	const struct ash_zonelist *zl = start(DECAY_MS, ASH_HUGE_AUTO);
+	struct ash_run keep, r;
+
+	keep = run(zl, 700);
+	r = run(zl, 20 * 512);
+	EXPECT_EQ(pass(2 * DECAY_MS), 0);
+	ash_run_free(r.addr, r.nr_frames);
+	EXPECT_EQ(pass(DECAY_MS - TICK_MS), 0);
+	EXPECT_GE(resident(0), 20 * ASH_MIB(2));
+	EXPECT_GE(pass(2 * TICK_MS), 20 * ASH_MIB(2));
+	EXPECT_LE(resident(0), 5 * ASH_MIB(2));
+	EXPECT_EQ(pass(2 * DECAY_MS), 0);
+	EXPECT_EQ(*(char *)keep.addr, 1);
+	r = run(zl, 20 * 512);
+	check_zones();
+}
+
+CHILD_TEST(returned_memory_reads_as_zero)
+{
+	const struct ash_zonelist *zl = start(DECAY_MS, ASH_HUGE_AUTO);
+	struct ash_run r;
+
+	(void)run(zl, 600);
+	r = run(zl, 8 * 512);
+	ash_run_free(r.addr, r.nr_frames);
+	EXPECT_GT(pass(3 * DECAY_MS), 0);
+	EXPECT_EQ(ash_run_alloc(zl, 8 * 512, 0, ASH_MT_UNMOVABLE, &r), 0);
+	EXPECT(r.zeroed);
+	for (size_t i = 0; i < r.nr_frames * ASH_PAGE_SIZE; i += 512)
+		EXPECT_EQ(((char *)r.addr)[i], 0);
+}
+
+CHILD_TEST(a_load_that_comes_and_goes_keeps_its_memory)
+{
+	const struct ash_zonelist *zl = start(DECAY_MS, ASH_HUGE_AUTO);
+	size_t returned = 0;
+
+	(void)run(zl, 600);
+	for (unsigned i = 0; i < 20; i++) {
+		struct ash_run r = run(zl, 20 * 512);
+
+		returned += pass(TICK_MS * 2);
+		ash_run_free(r.addr, r.nr_frames);
+		returned += pass(TICK_MS * 2);
+	}
+	EXPECT_EQ(returned, 0);
+}
+
+CHILD_TEST(only_what_was_idle_all_the_time_is_returned)
+{
+	const struct ash_zonelist *zl = start(DECAY_MS, ASH_HUGE_AUTO);
+	struct ash_run idle, busy;
+	size_t returned = 0;
+
+	(void)run(zl, 600);
+	idle = run(zl, 20 * 512);
+	busy = run(zl, 10 * 512);
+	ash_run_free(idle.addr, idle.nr_frames);
+	for (unsigned i = 0; i < 8; i++) {
+		ash_run_free(busy.addr, busy.nr_frames);
+		returned += pass(TICK_MS);
+		busy = run(zl, 10 * 512);
+		returned += pass(TICK_MS);
+	}
+	EXPECT_GE(returned, 18 * ASH_MIB(2));
+	EXPECT_LE(returned, 22 * ASH_MIB(2));
+}
+
+CHILD_TEST(never_and_at_once_mean_what_they_say)
+{
+	const struct ash_zonelist *zl = start(UINT32_MAX, ASH_HUGE_AUTO);
+	struct ash_run r;
+
+	(void)run(zl, 600);
+	r = run(zl, 8 * 512);
+	ash_run_free(r.addr, r.nr_frames);
+	EXPECT_EQ(pass(100 * DECAY_MS), 0);
+	EXPECT_GE(ash_arena_trim(), 8 * ASH_MIB(2));
+	EXPECT_EQ(ash_arena_trim(), 0);
+}
+
+CHILD_TEST(decay_of_no_time_returns_at_once)
+{
+	const struct ash_zonelist *zl = start(0, ASH_HUGE_AUTO);
+	struct ash_run r;
+
+	(void)run(zl, 600);
+	r = run(zl, 8 * 512);
+	ash_run_free(r.addr, r.nr_frames);
+	EXPECT_GE(ash_arena_decay(), 8 * ASH_MIB(2));
+}
+
+CHILD_TEST(when_nothing_is_due_no_call_is_made)
+{
+	const struct ash_zonelist *zl = start(DECAY_MS, ASH_HUGE_AUTO);
+	unsigned calls;
+
+	(void)run(zl, 600);
+	pass(TICK_MS);
+	calls = fake.total;
+	for (unsigned i = 0; i < 1000; i++)
+		EXPECT_EQ(ash_arena_decay(), 0);
+	EXPECT_EQ(fake.total, calls);
+}
+
+CHILD_TEST(a_long_silence_counts_as_idle)
+{
+	const struct ash_zonelist *zl = start(DECAY_MS, ASH_HUGE_AUTO);
+	struct ash_run r;
+
+	(void)run(zl, 600);
+	r = run(zl, 8 * 512);
+	pass(TICK_MS);
+	ash_run_free(r.addr, r.nr_frames);
+	pass(TICK_MS);
+	fake_clock(fake.now_ms + 50 * DECAY_MS);
+	EXPECT_GE(ash_arena_decay(), 8 * ASH_MIB(2));
+}
+
+CHILD_TEST(a_refused_return_loses_nothing)
+{
+	const struct ash_zonelist *zl = start(DECAY_MS, ASH_HUGE_AUTO);
+	struct ash_run r;
+	struct ash_arena_stats before, after;
+
+	(void)run(zl, 600);
+	r = run(zl, 8 * 512);
+	ash_run_free(r.addr, r.nr_frames);
+	EXPECT(ash_arena_stats(0, &before));
+	fake_fail(__NR_madvise, NULL, 0, UINT_MAX, -EINVAL);
+	EXPECT_EQ(ash_arena_trim(), 0);
+	fake.nr_rules = 0;
+	EXPECT(ash_arena_stats(0, &after));
+	EXPECT_EQ(after.zone.free, before.zone.free);
+	check_zones();
+	EXPECT_GE(ash_arena_trim(), 8 * ASH_MIB(2));
+}
+
+CHILD_TEST(hugetlb_decays_to_the_pool)
+{
+	const struct ash_zonelist *zl = start(DECAY_MS, ASH_HUGE_2M);
+	struct ash_run r;
+
+	(void)run(zl, 512);
+	(void)run(zl, 512);
+	r = run(zl, 20 * 512);
+	EXPECT_GE(pool.used_2m, 20);
+	ash_run_free(r.addr, r.nr_frames);
+	EXPECT_EQ(pass(DECAY_MS - TICK_MS), 0);
+	EXPECT_GE(pass(3 * TICK_MS), 20 * ASH_MIB(2));
+	EXPECT_LE(pool.used_2m, 3);
+	check_zones();
+}

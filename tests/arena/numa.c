@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* Several nodes, on any machine: topologies served by a fake kernel. */
+#include "arena/child.h"
+#include "arena/fake_pool.h"
+
+#include <linux/mempolicy.h>
+
+#include "base/bits.h"
+
+static unsigned long allowed;
+static int task_mode;
+static struct {
+	unsigned calls;
+	long mode;
+	unsigned long mask;
+	uintptr_t start;
+	size_t bytes;
+} binds[16];
+static unsigned nr_binds;
+static int dry_node = -1; /* populating memory bound here is refused */
+
+/* The pool's fake, with nodes in front of it. */
+static bool numa_front(long nr, long a, long b, long c, long d, long *ret)
+{
+	if (nr == __NR_mbind) {
+		binds[nr_binds].mode = c;
+		binds[nr_binds].mask = *(unsigned long *)d;
+		binds[nr_binds].start = (uintptr_t)a;
+		binds[nr_binds++ % 16].bytes = (size_t)b;
+		*ret = 0;
+		return true;
+	}
+	if (nr == __NR_madvise && c == 23 && nr_binds > 0 && binds[(nr_binds - 1) % 16].start == (uintptr_t)a &&
+	    dry_node >= 0 && binds[(nr_binds - 1) % 16].mask == 1ul << dry_node) {
+		*ret = -EFAULT;
+		return true;
+	}
+	return pool_front(nr, a, b, c, d, ret);
+}
+
+static long numa_call(long nr, long a, long b, long c, long d, long e, long f)
+{
+	if (nr == __NR_get_mempolicy && e == MPOL_F_MEMS_ALLOWED) {
+		memset((void *)b, 0, (size_t)c / 8);
+		*(unsigned long *)b = allowed;
+		return 0;
+	}
+	if (nr == __NR_get_mempolicy) {
+		*(int *)a = task_mode;
+		return 0;
+	}
+	return fake_call(nr, a, b, c, d, e, f);
+}
+
+static const struct ash_sys_ops numa_ops = { .call = numa_call };
+
+static void machine(unsigned long nodes, const char *with_memory)
+{
+	fake_pool_on(100, 0);
+	fake.front = numa_front;
+	ash_sys_hook = &numa_ops;
+	allowed = nodes;
+	task_mode = MPOL_DEFAULT;
+	nr_binds = 0;
+	dry_node = -1;
+	fake_file("/sys/devices/system/node/has_memory", with_memory);
+	fake_file("/sys/devices/system/node/online", "0-3\n");
+	fake_file("/sys/devices/system/node/node0/distance", "10 40 20 30\n");
+	fake_file("/sys/devices/system/node/node1/distance", "40 10 30 20\n");
+	fake_file("/sys/devices/system/node/node2/distance", "20 30 10 40\n");
+	fake_file("/sys/devices/system/node/node3/distance", "30 20 40 10\n");
+}
+
+static void start(enum ash_huge_policy huge, bool strict)
+{
+	struct ash_arena_config config = test_config();
+
+	config.huge = huge;
+	config.strict = strict;
+	EXPECT_EQ(ash_arena_init(&config), 0);
+}
+
+/* The kernel node numbers of a zonelist's arenas, as digits, H in front of its node: "H0 0 H2 2". */
+static const char *nodes_of(const struct ash_zonelist *zl, char out[64])
+{
+	char *p = out;
+
+	for (unsigned i = 0; i < zl->nr; i++) {
+		struct ash_arena_stats s;
+		struct ash_run r;
+
+		/* Arenas come to be when they are used. */
+		const struct ash_zonelist one = { 1, { zl->arena[i] } };
+
+		EXPECT_EQ(ash_run_alloc(&one, 1024, 0, ASH_MT_UNMOVABLE, &r), 0);
+		EXPECT(ash_arena_stats(zl->arena[i], &s));
+		p += sprintf(p, "%s%s%d", i > 0 ? " " : "", s.kind == ASH_ARENA_H ? "H" : "", s.node);
+	}
+	return out;
+}
+
+CHILD_TEST(zonelists_go_by_distance)
+{
+	char text[64];
+
+	machine(0xf, "0-3\n");
+	start(ASH_HUGE_AUTO, false);
+	EXPECT_STREQ(nodes_of(ash_zonelist_for(0), text), "0 2 3 1");
+	EXPECT_STREQ(nodes_of(ash_zonelist_for(1), text), "1 3 2 0");
+	EXPECT_STREQ(nodes_of(ash_zonelist_for(2), text), "2 0 1 3");
+	EXPECT_STREQ(nodes_of(ash_zonelist_for(3), text), "3 1 0 2");
+	EXPECT(ash_zonelist_for(0) == ash_zonelist_for(0));
+	check_zones();
+}
+
+CHILD_TEST(only_allowed_nodes_with_memory_have_arenas)
+{
+	char text[64];
+
+	machine(0xd, "0,3\n");
+	start(ASH_HUGE_AUTO, false);
+	EXPECT_STREQ(nodes_of(ash_zonelist_for(3), text), "3 0");
+	EXPECT_EQ(ash_arena_count(), 4);
+	/* A node we have nothing on: some node we have. */
+	EXPECT_EQ(ash_zonelist_for(2)->nr, 2);
+	EXPECT_EQ(ash_zonelist_for(1000)->nr, 2);
+}
+
+CHILD_TEST(ordinary_memory_prefers_its_node)
+{
+	struct ash_arena_stats s;
+	struct ash_run r;
+
+	machine(0x3, "0-1\n");
+	start(ASH_HUGE_AUTO, false);
+	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(1), 1, 0, ASH_MT_UNMOVABLE, &r), 0);
+	EXPECT(ash_arena_stats(2, &s));
+	EXPECT_EQ(s.node, 1);
+	EXPECT_GE(nr_binds, 1);
+	EXPECT_EQ(binds[nr_binds - 1].mode, MPOL_PREFERRED);
+	EXPECT_EQ(binds[nr_binds - 1].mask, 2);
+	EXPECT_EQ(binds[nr_binds - 1].start, s.start);
+	EXPECT_EQ(binds[nr_binds - 1].bytes, s.span_bytes);
+}
+
+CHILD_TEST(hugetlb_is_bound_before_it_is_proved)
+{
+	struct ash_run r;
+
+	machine(0x3, "0-1\n");
+	start(ASH_HUGE_2M, false);
+	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(1), 2048, 0, ASH_MT_UNMOVABLE, &r), 0);
+	EXPECT_EQ(binds[nr_binds - 1].mode, MPOL_BIND);
+	EXPECT_EQ(binds[nr_binds - 1].mask, 2);
+	EXPECT_EQ(binds[nr_binds - 1].start, (uintptr_t)r.addr);
+	EXPECT((pool.slot[pool_slot((long)r.addr)] & POOL_PRESENT) != 0);
+}
+
+CHILD_TEST(the_ladder_of_the_near_node_comes_before_the_far_node)
+{
+	char text[64];
+
+	machine(0x3, "0-1\n");
+	start(ASH_HUGE_2M, false);
+	EXPECT_STREQ(nodes_of(ash_zonelist_for(1), text), "H1 1 H0 0");
+}
+
+CHILD_TEST(strict_huge_pages_may_be_far_but_not_small)
+{
+	char text[64];
+
+	machine(0x3, "0-1\n");
+	start(ASH_HUGE_2M, true);
+	EXPECT_STREQ(nodes_of(ash_zonelist_for(1), text), "H1 H0");
+}
+
+CHILD_TEST(a_dry_node_is_named)
+{
+	struct ash_run r;
+
+	machine(0x3, "0-1\n");
+	start(ASH_HUGE_2M, false);
+	dry_node = 1;
+	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(1), 2048, 0, ASH_MT_UNMOVABLE, &r), 0);
+	EXPECT(strstr(fake.log, "node 1: no 2 MiB huge pages (wanted 8 MiB") != NULL);
+	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(0), 2048, 0, ASH_MT_UNMOVABLE, &r), 0);
+	EXPECT((pool.slot[pool_slot((long)r.addr)] & POOL_PRESENT) != 0);
+	check_zones();
+}
+
+CHILD_TEST(a_policy_of_the_task_is_left_in_charge)
+{
+	struct ash_run r;
+
+	machine(0xf, "0-3\n");
+	task_mode = MPOL_INTERLEAVE;
+	start(ASH_HUGE_2M, false);
+	EXPECT_EQ(ash_zonelist_for(-1)->nr, 2);
+	EXPECT(ash_zonelist_for(3) == ash_zonelist_for(0));
+	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(-1), 2048, 0, ASH_MT_UNMOVABLE, &r), 0);
+	EXPECT_EQ(nr_binds, 0);
+}
+
+CHILD_TEST(unknown_topology_keeps_the_order_of_numbers)
+{
+	char text[64];
+
+	machine(0x7, "0-2\n");
+	fake.nr_files = 0;
+	fake.files_only = true;
+	start(ASH_HUGE_AUTO, false);
+	EXPECT_STREQ(nodes_of(ash_zonelist_for(1), text), "1 0 2");
+}
+
+CHILD_TEST(no_numa_calls_means_one_node_in_silence)
+{
+	struct ash_run r;
+
+	fake_on();
+	fake.capture = true;
+	fake_fail(__NR_get_mempolicy, NULL, 0, UINT_MAX, -EPERM);
+	fake_fail(__NR_mbind, NULL, 0, UINT_MAX, -EPERM);
+	start(ASH_HUGE_AUTO, false);
+	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(-1), 1, 0, ASH_MT_UNMOVABLE, &r), 0);
+	EXPECT_EQ(ash_zonelist_for(7)->nr, 1);
+	EXPECT_EQ(fake.calls[__NR_mbind], 0);
+	EXPECT_EQ(fake.log_len, 0);
+}
+
+CHILD_TEST(refused_binding_is_survived_on_many_nodes)
+{
+	struct ash_run r;
+
+	machine(0x3, "0-1\n");
+	fake.front = pool_front;
+	fake_fail(__NR_mbind, NULL, 0, UINT_MAX, -EPERM);
+	start(ASH_HUGE_2M, false);
+	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(1), 2048, 0, ASH_MT_UNMOVABLE, &r), 0);
+	memset(r.addr, 1, 2048 * ASH_PAGE_SIZE);
+	EXPECT_EQ(pool.used_2m, 4);
+	EXPECT_EQ(fake.log_len, 0);
+	check_zones();
+}
