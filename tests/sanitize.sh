@@ -50,7 +50,7 @@ caught() {
 }
 
 scenarios=$(sed -n "s/^foreach name : \[\(.*\)\]$/\1/p" "$source/tests/scenario/meson.build" | tr -d "',")
-models='random explore negative threads'
+models='random explore faults negative threads'
 
 if [ "$only" != tsan ]; then
 	programs=tests/model/planted

@@ -89,8 +89,8 @@ static bool may_change(const struct model *m, const struct model_op *op, const s
 		return true;
 	if (!mergeable(from) || !mergeable(to))
 		return false;
-	/* A contiguous range keeps the types; what is moved out of it is allocated as MOVABLE. */
-	if (contig ? to == ASH_MT_MOVABLE && m->counts.moves > 0 : got->nr > 0 && to == got->mt)
+	/* Frees on the way may merge pageblocks that are then allocated from; a contiguous range itself claims nothing. */
+	if (m->disturbed || (!contig && got->nr > 0 && to == got->mt))
 		return true;
 	return wholly_unowned(m, block);
 }

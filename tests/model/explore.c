@@ -97,8 +97,9 @@ static struct hash state_of(const struct model *m)
 	for (unsigned cpu = 0; cpu < z->nr_cpus; cpu++)
 		absorb_pcp(&h, z, &z->pcps[cpu]);
 	for (size_t block = 0; block < m->nr_pageblocks; block++)
-		absorb(&h, m->pageblocks[block]);
-	/* Grants of one buddy are freed by other calls than runs. */
+		absorb(&h, (uint64_t)m->types[block] << 8 | m->pageblocks[block]);
+	/* The counts decide when the failing mover fails. Grants of one buddy are freed by other calls than runs. */
+	absorb(&h, (m->counts.moves + m->counts.putbacks) % 6);
 	for (ash_pfn_t i = 0; i < m->nr_grants; i++)
 		h.a += (m->grants[i].pfn + 1) * (m->grants[i].order + 1ull) * 0xd6e8feb86659fd93u;
 	absorb(&h, m->digest);
@@ -262,6 +263,25 @@ static bool explore(const char *name, const struct model_config *config, const s
 	{ MODEL_ALLOC, order, ASH_MT_UNMOVABLE, 0, cpu, 0, 0 }, { MODEL_ALLOC, order, ASH_MT_MOVABLE, 0, cpu, 0, 0 },   \
 	{ MODEL_ALLOC, order, ASH_MT_RECLAIMABLE, 0, cpu, 0, 0 }
 
+/* Three types and isolation: pieces from one frame to two pageblocks, and each pageblock isolated and back. */
+#define BLOCK_OPS(pb, block)                                                                                           \
+	{ .code = MODEL_ISOLATE, .a = (block) << (pb) }, { .code = MODEL_UNISOLATE, .a = (block) << (pb) }
+#define ISOLATE_OPS(pb)                                                                                                \
+	ALLOCS(pb, NONE), ALLOCS(pb + 1, NONE), { MODEL_ALLOC, (pb)-1, ASH_MT_MOVABLE, 0, NONE, 0, 0 },                 \
+		{ .code = MODEL_FREE, .cpu = NONE }, BLOCK_OPS(pb, 0), BLOCK_OPS(pb, 1), BLOCK_OPS(pb, 2), BLOCK_OPS(pb, 3)
+static const struct model_op isolate_ops[] = { ISOLATE_OPS(2) };
+static const struct model_op isolate_tiny_ops[] = { ISOLATE_OPS(1) };
+
+/* Contiguous ranges over grants that move, hesitate, fail to move and are freed while they move. */
+static const struct model_op contig_ops[] = {
+	{ MODEL_ALLOC, 0, ASH_MT_MOVABLE, 0, NONE, 0, 0 },    { MODEL_ALLOC, 1, ASH_MT_MOVABLE, 0, NONE, 0, 0 },
+	{ MODEL_ALLOC, 2, ASH_MT_UNMOVABLE, 0, NONE, 0, 0 },  { .code = MODEL_FREE, .cpu = NONE },
+	{ MODEL_CONTIG, 0, ASH_MT_UNMOVABLE, MODEL_MOVER_WORKS, NONE, 3, 5 },
+	{ MODEL_CONTIG, 0, ASH_MT_MOVABLE, MODEL_MOVER_FREES, NONE, 8, 3 },
+	{ MODEL_CONTIG, 0, ASH_MT_RECLAIMABLE, MODEL_MOVER_FAILS, NONE, 4, 7 },
+	{ MODEL_CONTIG_FIND, 1, ASH_MT_UNMOVABLE, MODEL_MOVER_HESITATES, NONE, 5, 63 },
+};
+
 /* Buddies of order 0 to 2, three types. */
 static const struct model_op small_ops[] = {
 	ALLOCS(0, NONE), ALLOCS(1, NONE), ALLOCS(2, NONE), { .code = MODEL_FREE, .cpu = NONE },
@@ -330,6 +350,15 @@ EXPLORE(states_of_16_frames_small_orders, ZONE(2, 4, 16), small_ops, 40000, 2000
 EXPLORE(states_of_32_frames_in_8_pageblocks_max_3, ZONE(2, 5, 32), large_ops, 40000, 2000000)
 EXPLORE(states_of_runs, ZONE(2, 4, 16), run_ops, 40000, 2000000)
 EXPLORE(states_of_runs_one_pageblock_order, ZONE(2, 2, 16), run_ops, 40000, 1000000)
+
+EXPLORE(states_of_isolation, ZONE(2, 2, 16), isolate_ops, 60000, 2000000)
+EXPLORE(states_of_isolation_max_1, ZONE(2, 3, 16), isolate_ops, 60000, 2000000)
+EXPLORE(states_of_isolation_max_2, ZONE(2, 4, 16), isolate_ops, 60000, 2000000)
+EXPLORE(states_of_isolation_8_frames_max_2, ZONE(1, 3, 8), isolate_tiny_ops, 60000, 3000000)
+EXPLORE(states_of_contiguous_ranges, ZONE(2, 4, 16), contig_ops, 40000, 1500000)
+
+#define MIXED_ZONE { .geometry = { 2, 4 }, .nr_frames = 16, .online_nr = 16, .types = "MCHM" }
+EXPLORE(states_of_isolation_of_unmergeable_types, MIXED_ZONE, isolate_ops, 40000, 1000000)
 
 #define PCP_ZONE { .geometry = { 2, 3 }, .nr_frames = 16, .online_nr = 16, .nr_cpus = 1 }
 EXPLORE(states_with_a_pcp, PCP_ZONE, pcp_ops, 40000, 2000000)

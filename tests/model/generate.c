@@ -82,7 +82,7 @@ struct model_op model_random_op(const struct model *m, uint64_t *rng)
 		.code = pick_code(m->counts.steps / PHASE_STEPS & 1, rng),
 		/* Small orders are common, large ones (the merge and straddle cases) common enough. */
 		.order = (uint8_t)(r & 3 ? ash_ctz(r >> 2 | 1ull << max_order) : (r >> 8) % (max_order + 1)),
-		.mt = (uint8_t)((r >> 20) % ASH_MT_PCPTYPES),
+		.mt = (uint8_t)(m->config.movable && (r >> 22) % 8 != 0 ? ASH_MT_MOVABLE : (r >> 20) % ASH_MT_PCPTYPES),
 		.cpu = (uint32_t)((r >> 24) % (m->config.nr_cpus + 1)),
 		.a = (uint32_t)(model_random(rng) >> 16),
 		.b = (uint32_t)(model_random(rng) >> 16),

@@ -94,7 +94,9 @@ static bool pass_fault_point(struct ash_fault *base, const char *point)
 {
 	struct model_fault *f = ASH_CONTAINER_OF(base, struct model_fault, base);
 
-	(void)point;
+	if (f->fired)
+		return false;
+	f->point = point;
 	if (f->passed++ != f->at)
 		return false;
 	f->fired = true;
@@ -435,7 +437,7 @@ static int apply(struct model *m, const struct model_op *op, struct model_grant 
 	return 0;
 }
 
-/* What a failed operation may leave behind: pcps emptied by an allocation on its way, grants moved for a range. */
+/* What an operation may do besides its own work: empty the pcps for an allocation, move grants for a range. */
 static bool may_have_changed(const struct model *m, const struct model_op *op, bool had_pcp, uint64_t moves)
 {
 	const bool drains = op->code == MODEL_ALLOC || op->code == MODEL_ALLOC_RUN || op->code == MODEL_CONTIG ||
@@ -457,11 +459,14 @@ bool model_step(struct model *m, const struct model_op *op)
 	m->error.op = *op;
 	m->counts.steps++;
 	result = apply(m, op, &got);
-	if (m->error.what != NULL || !model_check_types(m, op, &got))
+	if (m->error.what != NULL)
 		return false;
 	ash_zone_stats(m->zone, &m->stats);
+	m->disturbed = may_have_changed(m, op, had_pcp, moves);
+	if (!model_check_types(m, op, &got))
+		return false;
 	digest = ash_zone_digest(m->zone);
-	if (result != 0 && digest != m->digest && !may_have_changed(m, op, had_pcp, moves))
+	if (result != 0 && digest != m->digest && !m->disturbed)
 		return model_fail(m, "M7: a failed operation changed the zone", 0, (unsigned long)-result, 0);
 	m->digest = digest;
 	for (size_t block = 0; m->stats.pcp == 0 && block < m->nr_pageblocks; block++)

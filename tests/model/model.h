@@ -102,6 +102,7 @@ struct model_config {
 	ash_pfn_t online_start, online_nr; /* what is online at the start */
 	unsigned nr_cpus;
 	bool zeroed;
+	bool movable;                    /* most requests are for MOVABLE memory */
 	const char *types;               /* letters U M R H C, one per pageblock; NULL: all MOVABLE */
 	const struct ash_zone_ops *ops;  /* lock and bug; the mover and the fault points are the model's */
 	const struct model_target *target; /* NULL: the core itself */
@@ -121,6 +122,7 @@ struct model_fault {
 	struct ash_fault base;
 	uint64_t at, passed;
 	bool fired;
+	const char *point; /* the last that was passed until one fired */
 };
 
 struct model {
@@ -139,6 +141,7 @@ struct model {
 	struct model_report reports[MODEL_MAX_REPORTS];
 	unsigned nr_reports;
 	uint64_t digest;
+	bool disturbed; /* the present operation drained the pcps or moved grants on its way */
 	struct ash_zone_stats stats; /* after the last step */
 	struct model_error error;
 	struct model_counts counts;

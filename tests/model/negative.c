@@ -220,6 +220,187 @@ static void drain_nothing(struct ash_zone *z)
 	(void)z;
 }
 
+static int isolate_nothing(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_isolate_mode mode,
+			   struct ash_busy_list *busy)
+{
+	const int result = ash_zone_isolate_range(z, start, nr, mode, busy);
+
+	if (result == 0)
+		ash_zone_unisolate_range(z, start, nr);
+	return result;
+}
+
+static int isolate_too_much(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_isolate_mode mode,
+			    struct ash_busy_list *busy)
+{
+	const int result = ash_zone_isolate_range(z, start, nr, mode, busy);
+	const ash_pfn_t next = ash_pageblock_end(z, start + nr - 1);
+
+	if (result == 0 && next < z->nr_frames && ash_pageblock_type(z, next) != ASH_MT_ISOLATE)
+		(void)!ash_zone_isolate_range(z, next, 1, mode, NULL);
+	return result;
+}
+
+static int isolate_ignores_what_is_there(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_isolate_mode mode,
+					 struct ash_busy_list *busy)
+{
+	const int result = ash_zone_isolate_range(z, start, nr, mode, busy);
+
+	return result == -ASH_EBUSY ? 0 : result;
+}
+
+static int isolate_without_reason(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_isolate_mode mode,
+				  struct ash_busy_list *busy)
+{
+	(void)busy;
+	return ash_zone_isolate_range(z, start, nr, mode, NULL);
+}
+
+static void unisolate_one_less(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr)
+{
+	ash_zone_unisolate_range(z, start, nr > ash_pageblock_frames(z) ? nr - ash_pageblock_frames(z) : nr);
+}
+
+/* The kernel's old way: whoever ends the isolation says what type the block had. */
+static void unisolate_makes_movable(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr)
+{
+	ash_zone_unisolate_range(z, start, nr);
+	for (ash_pfn_t block = ash_pageblock_start(z, start); block < start + nr; block += ash_pageblock_frames(z)) {
+		const enum ash_migratetype mt = ash_pageblock_type(z, block);
+		struct ash_pageblock_count n;
+
+		ash_pageblock_count(z, block, &n);
+		if (mt == ASH_MT_MOVABLE || n.online < ash_pageblock_frames(z) || n.free > 0)
+			continue;
+		ash_zone_lock(z);
+		ash_pageblock_set_type(z, block, ASH_MT_MOVABLE);
+		ash_zone_unlock(z);
+	}
+}
+
+static int test_range_says_yes(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, struct ash_busy_list *busy)
+{
+	(void)z;
+	(void)start;
+	(void)nr;
+	(void)busy;
+	return 0;
+}
+
+static int test_range_says_no(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, struct ash_busy_list *busy)
+{
+	(void)z;
+	(void)start;
+	(void)nr;
+	(void)busy;
+	return -ASH_EBUSY;
+}
+
+static int contig_leaks(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_migratetype mt,
+			enum ash_isolate_mode mode, struct ash_page_grant *grant, struct ash_busy_list *busy)
+{
+	const int result = ash_zone_alloc_contig_range(z, start, nr, mt, mode, grant, busy);
+
+	if (result != 0)
+		return result;
+	ash_busy_add(busy, start, nr, ASH_BUSY_TRANSIENT);
+	return -ASH_EBUSY;
+}
+
+static int contig_stays_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_migratetype mt,
+				 enum ash_isolate_mode mode, struct ash_page_grant *grant, struct ash_busy_list *busy)
+{
+	const int result = ash_zone_alloc_contig_range(z, start, nr, mt, mode, grant, busy);
+
+	if (result == 0 && mt == ASH_MT_MOVABLE)
+		(void)!ash_zone_isolate_range(z, start, 1, mode, NULL);
+	return result;
+}
+
+static int contig_gives_another(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_migratetype mt,
+				enum ash_isolate_mode mode, struct ash_page_grant *grant, struct ash_busy_list *busy)
+{
+	const int result = ash_zone_alloc_contig_range(z, start, nr, mt, mode, grant, busy);
+
+	grant->pfn += result == 0;
+	return result;
+}
+
+static int find_ignores_limits(struct ash_zone *z, const struct ash_contig_request *request,
+			       struct ash_page_grant *grant, struct ash_busy_list *busy)
+{
+	struct ash_contig_request q = *request;
+
+	q.low = q.high = 0;
+	return ash_zone_alloc_contig(z, &q, grant, busy);
+}
+
+static int find_gives_up(struct ash_zone *z, const struct ash_contig_request *request, struct ash_page_grant *grant,
+			 struct ash_busy_list *busy)
+{
+	const int result = ash_zone_alloc_contig(z, request, grant, busy);
+
+	if (result != 0)
+		return result;
+	ash_zone_free_run(z, grant->pfn, request->nr);
+	return -ASH_ENOMEM;
+}
+
+/* --- Liars about movers: what the core does to the model's own mover is disturbed on the way. --- */
+
+static int contig_asks_twice(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_migratetype mt,
+			     enum ash_isolate_mode mode, struct ash_page_grant *grant, struct ash_busy_list *busy)
+{
+	const ash_pfn_t head = ash_frame_head(z, start);
+	const uint32_t word = head == ASH_PFN_NONE ? 0 : ash_frame_load(z->frames, head);
+
+	/* An isolate that is followed by nothing. */
+	if (ash_word_state(word) == ASH_FRAME_USED && ash_word_type(word) == ASH_MT_MOVABLE)
+		(void)z->ops->mover->isolate(z, head, ash_word_order(word));
+	return ash_zone_alloc_contig_range(z, start, nr, mt, mode, grant, busy);
+}
+
+static int contig_moves_the_unmovable(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_migratetype mt,
+				      enum ash_isolate_mode mode, struct ash_page_grant *grant,
+				      struct ash_busy_list *busy)
+{
+	const ash_pfn_t head = ash_frame_head(z, start);
+	const uint32_t word = head == ASH_PFN_NONE ? 0 : ash_frame_load(z->frames, head);
+
+	if (ash_word_state(word) == ASH_FRAME_USED && ash_word_type(word) != ASH_MT_MOVABLE)
+		(void)z->ops->mover->isolate(z, head, ash_word_order(word));
+	return ash_zone_alloc_contig_range(z, start, nr, mt, mode, grant, busy);
+}
+
+static int contig_moves_what_is_free(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_migratetype mt,
+				     enum ash_isolate_mode mode, struct ash_page_grant *grant,
+				     struct ash_busy_list *busy)
+{
+	const ash_pfn_t head = ash_frame_head(z, start);
+
+	if (head != ASH_PFN_NONE && ash_word_state(ash_frame_load(z->frames, head)) == ASH_FRAME_BUDDY)
+		(void)z->ops->mover->isolate(z, head, 0);
+	return ash_zone_alloc_contig_range(z, start, nr, mt, mode, grant, busy);
+}
+
+static int contig_puts_back_unasked(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_migratetype mt,
+				    enum ash_isolate_mode mode, struct ash_page_grant *grant,
+				    struct ash_busy_list *busy)
+{
+	const int result = ash_zone_alloc_contig_range(z, start, nr, mt, mode, grant, busy);
+
+	if (result != 0)
+		z->ops->mover->putback(z, start, 0);
+	return result;
+}
+
+static int contig_migrates_unasked(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_migratetype mt,
+				   enum ash_isolate_mode mode, struct ash_page_grant *grant, struct ash_busy_list *busy)
+{
+	(void)z->ops->mover->migrate(z, start, start ^ 1, 0);
+	return ash_zone_alloc_contig_range(z, start, nr, mt, mode, grant, busy);
+}
+
 /* --- The trap: random operations until something is said --- */
 
 static void expect_caught(const struct model_target *target, const char *what, int invariant)
@@ -280,4 +461,22 @@ CAUGHT(extend_run, extend_does_nothing, "M1: a granted frame is owned", 0)
 CAUGHT(extend_run, extend_keeps_what_it_refuses, "M7: a failed operation changed the zone", 0)
 CAUGHT(report_begin, report_one_order_less, "M1: a reported buddy is smaller", 0)
 CAUGHT(report_end, report_says_zeroed, "M5: the zone and the model disagree", 0)
+CAUGHT(isolate, isolate_nothing, "M8: a pageblock is isolated that should not be", 0)
+CAUGHT(isolate, isolate_too_much, "M8: a pageblock is isolated that should not be", 0)
+CAUGHT(isolate, isolate_ignores_what_is_there, "M8: isolating succeeded where it may not", 0)
+CAUGHT(isolate, isolate_without_reason, "M8: a range was refused without a reason", 0)
+CAUGHT(unisolate, unisolate_one_less, "M8: a pageblock is isolated that should not be", 0)
+CAUGHT(unisolate, unisolate_makes_movable, "M4: a pageblock changed its type unasked", 0)
+CAUGHT(test_range, test_range_says_yes, "M8: a range passes for isolated", 0)
+CAUGHT(test_range, test_range_says_no, "M8: an isolated and free range does not pass", 0)
+CAUGHT(contig, contig_leaks, "M7:", 0)
+CAUGHT(contig, contig_stays_isolated, "M3:", 0)
+CAUGHT(contig, contig_gives_another, "M8: a contiguous range was taken that may not be", 0)
+CAUGHT(contig_find, find_ignores_limits, "M1: a contiguous range breaks its limits", 0)
+CAUGHT(contig_find, find_gives_up, "M7: no place was found", 0)
+CAUGHT(contig, contig_asks_twice, "M9: a grant was isolated and neither moved nor put back", 0)
+CAUGHT(contig, contig_moves_the_unmovable, "M9: a mover was asked for something else", 0)
+CAUGHT(contig, contig_moves_what_is_free, "M9: a mover was asked for a frame that nobody owns", 0)
+CAUGHT(contig, contig_puts_back_unasked, "M9: something is put back", 0)
+CAUGHT(contig, contig_migrates_unasked, "M9: a grant is migrated that was not isolated", 0)
 CAUGHT(drain, drain_nothing, "M5: frames are missing", 0)

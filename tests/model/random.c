@@ -25,6 +25,10 @@ static const struct model_config configs[] = {
 	{ .geometry = { 2, 5 }, .nr_frames = 127, .online_start = 6, .online_nr = 100, .nr_cpus = 1 },
 	{ .geometry = { 3, 5 }, .nr_frames = 128, .online_start = 32, .online_nr = 32, .nr_cpus = 1, .zeroed = true },
 	{ .geometry = { 0, 3 }, .nr_frames = 32, .online_nr = 32, .nr_cpus = 0 },
+	{ .geometry = { 3, 5 }, .nr_frames = 128, .online_nr = 128, .nr_cpus = 1, .movable = true },
+	{ .geometry = { 4, 6 }, .nr_frames = 190, .online_start = 10, .online_nr = 180, .nr_cpus = 2, .movable = true },
+	{ .geometry = { 3, 4 }, .nr_frames = 80, .online_nr = 80, .nr_cpus = 1, .types = "MMCCHMUCMR" },
+	{ .geometry = { 2, 5 }, .nr_frames = 64, .online_nr = 64, .nr_cpus = 2, .types = "CCCCHHMMMMUURRCM" },
 	{ .geometry = { 9, 10 }, .nr_frames = 4096, .online_nr = 4096, .nr_cpus = 2, .check_every = 64 },
 	{ .geometry = { 9, 12 }, .nr_frames = 8192, .online_start = 100, .online_nr = 8000, .nr_cpus = 2, .check_every = 64 },
 };
@@ -67,16 +71,18 @@ static void run_config(const struct model_config *config, size_t total)
 		sum.claims += w.m->counts.claims;
 		sum.steals += w.m->counts.steals;
 		sum.merges += w.m->counts.merges;
+		sum.moves += w.m->counts.moves;
+		sum.putbacks += w.m->counts.putbacks;
 		for (unsigned code = 0; code < MODEL_NR_CODES; code++) {
 			sum.done[code] += w.m->counts.done[code];
 			sum.refused[code] += w.m->counts.refused[code];
 		}
 	}
 	printf("# (%u,%u) %u frames: %llu operations, %llu checks, %llu claims, %llu steals, %llu retyping merges, "
-	       "%.2f Mops/s\n",
+	       "%llu moves, %.2f Mops/s\n",
 	       config->geometry.pageblock_order, config->geometry.max_order, config->nr_frames,
 	       (unsigned long long)sum.steps, (unsigned long long)sum.checks, (unsigned long long)sum.claims,
-	       (unsigned long long)sum.steals, (unsigned long long)sum.merges,
+	       (unsigned long long)sum.steals, (unsigned long long)sum.merges, (unsigned long long)sum.moves,
 	       (double)sum.steps / (hosted_now() - start) / 1e6);
 	hosted_close(&w);
 	/* A run that met no success or no refusal of some operation examined too little to count. */
@@ -91,6 +97,12 @@ static void run_config(const struct model_config *config, size_t total)
 	EXPECT_GT(sum.refused[MODEL_EXTEND], 0);
 	EXPECT_GT(sum.done[MODEL_REPORT_END], 0);
 	EXPECT_GT(sum.refused[MODEL_ONLINE], 0);
+	for (unsigned code = MODEL_ISOLATE; code <= MODEL_CONTIG_FIND; code++) {
+		EXPECT_GT(sum.done[code], 0);
+		EXPECT(code == MODEL_UNISOLATE || sum.refused[code] > 0);
+	}
+	EXPECT_GT(sum.moves, 0);
+	EXPECT_GT(sum.putbacks, 0);
 }
 
 TEST(random_operations_agree_with_the_model)
