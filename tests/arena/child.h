@@ -85,6 +85,8 @@ static inline struct ash_arena_config test_config(void)
 	struct ash_arena_config config;
 
 	ash_arena_config_default(&config);
+	/* One pageblock, whatever the default is: these tests count pages of a pool. */
+	config.small_start = ASH_MIB(2);
 	return config;
 }
 
