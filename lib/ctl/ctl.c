@@ -53,20 +53,25 @@ static void read_options(void)
 
 static bool options_are_read(void)
 {
-	/* Acquire: pairs with the release in ash_ctl_boot(). */
+	/* Acquire: pairs with the release in read_options_once(). */
 	return atomic_load_explicit(&ctl.read, memory_order_acquire);
+}
+
+static void read_options_once(void)
+{
+	if (options_are_read())
+		return;
+	ash_lock(&ctl.lock, &ash_futex_ops);
+	if (!options_are_read()) {
+		read_options();
+		atomic_store_explicit(&ctl.read, true, memory_order_release);
+	}
+	ash_unlock(&ctl.lock, &ash_futex_ops);
 }
 
 int ash_ctl_boot(void)
 {
-	if (!options_are_read()) {
-		ash_lock(&ctl.lock, &ash_futex_ops);
-		if (!options_are_read()) {
-			read_options();
-			atomic_store_explicit(&ctl.read, true, memory_order_release);
-		}
-		ash_unlock(&ctl.lock, &ash_futex_ops);
-	}
+	read_options_once();
 	return ash_arena_init(&ctl.options.arena);
 }
 
@@ -139,7 +144,9 @@ void ash_ctl_exit(void)
 {
 	int fd;
 
-	if (!options_are_read() || ctl.options.report != ASH_REPORT_EXIT)
+	/* A process that never allocated has not booted; who asked for a report is told so. */
+	read_options_once();
+	if (ctl.options.report != ASH_REPORT_EXIT)
 		return;
 	if (ctl.options.report_file[0] != '\0') {
 		report_to_file();

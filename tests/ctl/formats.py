@@ -220,4 +220,5 @@ class Text(unittest.TestCase):
         self.assertIn('has taken no memory', sample('text', 'empty'))
 
 
-unittest.main(verbosity=1)
+outcome = unittest.main(verbosity=1, exit=False).result
+sys.exit(0 if outcome.wasSuccessful() and outcome.testsRun > 0 else 1)
