@@ -61,7 +61,8 @@ int ash_arena_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t end, enum a
 		err = ash_zone_online(a->zone, first, end - first, true);
 	if (err < 0)
 		return err;
-	for (ash_pfn_t pfn = first; pfn < end; pfn += ASH_PB_FRAMES)
+	/* Only H arenas ask what backs a pageblock; the table's first page is worth saving a small process. */
+	for (ash_pfn_t pfn = first; a->kind == ASH_ARENA_H && pfn < end; pfn += ASH_PB_FRAMES)
 		atomic_store_explicit(&a->backing[pfn >> ASH_PAGEBLOCK_ORDER], (uint8_t)(1 + backing),
 				      memory_order_relaxed);
 	atomic_store_explicit(&a->end, end, memory_order_relaxed);
@@ -78,6 +79,7 @@ static void t_advise(struct ash_arena *a, ash_pfn_t end)
 	if (a->huge_advised || end <= from || end <= ASH_PB_FRAMES / 2)
 		return;
 	a->huge_advised = true;
+	(void)ash_vmem_name((void *)a->start, (size_t)a->nr_frames << ASH_PAGE_SHIFT, "ashlar");
 	(void)ash_vmem_advise(ash_arena_address(a, from), (size_t)(a->nr_frames - from) << ASH_PAGE_SHIFT,
 			      none ? ASH_VMEM_NOHUGE : ASH_VMEM_HUGE);
 }
@@ -227,8 +229,10 @@ int ash_arena_grow_to(struct ash_arena *a, size_t end)
 {
 	int err = a->kind == ASH_ARENA_T ? t_grow_to(a, end) : h_grow_to(a, end);
 
-	if (err == 0)
+	if (err == 0 && end > a->small_frames) {
+		ash_meta_guard();
 		promote_start(a);
+	}
 	return err;
 }
 

@@ -147,15 +147,19 @@ static size_t span_for(size_t ram)
 	return ash_min(span, most);
 }
 
+/* The limit is asked for only when it is in the way: most processes have none. */
 static int reserve(void)
 {
-	const size_t limit = ash_env_address_limit();
 	const unsigned spans = ash_arenas.nr_nodes * ASH_ARENA_KINDS;
 	size_t span = span_for(ash_env_ram());
+	size_t limit;
 
-	if (limit / 2 < span * spans)
+	if (try_layout(span, span * spans, ash_min(span, ASH_GIB(1)), false) == 0)
+		return 0;
+	limit = ash_env_address_limit();
+	if (limit != SIZE_MAX)
 		return reserve_tight(limit, wants_hugetlb() ? spans : ash_arenas.nr_nodes > 1 ? spans : 1);
-	for (; span >= MIN_SPAN; span /= 2) {
+	for (span /= 2; span >= MIN_SPAN; span /= 2) {
 		if (try_layout(span, span * spans, ash_min(span, ASH_GIB(1)), false) == 0)
 			return 0;
 	}
@@ -336,7 +340,6 @@ static int set_up(const struct ash_arena_config *config)
 	err = reserve();
 	if (err < 0)
 		return err;
-	(void)ash_vmem_name((void *)ash_registry.base, ash_registry.nr_frames << ASH_PAGE_SHIFT, "ashlar");
 	if (zonelist_create(0) == NULL || arena_create(ASH_ARENA_T) == NULL) {
 		ash_registry.nr_frames = 0;
 		return -ENOMEM;

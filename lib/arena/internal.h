@@ -112,6 +112,8 @@ void ash_arenas_end_turns(void);
 ASH_MUST_USE int ash_meta_init(size_t nr_frames);
 /* Make the metadata of a's frames below pfn end writable, where that was not done for all at once. Growth turn. */
 ASH_MUST_USE int ash_meta_cover(struct ash_arena *a, ash_pfn_t end);
+/* Put guards between the tables, once the process is worth it. Any growth turn. */
+void ash_meta_guard(void);
 struct ash_frame *ash_meta_frames(size_t first);
 _Atomic uint8_t *ash_meta_pageblocks(size_t first);
 _Atomic uint8_t *ash_meta_backing(size_t first);

@@ -2,12 +2,15 @@
 /*
  * Metadata: tables with one entry per frame or pageblock of the whole reservation, and a bump allocator, out of line.
  *
- *      | guard | frames | pageblocks | backing | bump | guard | tags | guard | client table | guard | ...
+ *      | guard | first bytes to bump | pageblocks | backing | frames | guard | tags | guard | bump | guard | client tables |
  *
- * One mapping, PROT_NONE at first. Its inside is made writable without being charged (NORESERVE), so a table for
- * terabytes costs only the pages that are written. Where the kernel charges all the same (vm.overcommit_memory=2) or
- * RLIMIT_DATA forbids it, the tables are made writable piecemeal, a gigabyte of frames at a time, as frames go online:
- * that is the unit within which the page core may look at the metadata of a frame that is not online.
+ * One mapping, PROT_NONE at first. Its inside is made writable at once and without being charged (NORESERVE), so a table
+ * for terabytes costs only the pages that are written; what a small process writes lies close together, to share page
+ * tables. The inner guards come when the process has grown: they cost a starting one too much.
+ *
+ * Where the kernel charges all the same (vm.overcommit_memory=2) or RLIMIT_DATA forbids it, the tables are made writable
+ * piecemeal, a gigabyte of frames at a time, as frames go online: that is the unit within which the page core may look at
+ * the metadata of a frame that is not online.
  *
  * Everything here is out of core dumps and never huge: it is sparse, and a huge page would make it cost 2 MiB a table.
  */
@@ -18,7 +21,8 @@
 #define GUARD ASH_KIB(64)
 #define BUMP_STEP ASH_KIB(256)
 enum { MAX_TABLES = 8, CLIENT_BYTES_PER_FRAME = 32, BUMP_SHARE = 64, BUMP_ALIGN = 64 };
-enum { TABLE_FRAMES, TABLE_PAGEBLOCKS, TABLE_BACKING, TABLE_TAGS, OWN_TABLES };
+#define EARLY_BYTES ASH_KIB(64)
+enum { TABLE_PAGEBLOCKS, TABLE_BACKING, TABLE_FRAMES, TABLE_TAGS, OWN_TABLES };
 
 /* One entry of entry_bytes per 2^shift frames of the reservation. */
 struct meta_table {
@@ -33,7 +37,10 @@ static struct {
 	struct meta_table tables[MAX_TABLES];
 	unsigned nr_tables; /* setup turn and all growth turns */
 	uintptr_t client_next, client_end; /* setup turn: space for the clients' tables */
+	uintptr_t writable, small_end;     /* (c) start of what is written; end of the tables per pageblock */
 	uintptr_t bump_end;                /* (c) */
+	_Atomic bool guarded;              /* (a) */
+	_Atomic uintptr_t early_next;      /* (a) the first bytes that are bumped */
 	_Atomic uintptr_t bump_next;       /* (a) */
 	_Atomic uintptr_t bump_committed;  /* (a) writable below; release store after mprotect, acquire load before use */
 } meta;
@@ -49,33 +56,28 @@ static uintptr_t place_table(unsigned id, uintptr_t at, size_t nr_frames, size_t
 	return at + table_bytes(nr_frames, entry_bytes, shift);
 }
 
-/* The two parts that are writable from the start: what the arenas write, and what their clients write. */
-struct writable {
-	uintptr_t start, end;
-};
-
 /* Lays everything out from base and returns the end: with base 0, the size. */
-static uintptr_t place_all(uintptr_t base, size_t nr_frames, struct writable writable[2])
+static uintptr_t place_all(uintptr_t base, size_t nr_frames)
 {
+	const size_t bump = ash_max(ash_align_up((nr_frames << ASH_PAGE_SHIFT) / BUMP_SHARE, ASH_PAGE_SIZE), ASH_MIB(1));
 	uintptr_t at = base + GUARD;
 
-	writable[0].start = at;
-	at = place_table(TABLE_FRAMES, at, nr_frames, ash_frame_struct_size(), 0);
+	meta.writable = at;
+	atomic_init(&meta.early_next, at);
+	at += EARLY_BYTES;
 	at = place_table(TABLE_PAGEBLOCKS, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
 	at = place_table(TABLE_BACKING, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
+	meta.small_end = at;
+	at = place_table(TABLE_FRAMES, at, nr_frames, ash_frame_struct_size(), 0);
+	at = place_table(TABLE_TAGS, at + GUARD, nr_frames, sizeof(uint32_t), 0);
+	at += GUARD;
 	atomic_init(&meta.bump_next, at);
 	atomic_init(&meta.bump_committed, at);
-	at += ash_max(ash_align_up((nr_frames << ASH_PAGE_SHIFT) / BUMP_SHARE, ASH_PAGE_SIZE), ASH_MIB(1));
-	meta.bump_end = at;
-	writable[0].end = at;
-	at += GUARD;
-	writable[1].start = at;
-	at = place_table(TABLE_TAGS, at, nr_frames, sizeof(uint32_t), 0);
-	writable[1].end = at;
-	meta.client_next = at + GUARD;
+	meta.bump_end = at + bump;
+	meta.client_next = meta.bump_end + GUARD;
 	meta.client_end =
 		meta.client_next + ash_align_up(nr_frames * CLIENT_BYTES_PER_FRAME, ASH_PAGE_SIZE) + MAX_TABLES * GUARD;
-	return meta.client_end;
+	return meta.client_end + GUARD;
 }
 
 static int commit(uintptr_t start, uintptr_t end)
@@ -86,29 +88,42 @@ static int commit(uintptr_t start, uintptr_t end)
 
 int ash_meta_init(size_t nr_frames)
 {
-	struct writable writable[2];
-	const size_t bytes = place_all(0, nr_frames, writable);
+	const size_t bytes = place_all(0, nr_frames);
 	void *base;
 	int err = ash_vmem_reserve(bytes, true, &base);
 
 	if (err < 0)
 		return err;
-	(void)place_all((uintptr_t)base, nr_frames, writable);
+	(void)place_all((uintptr_t)base, nr_frames);
 	(void)ash_vmem_advise(base, bytes, ASH_VMEM_NOHUGE);
 	(void)ash_vmem_advise(base, bytes, ASH_VMEM_DONTDUMP);
 	meta.nr_frames = nr_frames;
 	meta.nr_tables = OWN_TABLES;
-	meta.piecemeal = commit(writable[0].start, writable[0].end) < 0 || commit(writable[1].start, writable[1].end) < 0;
+	meta.piecemeal = commit(meta.writable, meta.client_end) < 0;
 	if (!meta.piecemeal)
 		atomic_store_explicit(&meta.bump_committed, meta.bump_end, memory_order_release);
 	/* The tables per pageblock are small, and walkers read them for the whole span. */
-	else if (commit(meta.tables[TABLE_PAGEBLOCKS].base, atomic_load_explicit(&meta.bump_next, memory_order_relaxed)) < 0)
+	else if (commit(meta.writable, meta.small_end) < 0)
 		err = -ENOMEM;
 	if (err < 0)
 		(void)ash_vmem_unmap(base, bytes);
 	else
 		ash_registry.tags = (_Atomic uint32_t *)meta.tables[TABLE_TAGS].base;
 	return err;
+}
+
+static void guard_after(const struct meta_table *t)
+{
+	(void)ash_vmem_guard((void *)(t->base + table_bytes(meta.nr_frames, t->entry_bytes, t->shift)), GUARD);
+}
+
+void ash_meta_guard(void)
+{
+	if (meta.piecemeal || atomic_exchange_explicit(&meta.guarded, true, memory_order_relaxed))
+		return;
+	for (unsigned i = TABLE_FRAMES; i < meta.nr_tables; i++)
+		guard_after(&meta.tables[i]);
+	(void)ash_vmem_guard((void *)meta.bump_end, GUARD);
 }
 
 static int cover_table(const struct meta_table *t, size_t first, size_t nr)
@@ -170,19 +185,31 @@ static bool bump_commit(uintptr_t start, uintptr_t end)
 	return true;
 }
 
+/* bytes from *next, which stays at or below end. 0: not so many left. */
+static uintptr_t bump(_Atomic uintptr_t *next, uintptr_t end, size_t bytes)
+{
+	uintptr_t at = atomic_load_explicit(next, memory_order_relaxed);
+
+	do {
+		if (bytes > end - at)
+			return 0;
+	} while (!atomic_compare_exchange_weak_explicit(next, &at, at + bytes, memory_order_relaxed,
+							memory_order_relaxed));
+	return at;
+}
+
 void *ash_meta_alloc(size_t bytes)
 {
-	uintptr_t at = atomic_load_explicit(&meta.bump_next, memory_order_relaxed);
+	uintptr_t at;
 
 	if (bytes == 0 || bytes > meta.bump_end)
 		return NULL;
 	bytes = ash_align_up(bytes, BUMP_ALIGN);
-	do {
-		if (bytes > meta.bump_end - at)
-			return NULL;
-	} while (!atomic_compare_exchange_weak_explicit(&meta.bump_next, &at, at + bytes, memory_order_relaxed,
-							memory_order_relaxed));
-	return bump_commit(at, at + bytes) ? (void *)at : NULL;
+	at = bump(&meta.early_next, meta.writable + EARLY_BYTES, bytes);
+	if (at != 0)
+		return (void *)at;
+	at = bump(&meta.bump_next, meta.bump_end, bytes);
+	return at != 0 && bump_commit(at, at + bytes) ? (void *)at : NULL;
 }
 
 /* Caller holds setup and all growth turns: nothing goes online meanwhile. */
@@ -206,8 +233,10 @@ static void *add_table(size_t entry_bytes, unsigned shift)
 
 	if (meta.nr_tables == MAX_TABLES || bytes + GUARD > meta.client_end - meta.client_next)
 		return NULL;
-	if ((meta.piecemeal ? cover_online(&t) : commit(t.base, t.base + bytes)) < 0)
+	if (meta.piecemeal && cover_online(&t) < 0)
 		return NULL;
+	if (atomic_load_explicit(&meta.guarded, memory_order_relaxed))
+		guard_after(&t);
 	meta.client_next += bytes + GUARD;
 	meta.tables[meta.nr_tables++] = t;
 	return (void *)t.base;

@@ -55,6 +55,9 @@ enum ash_vmem_advice {
 };
 int ash_vmem_advise(void *addr, size_t bytes, enum ash_vmem_advice advice);
 
+/* Make [addr, addr + bytes) fault for ever: without a mapping of its own where the kernel can (Linux 6.13), else with one. */
+int ash_vmem_guard(void *addr, size_t bytes);
+
 /* Name the mapping in /proc/PID/maps; -EINVAL where the kernel has no such thing. name is copied, under 80 bytes. */
 int ash_vmem_name(void *addr, size_t bytes, const char *name);
 
