@@ -25,10 +25,9 @@
 #include "heap/heap.h"
 
 struct totals {
-	size_t system;     /* bytes the arenas manage, metadata of arenas not counted */
-	size_t system_max;
-	size_t releasable; /* free whole pageblocks */
-	size_t free_runs;  /* free bytes in the arenas */
+	size_t system;     /* bytes the arenas manage that have memory behind them; metadata not counted */
+	size_t releasable; /* ... in free whole pageblocks */
+	size_t free_runs;  /* ... free */
 	size_t free_buddies; /* ... and in how many pieces */
 	struct ash_heap_stats heap;
 };
@@ -41,10 +40,9 @@ static void read_totals(struct totals *t)
 	for (unsigned i = 0; i < ash_arena_count(); i++) {
 		if (!ash_arena_stats(i, &a))
 			continue;
-		t->system += a.online << ASH_PAGE_SHIFT;
-		t->system_max += a.peak_online << ASH_PAGE_SHIFT;
-		t->releasable += a.zone.free_blocks << ASH_PAGE_SHIFT;
-		t->free_runs += (a.zone.free + a.zone.pcp) << ASH_PAGE_SHIFT;
+		t->system += (a.online - a.zone.free_zeroed) << ASH_PAGE_SHIFT;
+		t->releasable += (a.zone.free_blocks - a.zone.free_zeroed) << ASH_PAGE_SHIFT;
+		t->free_runs += (a.zone.free - a.zone.free_zeroed + a.zone.pcp) << ASH_PAGE_SHIFT;
 		for (unsigned order = 0; order < ASH_NR_ORDERS; order++)
 			for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
 				t->free_buddies += a.zone.nr_free[order][mt];

@@ -31,6 +31,7 @@ struct ash_stats {
 	uint64_t online_bytes;    /* memory the arenas manage */
 	uint64_t peak_online_bytes; /* sum over arenas of each one's most */
 	uint64_t free_bytes;      /* of online_bytes, in nobody's hands */
+	uint64_t absent_bytes;    /* of free_bytes, given back to the system or not yet taken: no memory behind it */
 	uint64_t reserved_bytes;  /* address space reserved for arenas: costs no memory */
 	uint64_t large_count;     /* live large runs */
 	uint64_t remote_frees;    /* objects freed by another thread than their heap's */
@@ -56,6 +57,7 @@ struct ash_arena_info {
 	uint64_t online_bytes;
 	uint64_t peak_online_bytes;
 	uint64_t free_bytes;     /* of online_bytes */
+	uint64_t absent_bytes;   /* of free_bytes, as in struct ash_stats */
 	uint64_t backed_bytes[ASH_BACKED_KINDS]; /* online_bytes by the backing asked for */
 	uint64_t grows, returned_pageblocks;
 };

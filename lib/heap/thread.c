@@ -50,7 +50,7 @@ static bool heaps_boot(void)
 		ash_slabs = ash_meta_table(sizeof(struct ash_slab), ASH_SLAB_MIN_ORDER);
 	if (ash_heaps.table == NULL) {
 		ash_heaps.max = (uint32_t)ash_min(ash_registry.nr_frames >> HEAP_TABLE_SHIFT, ASH_OWNER_MAX);
-		ash_heaps.table = ash_meta_table(sizeof(struct ash_heap *), HEAP_TABLE_SHIFT);
+		ash_heaps.table = ash_meta_alloc(ash_heaps.max * sizeof(struct ash_heap *));
 	}
 	ok = ash_slabs != NULL && ash_heaps.table != NULL;
 	ash_heaps_unlock();

@@ -9,40 +9,6 @@
 
 #include "common.h"
 
-/* Bytes of address space this process has. */
-static size_t address_space(void)
-{
-	FILE *statm = fopen("/proc/self/statm", "r");
-	unsigned long pages = 0;
-
-	EXPECT(statm != NULL);
-	EXPECT_EQ(fscanf(statm, "%lu", &pages), 1);
-	fclose(statm);
-	return pages << 12;
-}
-
-/* Run body in a child limited to `more` bytes of address space beyond what it has; its status. */
-static int limited(size_t more, int (*body)(void))
-{
-	int status;
-	pid_t child;
-
-	fflush(stdout);
-	child = fork();
-	if (child == 0) {
-		const size_t limit = address_space() + more;
-		const struct rlimit rlimit = { limit, limit };
-
-		if (setrlimit(RLIMIT_AS, &rlimit) != 0)
-			_exit(50);
-		alarm(60);
-		_exit(body());
-	}
-	if (waitpid(child, &status, 0) != child)
-		return -1;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
-
 enum { MOST = 1 << 20 };
 static void *held[MOST];
 
@@ -94,38 +60,8 @@ static int exhaust_large(void)
 	return exhaust(3 << 20, true);
 }
 
-/* The arenas' address space is reserved beforehand: RLIMIT_AS stops only what is reserved, so a data limit does it. */
-static int limit_data_and(int (*body)(void))
-{
-	const struct rlimit rlimit = { 96u << 20, 96u << 20 };
-
-	return setrlimit(RLIMIT_DATA, &rlimit) != 0 ? 51 : body();
-}
-
-static int data_small(void)
-{
-	return limit_data_and(exhaust_small);
-}
-
-static int data_medium(void)
-{
-	return limit_data_and(exhaust_medium);
-}
-
-static int data_large(void)
-{
-	return limit_data_and(exhaust_large);
-}
-
-TEST(a_data_limit_ends_in_enomem)
-{
-	EXPECT_EQ(limited((size_t)1 << 40, data_small), 0);
-	EXPECT_EQ(limited((size_t)1 << 40, data_medium), 0);
-	EXPECT_EQ(limited((size_t)1 << 40, data_large), 0);
-}
-
-/* The limit is there before the process starts, as under ulimit -v: whatever is reserved has to fit. */
-static int run_limited(size_t bytes, const char *what)
+/* The limit is there before the process starts, as under ulimit -v or -d: whatever is reserved has to fit. */
+static int run_limited(int resource, size_t bytes, const char *what)
 {
 	int status;
 	pid_t child;
@@ -135,7 +71,7 @@ static int run_limited(size_t bytes, const char *what)
 	if (child == 0) {
 		const struct rlimit rlimit = { bytes, bytes };
 
-		if (setrlimit(RLIMIT_AS, &rlimit) != 0)
+		if (setrlimit(resource, &rlimit) != 0)
 			_exit(50);
 		setenv("ASH_TEST_EXHAUST", what, 1);
 		execl("/proc/self/exe", "oom", (char *)NULL);
@@ -156,13 +92,27 @@ __attribute__((constructor(101))) static void child_of_run_limited(void)
 	_exit(what[0] == 's' ? exhaust_small() : what[0] == 'm' ? exhaust_medium() : exhaust_large());
 }
 
+static void exhaust_under(int resource, size_t bytes)
+{
+	static const char *const what[] = { "small", "medium", "large" };
+
+	for (int i = 0; i < 3; i++) {
+		const int status = run_limited(resource, bytes, what[i]);
+
+		if (status != 0)
+			TEST_FAIL("%s objects under a limit of %zu MiB: status %d", what[i], bytes >> 20, status);
+	}
+}
+
 TEST(an_address_space_limit_ends_in_enomem)
 {
-	static const size_t limits[] = { 64u << 20, 150u << 20, 400u << 20 };
+	exhaust_under(RLIMIT_AS, 64u << 20);
+	exhaust_under(RLIMIT_AS, 150u << 20);
+	exhaust_under(RLIMIT_AS, 400u << 20);
+}
 
-	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-		EXPECT_EQ(run_limited(limits[i], "small"), 0);
-		EXPECT_EQ(run_limited(limits[i], "medium"), 0);
-		EXPECT_EQ(run_limited(limits[i], "large"), 0);
-	}
+TEST(a_data_limit_ends_in_enomem)
+{
+	exhaust_under(RLIMIT_DATA, 48u << 20);
+	exhaust_under(RLIMIT_DATA, 300u << 20);
 }
