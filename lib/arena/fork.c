@@ -69,6 +69,8 @@ static void unspare_free_blocks(struct ash_arena *a)
 		pb_store(a, pfn, (uint8_t)(word & ~ASH_PB_SPARED));
 		ash_zone_free(a->zone, pfn, ASH_PAGEBLOCK_ORDER, ASH_CPU_NONE);
 	}
+	/* Whoever found nothing meanwhile and waits for the turn looks again before it grows. */
+	atomic_fetch_add_explicit(&a->growths, 1, memory_order_release);
 }
 
 /* The copy covers the arena from its first frame, so that one mremap puts it in place; what is not copied stays untouched
