@@ -66,10 +66,14 @@ int ash_vmem_move(void *from, void *to, size_t bytes)
 			  NULL);
 }
 
+/*
+ * MAP_FIXED takes away what was mapped at addr before the kernel tries to reserve pages in the pool, and does not bring
+ * it back when there are too few: the hole would be anybody's. Without a reservation there is nothing to fail late.
+ */
 int ash_vmem_map_hugetlb(void *addr, size_t bytes, unsigned page_shift)
 {
 	return map_result(sys_mmap(addr, bytes, PROT_READ | PROT_WRITE,
-				   (int)(MAP_FIXED | MAP_HUGETLB | (page_shift << MAP_HUGE_SHIFT))),
+				   (int)(MAP_FIXED | MAP_HUGETLB | MAP_NORESERVE | (page_shift << MAP_HUGE_SHIFT))),
 			  NULL);
 }
 

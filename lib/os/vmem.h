@@ -31,8 +31,8 @@ int ash_vmem_unmap(void *addr, size_t bytes);
 /* Move the mapping at from over whatever is at to (mremap MREMAP_FIXED): pages move, nothing is copied. */
 ASH_MUST_USE int ash_vmem_move(void *from, void *to, size_t bytes);
 
-/* Map private hugetlb pages of 2^page_shift bytes over the reservation at addr. Reserves them in the pool: -ENOMEM when
- * the pool cannot promise them. The promise is not proof (a cgroup or a dry node may still refuse): populate. */
+/* Map private hugetlb pages of 2^page_shift bytes over the reservation at addr. Promises nothing: whether the pool has
+ * the pages (and a cgroup and the node allow them) is found out by populating. */
 ASH_MUST_USE int ash_vmem_map_hugetlb(void *addr, size_t bytes, unsigned page_shift);
 
 /*
