@@ -33,20 +33,17 @@ static int alloc_from_zone(struct ash_zone *z, unsigned order, enum ash_migratet
 	return taken->pfn == ASH_PFN_NONE ? -ASH_ENOMEM : 0;
 }
 
-int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
-		   struct ash_page_grant *grant)
+static ASH_NOINLINE int alloc_slow(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
+				   unsigned cpu, struct ash_page_grant *grant)
 {
 	struct ash_taken taken;
-	int err;
+	int err = 0;
 
-	if (ASH_UNLIKELY(order > z->max_order || !ash_mt_mergeable(mt)))
+	if (order > z->max_order || !ash_mt_mergeable(mt))
 		return -ASH_EINVAL;
-	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) &&
-	    ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, &taken)) {
-		*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed == ash_zeroed_full(z, order) };
-		return 0;
-	}
-	err = alloc_from_zone(z, order, mt, flags, &taken);
+	if (cpu >= z->nr_cpus || !ash_pcp_order_allowed(z, order) ||
+	    !ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, &taken))
+		err = alloc_from_zone(z, order, mt, flags, &taken);
 	if (err != 0 && !(flags & ASH_ALLOC_TRYLOCK) && ash_pcp_total(z) > 0) {
 		/* What is missing may lie in the pcps, as itself or as the piece that keeps a buddy from forming. */
 		ash_zone_drain(z);
@@ -57,14 +54,28 @@ int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, 
 	return err;
 }
 
+int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
+		   struct ash_page_grant *grant)
+{
+	struct ash_taken taken;
+
+	if (ASH_LIKELY(cpu < z->nr_cpus && order <= ASH_PCP_MAX_ORDER && ash_mt_mergeable(mt)) &&
+	    ASH_LIKELY(ash_pcp_alloc_hit(z, &z->pcps[cpu], order, mt, &taken))) {
+		grant->pfn = taken.pfn;
+		grant->zeroed = taken.zeroed;
+		return 0;
+	}
+	return alloc_slow(z, order, mt, flags, cpu, grant);
+}
+
 /* USED, of this order, of any type, and nothing going on with it. */
 static bool plainly_used(uint32_t word, unsigned order)
 {
 	return (word & 0xff00ffff) == ash_frame_word(ASH_FRAME_USED, order, 0, 0);
 }
 
-/* The zone's part of a free: past the pcp, of a piece that is being moved, or of what is not allocated at all. */
-static ASH_NOINLINE void free_to_zone(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+/* Past the pcp, of a piece that is being moved, or of what is not allocated at all. */
+static void free_to_zone(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 {
 	uint32_t word;
 	bool ok = true;
@@ -84,13 +95,26 @@ static ASH_NOINLINE void free_to_zone(struct ash_zone *z, ash_pfn_t pfn, unsigne
 		ash_zone_bug(z, "free of what is not allocated like this", pfn, word, order);
 }
 
-void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
+static ASH_NOINLINE void free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
 {
-	if (ASH_UNLIKELY(order > z->max_order || (uint64_t)pfn + ash_order_frames(order) > z->nr_frames ||
-			 (pfn & (ash_order_frames(order) - 1)) != 0))
+	if (order > z->max_order || (uint64_t)pfn + ash_order_frames(order) > z->nr_frames ||
+	    (pfn & (ash_order_frames(order) - 1)) != 0)
 		ash_zone_bug(z, "free of a misaligned or foreign pfn", pfn, order, z->nr_frames);
 	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && plainly_used(ash_frame_load(z->frames, pfn), order) &&
 	    ash_pcp_free(z, &z->pcps[cpu], pfn, order))
 		return;
 	free_to_zone(z, pfn, order);
+}
+
+void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
+{
+	/* A head that is plainly used, of this order, is aligned and inside: no more needs checking. */
+	if (ASH_LIKELY(cpu < z->nr_cpus && order <= ASH_PCP_MAX_ORDER && pfn < z->nr_frames) &&
+	    ASH_LIKELY(plainly_used(ash_frame_load(z->frames, pfn), order))) {
+		const enum ash_migratetype mt = ash_pageblock_type(z, pfn);
+
+		if (ASH_LIKELY(ash_mt_mergeable(mt)) && ASH_LIKELY(ash_pcp_free_hit(z, &z->pcps[cpu], pfn, order, mt)))
+			return;
+	}
+	free_slow(z, pfn, order, cpu);
 }

@@ -7,47 +7,9 @@
 #define BATCH_BYTES_MAX (256u << 10)
 #define FRAME_BYTES 4096u
 
-static unsigned list_index(unsigned order, enum ash_migratetype mt)
-{
-	if (order > ASH_PCP_MAX_ORDER)
-		return ASH_PCP_BLOCK_LISTS + (mt != ASH_MT_MOVABLE);
-	return order * ASH_MT_PCPTYPES + (unsigned)mt;
-}
-
 static unsigned list_order(const struct ash_zone *z, unsigned index)
 {
 	return index < ASH_PCP_BLOCK_LISTS ? index / ASH_MT_PCPTYPES : z->pageblock_order;
-}
-
-static void count_frames(struct ash_pcp *pcp, uint32_t delta)
-{
-	atomic_store_explicit(&pcp->frames, ash_pcp_frames(pcp) + delta, memory_order_relaxed);
-}
-
-static void push(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, ash_pfn_t pfn, unsigned order)
-{
-	struct ash_pcp_list *l = &pcp->list[index];
-
-	if (l->nr++ == 0) {
-		l->last = pfn;
-	} else {
-		z->frames[l->first].prev = pfn;
-		z->frames[pfn].next = l->first;
-	}
-	l->first = pfn;
-	count_frames(pcp, ash_order_frames(order));
-}
-
-/* The hot end: what was freed last. */
-static ash_pfn_t pop(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, unsigned order)
-{
-	struct ash_pcp_list *l = &pcp->list[index];
-	const ash_pfn_t pfn = l->first;
-
-	l->nr--;
-	l->first = z->frames[pfn].next;
-	count_frames(pcp, -ash_order_frames(order));
-	return pfn;
 }
 
 /* The cold end. */
@@ -58,8 +20,18 @@ static ash_pfn_t pop_last(struct ash_zone *z, struct ash_pcp *pcp, unsigned inde
 
 	l->nr--;
 	l->last = z->frames[pfn].prev;
-	count_frames(pcp, -ash_order_frames(order));
+	ash_pcp_count_frames(pcp, -ash_order_frames(order));
 	return pfn;
+}
+
+void ash_pcp_lock(struct ash_zone *z, struct ash_pcp *pcp)
+{
+	ash_lock(&pcp->lock, z->lock_ops);
+	if (!z->pcp_biased)
+		return;
+	z->ops->barrier();
+	while (atomic_load_explicit(&pcp->busy, memory_order_acquire) != 0)
+		ash_cpu_relax();
 }
 
 void ash_pcp_resize(struct ash_zone *z)
@@ -84,7 +56,7 @@ void ash_pcp_resize(struct ash_zone *z)
 static void refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
 		   unsigned nr)
 {
-	const unsigned index = list_index(order, mt);
+	const unsigned index = ash_pcp_list_index(order, mt);
 	struct ash_pcp_list *l = &pcp->list[index];
 	enum ash_rmqueue_mode mode = ASH_RMQUEUE_NORMAL;
 
@@ -108,7 +80,7 @@ static void refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 			z->frames[l->last].next = taken.pfn;
 		z->frames[taken.pfn].prev = l->last;
 		l->last = taken.pfn;
-		count_frames(pcp, ash_order_frames(order));
+		ash_pcp_count_frames(pcp, ash_order_frames(order));
 	}
 	ash_zone_unlock(z);
 }
@@ -116,10 +88,9 @@ static void refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
 		   struct ash_taken *taken)
 {
-	const unsigned index = list_index(order, mt);
-	uint32_t word;
+	const unsigned index = ash_pcp_list_index(order, mt);
 
-	if (!ash_lock_try(&pcp->lock))
+	if (!ash_pcp_enter(z, pcp))
 		return false;
 	if (ASH_UNLIKELY(pcp->list[index].nr == 0)) {
 		const uint32_t batch = atomic_load_explicit(&z->pcp_batch, memory_order_relaxed);
@@ -131,18 +102,13 @@ bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 			nr = batch >> order > 2 ? batch >> order : 2;
 		refill(z, pcp, order, mt, flags, batch > 1 ? nr : 1);
 		if (pcp->list[index].nr == 0) {
-			ash_unlock(&pcp->lock, z->lock_ops);
+			ash_pcp_leave(z, pcp);
 			return false;
 		}
 	}
-	taken->pfn = pop(z, pcp, index, order);
-	word = ash_frame_load(z->frames, taken->pfn);
-	taken->zeroed = ash_word_zeroed(word);
-	ASH_ZONE_ASSERT(z, ash_word_state(word) == ASH_FRAME_PCP && ash_word_order(word) == order,
-			"pcp list holds a foreign piece", taken->pfn, word, order);
-	ash_frame_store(z->frames, taken->pfn, ash_frame_word(ASH_FRAME_USED, order, mt, 0));
-	pcp->pgalloc += ash_order_frames(order);
-	ash_unlock(&pcp->lock, z->lock_ops);
+	*taken = ash_pcp_pop(z, pcp, &pcp->list[index], order, mt);
+	taken->zeroed = taken->zeroed ? ash_zeroed_full(z, order) : 0;
+	ash_pcp_leave(z, pcp);
 	return true;
 }
 
@@ -180,18 +146,16 @@ bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsign
 		return false;
 	if (mt >= ASH_MT_PCPTYPES)
 		mt = ASH_MT_MOVABLE;
-	if (!ash_lock_try(&pcp->lock))
+	if (!ash_pcp_enter(z, pcp))
 		return false;
-	index = list_index(order, mt);
-	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_PCP, order, mt, 0));
-	push(z, pcp, index, pfn, order);
-	pcp->pgfree += ash_order_frames(order);
+	index = ash_pcp_list_index(order, mt);
+	ash_pcp_push(z, pcp, &pcp->list[index], pfn, order, mt);
 	high = atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
 	if (order > ASH_PCP_MAX_ORDER)
 		high += ash_order_frames(order);
 	if (ASH_UNLIKELY(ash_pcp_frames(pcp) > high))
 		shrink(z, pcp, index, atomic_load_explicit(&z->pcp_batch, memory_order_relaxed));
-	ash_unlock(&pcp->lock, z->lock_ops);
+	ash_pcp_leave(z, pcp);
 	return true;
 }
 
@@ -201,7 +165,7 @@ void ash_pcp_drain(struct ash_zone *z, struct ash_pcp *pcp)
 	bool more;
 
 	do {
-		ash_lock(&pcp->lock, z->lock_ops);
+		ash_pcp_lock(z, pcp);
 		shrink(z, pcp, 0, batch);
 		more = ash_pcp_frames(pcp) > 0;
 		ash_unlock(&pcp->lock, z->lock_ops);

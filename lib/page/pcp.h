@@ -8,6 +8,12 @@
  * pieces ride the MOVABLE list until then; a piece of a block seen isolated bypasses the cache.
  *
  * The pcp lock is only ever tried on the way in: whoever meets it held goes to the zone instead of waiting. Drains wait.
+ *
+ * Where every slot has one owner at a time (config.pcp_owned) and the embedder can make all CPUs pass a barrier, the
+ * owner does not take the lock but raises a flag, `busy`, and looks whether a drainer holds the lock. A drainer takes
+ * the lock, sends the barrier, and waits for the flag to fall. After the barrier either the drainer sees the flag or the
+ * owner sees the lock: Dekker's argument, the owner's fence being paid by the drainer. A signal handler that interrupts
+ * its own thread's section finds the flag up and goes to the zone.
  */
 #ifndef ASH_PAGE_PCP_H
 #define ASH_PAGE_PCP_H
@@ -26,10 +32,38 @@ struct ash_pcp_list {
 
 struct ash_pcp {
 	struct ash_lock lock;
-	_Atomic uint32_t frames; /* written under the lock, read by anyone */
+	_Atomic uint32_t busy;   /* the owner is inside; biased zones only */
+	_Atomic uint32_t frames; /* written by whoever is inside, read by anyone */
 	uint64_t pgalloc, pgfree;
 	struct ash_pcp_list list[ASH_PCP_LISTS];
 } ASH_ALIGNED(64);
+
+/* The owner's way in; false: somebody is inside. */
+ASH_INLINE bool ash_pcp_enter(struct ash_zone *z, struct ash_pcp *pcp)
+{
+	if (!z->pcp_biased)
+		return ash_lock_try(&pcp->lock);
+	if (ASH_UNLIKELY(atomic_load_explicit(&pcp->busy, memory_order_relaxed) != 0))
+		return false;
+	atomic_store_explicit(&pcp->busy, 1, memory_order_relaxed);
+	/* The hardware half of this fence is the drainer's barrier. */
+	atomic_signal_fence(memory_order_seq_cst);
+	if (ASH_LIKELY(atomic_load_explicit(&pcp->lock.word, memory_order_acquire) == ASH_LOCK_FREE))
+		return true;
+	atomic_store_explicit(&pcp->busy, 0, memory_order_release);
+	return false;
+}
+
+ASH_INLINE void ash_pcp_leave(struct ash_zone *z, struct ash_pcp *pcp)
+{
+	if (z->pcp_biased)
+		atomic_store_explicit(&pcp->busy, 0, memory_order_release);
+	else
+		ash_unlock(&pcp->lock, z->lock_ops);
+}
+
+/* Everybody else's way in; waits. Left with ash_unlock(). */
+void ash_pcp_lock(struct ash_zone *z, struct ash_pcp *pcp);
 
 ASH_INLINE bool ash_pcp_order_allowed(const struct ash_zone *z, unsigned order)
 {
@@ -41,11 +75,90 @@ ASH_INLINE uint32_t ash_pcp_frames(const struct ash_pcp *pcp)
 	return atomic_load_explicit(&pcp->frames, memory_order_relaxed);
 }
 
-/* false: the pcp is busy, empty and the zone has nothing for it either; *taken is then untouched. */
+ASH_INLINE unsigned ash_pcp_list_index(unsigned order, enum ash_migratetype mt)
+{
+	if (order > ASH_PCP_MAX_ORDER)
+		return ASH_PCP_BLOCK_LISTS + (mt != ASH_MT_MOVABLE);
+	return order * ASH_MT_PCPTYPES + (unsigned)mt;
+}
+
+ASH_INLINE void ash_pcp_count_frames(struct ash_pcp *pcp, uint32_t delta)
+{
+	atomic_store_explicit(&pcp->frames, ash_pcp_frames(pcp) + delta, memory_order_relaxed);
+}
+
+/* Take the hot end of a list that is not empty: what was freed last. Inside. */
+ASH_INLINE struct ash_taken ash_pcp_pop(struct ash_zone *z, struct ash_pcp *pcp, struct ash_pcp_list *l, unsigned order,
+					enum ash_migratetype mt)
+{
+	const ash_pfn_t pfn = l->first;
+	const uint32_t word = ash_frame_load(z->frames, pfn);
+
+	ASH_ZONE_ASSERT(z, ash_word_state(word) == ASH_FRAME_PCP && ash_word_order(word) == order,
+			"pcp list holds a foreign piece", pfn, word, order);
+	l->nr--;
+	l->first = z->frames[pfn].next;
+	ash_pcp_count_frames(pcp, -ash_order_frames(order));
+	pcp->pgalloc += ash_order_frames(order);
+	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_USED, order, mt, 0));
+	return (struct ash_taken){ pfn, ash_word_zeroed(word) };
+}
+
+/* Put a piece at the hot end. Inside. */
+ASH_INLINE void ash_pcp_push(struct ash_zone *z, struct ash_pcp *pcp, struct ash_pcp_list *l, ash_pfn_t pfn,
+			     unsigned order, enum ash_migratetype mt)
+{
+	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_PCP, order, mt, 0));
+	if (l->nr++ == 0) {
+		l->last = pfn;
+	} else {
+		z->frames[l->first].prev = pfn;
+		z->frames[pfn].next = l->first;
+	}
+	l->first = pfn;
+	ash_pcp_count_frames(pcp, ash_order_frames(order));
+	pcp->pgfree += ash_order_frames(order);
+}
+
+/* A hit: order 0..3, the list not empty, nobody inside. */
+ASH_INLINE bool ash_pcp_alloc_hit(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt,
+				  struct ash_taken *taken)
+{
+	struct ash_pcp_list *l = &pcp->list[order * ASH_MT_PCPTYPES + (unsigned)mt];
+	bool hit;
+
+	if (!ash_pcp_enter(z, pcp))
+		return false;
+	hit = l->nr > 0;
+	if (ASH_LIKELY(hit))
+		*taken = ash_pcp_pop(z, pcp, l, order, mt);
+	ash_pcp_leave(z, pcp);
+	return hit;
+}
+
+/* A hit: order 0..3, below the high mark, nobody inside. mt is the block's type, one of the pcp types. */
+ASH_INLINE bool ash_pcp_free_hit(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order,
+				 enum ash_migratetype mt)
+{
+	bool hit;
+
+	if (!ash_pcp_enter(z, pcp))
+		return false;
+	hit = ash_pcp_frames(pcp) < atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
+	if (ASH_LIKELY(hit))
+		ash_pcp_push(z, pcp, &pcp->list[order * ASH_MT_PCPTYPES + (unsigned)mt], pfn, order, mt);
+	ash_pcp_leave(z, pcp);
+	return hit;
+}
+
+/* With a refill if need be. false: the pcp is busy, or empty and the zone has nothing for it. */
 bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
 		   struct ash_taken *taken);
 
-/* false: not a piece for the pcp now; the caller frees it to the zone. The head is USED and checked. */
+/*
+ * With a bulk free if the pcp is over its high mark afterwards. false: not a piece for the pcp now; the caller frees it
+ * to the zone. The head is USED and checked.
+ */
 bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order);
 
 /* Give everything back, a batch per zone lock hold. */

@@ -54,6 +54,7 @@ int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 		.fault = config->ops != NULL ? config->ops->fault : NULL,
 		.owner = config->owner,
 	};
+	z->pcp_biased = config->pcp_owned && config->ops != NULL && config->ops->barrier != NULL;
 	if (config->ops != NULL && config->ops->lock.wait != NULL && config->ops->lock.wake != NULL)
 		z->lock_ops = &config->ops->lock;
 	ash_freelist_init(z);
@@ -132,7 +133,7 @@ void ash_zone_drain(struct ash_zone *z)
 void ash_zone_lock_all(struct ash_zone *z)
 {
 	for (unsigned i = 0; i < z->nr_cpus; i++)
-		ash_lock(&z->pcps[i].lock, z->lock_ops);
+		ash_pcp_lock(z, &z->pcps[i]);
 	ash_zone_lock(z);
 }
 
@@ -149,7 +150,7 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 	for (unsigned i = 0; i < z->nr_cpus; i++) {
 		struct ash_pcp *pcp = &z->pcps[i];
 
-		ash_lock(&pcp->lock, z->lock_ops);
+		ash_pcp_lock(z, pcp);
 		out->pcp += ash_pcp_frames(pcp);
 		out->pgalloc += pcp->pgalloc;
 		out->pgfree += pcp->pgfree;

@@ -26,6 +26,11 @@ struct ash_zone_ops {
 	struct ash_lock_ops lock; /* how to wait for the zone and pcp locks */
 	/* A broken promise (double free, corrupted list): report; the core traps when this returns. */
 	void (*bug)(const struct ash_zone *z, const char *what, ash_pfn_t pfn, unsigned long a, unsigned long b);
+	/*
+	 * Make every CPU that runs a thread of this process pass a full memory barrier (membarrier, PRIVATE_EXPEDITED).
+	 * With it and pcp_owned, the owner of a pcp slot needs no atomic read-modify-write.
+	 */
+	void (*barrier)(void);
 	const struct ash_mover_ops *mover; /* for the zone's MOVABLE frames, page/mover.h; NULL: nothing can move */
 	struct ash_fault *fault;           /* base/fault.h; used by builds with ASH_CHECKS only */
 };
@@ -37,6 +42,7 @@ struct ash_zone_config {
 	_Atomic uint8_t *pageblocks;      /* ash_zone_nr_pageblocks() entries, zero-filled */
 	struct ash_pcp *pcps;             /* nr_cpus entries, zero-filled; may be NULL with nr_cpus == 0 */
 	unsigned nr_cpus;
+	bool pcp_owned;                   /* no two threads ever use one pcp slot at the same time */
 	const struct ash_zone_ops *ops;   /* may be NULL */
 	void *owner;                      /* for the embedder */
 };

@@ -28,9 +28,10 @@ struct ash_counter {
 };
 
 struct ash_zone {
-	struct ash_lock lock;
+	/* Constant after initialisation, and read by every pcp hit. */
 	ash_pfn_t nr_frames;
 	uint8_t pageblock_order, max_order;
+	bool pcp_biased; /* pcp slots have one owner each, who locks without atomics (pcp.h) */
 	unsigned nr_cpus;
 	struct ash_frame *frames;
 	_Atomic uint8_t *pageblocks;
@@ -43,7 +44,9 @@ struct ash_zone {
 	/* How the pcps are sized; read by their owners without the zone lock. */
 	_Atomic uint32_t pcp_batch, pcp_high;
 
-	/* Everything below is written under the lock. */
+	/* Everything below is written under the lock, and shares no cache line with what is above. */
+	char pad[64];
+	struct ash_lock lock;
 	uint32_t nonempty[ASH_MT_NR]; /* bit o: freelist[o][mt] has a buddy */
 	struct ash_freelist freelist[ASH_NR_ORDERS][ASH_MT_NR];
 
