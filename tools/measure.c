@@ -20,10 +20,15 @@
 
 #include "ashlar.h"
 
-/* A tick costs some 20 us for each process on another CPU than the command's; short runs are looked at more often. */
+/*
+ * A look costs some 20 us for each process and each thread, on another CPU than the command's where there is one. Short
+ * runs are looked at more often; trees that take long to look at, less, so that looking stays below one part in
+ * LOOK_SHARE of the time.
+ */
 #define TICK_MS 10
 #define SHORT_TICK_MS 2
 #define SHORT_TICKS 50
+#define LOOK_SHARE 50
 
 #define TREE_DEPTH 64
 
@@ -112,20 +117,25 @@ failed:
 static uint64_t watch(int pid)
 {
 	const int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	double look_ms = 0;
 	uint64_t peak = 0;
 
 	for (unsigned tick = 0;; tick++) {
-		const int wait_ms = tick < SHORT_TICKS ? SHORT_TICK_MS : TICK_MS;
+		const int least_ms = tick < SHORT_TICKS ? SHORT_TICK_MS : TICK_MS;
+		const int wait_ms = look_ms * LOOK_SHARE > least_ms ? (int)(look_ms * LOOK_SHARE) : least_ms;
 		struct pollfd end = { .fd = pidfd, .events = POLLIN };
 		siginfo_t info = { 0 };
 		uint64_t bytes;
+		double start;
 
 		/* A kernel before 5.3 has no pidfd: then the end is noticed at the next tick. */
 		if (poll(&end, pidfd >= 0, wait_ms) > 0)
 			break;
 		if (pidfd < 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0)
 			break;
+		start = now();
 		bytes = tree_bytes(pid, 0);
+		look_ms = (now() - start) * 1000;
 		if (bytes > peak)
 			peak = bytes;
 	}

@@ -43,6 +43,16 @@ static struct backing_totals totals_of(const struct ash_snapshot *s)
 	return t;
 }
 
+/* No arena ever had more than what begins as base pages. */
+static bool within_small_start(const struct ash_snapshot *s)
+{
+	uint64_t peak = 0;
+
+	for (unsigned i = 0; i < s->nr_arenas; i++)
+		peak += s->arenas[i].stats.peak_online;
+	return peak * ASH_PAGE_SIZE <= s->options.arena.small_start;
+}
+
 static void write_headline(struct ash_writer *w, const struct ash_snapshot *s, const struct backing_totals *t)
 {
 	if (s->nr_arenas == 0) {
@@ -56,6 +66,9 @@ static void write_headline(struct ash_writer *w, const struct ash_snapshot *s, c
 		ash_write(w, "  %u %% of the heap is on huge pages: ", (unsigned)(t->huge * 100 / t->all));
 		ash_write(w, "%s of ", ash_size_text(t->huge).text);
 		ash_write(w, "%s in memory.\n", ash_size_text(t->all).text);
+		if (t->huge == 0 && within_small_start(s))
+			ash_write(w, "  It is within the small start, which is base pages (small_start:%s).\n",
+				  ash_size_text(s->options.arena.small_start).text);
 	}
 	if (s->degraded[0] != '\0') {
 		ash_write(w, "  Degraded: ");

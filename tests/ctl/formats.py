@@ -12,6 +12,9 @@ import sys
 import unittest
 import xml.etree.ElementTree as ElementTree
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'harness'))
+import cases  # noqa: E402
+
 SAMPLE = sys.argv.pop(1)
 ORDERS = 19
 TYPES = ['Unmovable', 'Movable', 'Reclaimable', 'HighAtomic', 'CMA', 'Isolate']
@@ -220,5 +223,4 @@ class Text(unittest.TestCase):
         self.assertIn('has taken no memory', sample('text', 'empty'))
 
 
-outcome = unittest.main(verbosity=1, exit=False).result
-sys.exit(0 if outcome.wasSuccessful() and outcome.testsRun > 0 else 1)
+cases.main()

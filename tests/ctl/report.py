@@ -14,6 +14,9 @@ import tempfile
 import unittest
 import xml.etree.ElementTree as ElementTree
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'harness'))
+import cases  # noqa: E402
+
 PRELOAD = os.path.abspath(sys.argv.pop(1))
 PYTHON = os.path.realpath('/usr/bin/python3' if os.path.exists('/usr/bin/python3') else sys.executable)
 # Memory that is still there when the process ends: python frees its own objects before.
@@ -27,7 +30,7 @@ def hold(size):
 
 
 def run(*command, conf='report:exit', preload=PRELOAD, **kwargs):
-    env = {'PATH': '/usr/bin:/bin', 'LD_PRELOAD': preload, 'ASHLAR_CONF': conf, **kwargs.pop('env', {})}
+    env = {'PATH': '/usr/bin:/bin', 'ASH_TEST_RUN': os.environ.get('ASH_TEST_RUN', ''), 'LD_PRELOAD': preload, 'ASHLAR_CONF': conf, **kwargs.pop('env', {})}
     return subprocess.run(command, env=env, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
                           **{'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, **kwargs})
 
@@ -87,6 +90,9 @@ class Report(unittest.TestCase):
         text = self.report(PYTHON, '-c', hold(16 * MIB), report_format='text')
         self.assertRegex(text, r'\d+ % of the heap is on huge pages: [\d.]+ MiB of [\d.]+ MiB in memory')
         self.assertRegex(text, r'node \d+ +T +[\d.]+ MiB')
+        self.assertNotIn('small start', text)
+        small = self.report('ls', '/', report_format='text')
+        self.assertIn('It is within the small start, which is base pages', small)
         self.assertIn('# TYPE ashlar_arena_online_bytes gauge', self.report('ls', '/', report_format='prometheus'))
         root = ElementTree.fromstring(self.report('ls', '/', report_format='xml'))
         self.assertGreater(int(root.find("system[@type='current']").get('size')), 0)
@@ -160,5 +166,4 @@ class Report(unittest.TestCase):
         self.assertEqual(run(PYTHON, '-c', code, conf='limit:128M').stdout, '')
 
 
-outcome = unittest.main(verbosity=1, exit=False).result
-sys.exit(0 if outcome.wasSuccessful() and outcome.testsRun > 0 else 1)
+cases.main()

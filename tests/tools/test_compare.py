@@ -10,8 +10,7 @@ import os
 import shutil
 import statistics
 
-import tool
-from tool import PYTHON, SHIM, STUB, Tool
+from tool import PYTHON, SHIM, STUB, Tool, cases
 
 METRICS = ['wall_seconds', 'user_seconds', 'system_seconds', 'peak_bytes', 'page_faults']
 
@@ -206,4 +205,4 @@ class Failures(Tool):
             self.assertFails(self.ashlar('compare', *args), 2, *words)
 
 
-tool.main()
+cases.main()

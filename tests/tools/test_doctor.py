@@ -7,8 +7,7 @@ usage: test_doctor.py ASHLAR STUB SHIM
 import os
 import resource
 
-import tool
-from tool import STUB, Tool
+from tool import STUB, Tool, cases
 
 POOL = 'sys/kernel/mm/hugepages/hugepages-2048kB'
 MOUNTINFO_V2 = '30 20 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n'
@@ -133,4 +132,4 @@ class Doctor(Tool):
             self.assertFails(self.ashlar('doctor', *args), 2, *words)
 
 
-tool.main()
+cases.main()

@@ -12,8 +12,7 @@ import struct
 import subprocess
 import unittest
 
-import tool
-from tool import ASHLAR, NOBODY, PYTHON, ROOT, STUB, Tool
+from tool import ASHLAR, NOBODY, PYTHON, ROOT, STUB, Tool, cases
 
 TRUE = '/bin/true'
 USAGE, CANNOT, NOT_FOUND = 2, 126, 127
@@ -327,4 +326,4 @@ class Usage(Tool):
         self.assertEqual(result.stderr, '')
 
 
-tool.main()
+cases.main()

@@ -7,6 +7,9 @@ import sys
 import tempfile
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'harness'))
+import cases  # noqa: E402
+
 ASHLAR, STUB, SHIM = (os.path.abspath(sys.argv.pop(1)) for _ in range(3))
 PYTHON = os.path.realpath(sys.executable)
 ROOT = os.geteuid() == 0
@@ -18,7 +21,8 @@ class Tool(unittest.TestCase):
         self.dir = tempfile.mkdtemp(prefix='ashlar tool ')
         os.chmod(self.dir, 0o755)
         self.addCleanup(shutil.rmtree, self.dir)
-        self.env = {'PATH': '/usr/local/bin:/usr/bin:/bin', 'ASHLAR_PRELOAD': STUB, 'LC_ALL': 'C'}
+        self.env = {'PATH': '/usr/local/bin:/usr/bin:/bin', 'ASHLAR_PRELOAD': STUB, 'LC_ALL': 'C',
+                    'ASH_TEST_RUN': os.environ.get('ASH_TEST_RUN', '')}
 
     def ashlar(self, *args, env=None, **kwargs):
         """Runs the command; environment variables given as None are removed."""
@@ -47,8 +51,3 @@ class Tool(unittest.TestCase):
         for word in words:
             self.assertIn(word, result.stderr)
         self.assertEqual(result.stdout, '')
-
-
-def main():
-    result = unittest.main(verbosity=1, exit=False).result
-    sys.exit(0 if result.wasSuccessful() and result.testsRun > 0 else 1)
