@@ -45,6 +45,7 @@ static bool heaps_boot(void)
 		if ((ash_heap_boot != NULL ? ash_heap_boot() : ash_arena_init(&config)) != 0)
 			return false;
 	}
+	/* Reserving address space once in a process's life is the one system call made with this lock held. */
 	ash_heaps_lock();
 	if (ash_slabs == NULL)
 		ash_slabs = ash_meta_table(sizeof(struct ash_slab), ASH_SLAB_MIN_ORDER);
@@ -57,28 +58,42 @@ static bool heaps_boot(void)
 	return ok;
 }
 
-static struct ash_heap *heap_new_locked(void)
+/* A structure for a heap that has never been: metadata first, because getting it may enter the kernel. */
+static struct ash_heap *heap_structure(void)
 {
-	struct ash_heap *h = ash_heaps.free;
+	struct ash_heap *h = ash_meta_alloc(sizeof(*h));
 
-	if (h != NULL) {
-		ash_heaps.free = h->orphan_next;
-		return h;
-	}
-	if (ash_heaps.nr + 1 >= ash_heaps.max)
-		return NULL;
-	h = ash_meta_alloc(sizeof(*h));
 	if (h == NULL)
 		return NULL;
-	h->owner = ++ash_heaps.nr;
-	h->tag = h->owner << ASH_TAG_OWNER_SHIFT;
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++)
 		h->bins[cls].room = ash_classes[cls].cache_max;
-	ash_heaps.table[h->owner] = h;
+	ash_heaps_lock();
+	if (ash_heaps.nr + 1 < ash_heaps.max) {
+		h->owner = ++ash_heaps.nr;
+		h->tag = h->owner << ASH_TAG_OWNER_SHIFT;
+		ash_heaps.table[h->owner] = h;
+	}
+	ash_heaps_unlock();
+	return h->owner != 0 ? h : NULL;
+}
+
+/* One that somebody left: a destroyed heap's structure, or for a thread an orphan with all it had. */
+static struct ash_heap *heap_reuse(bool first_class)
+{
+	struct ash_heap **list, *h;
+
+	ash_heaps_lock();
+	list = first_class || ash_heaps.orphans == NULL ? &ash_heaps.free : &ash_heaps.orphans;
+	h = *list;
+	if (h != NULL) {
+		*list = h->orphan_next;
+		atomic_store_explicit(&h->state, ASH_HEAP_ACTIVE, memory_order_seq_cst);
+	}
+	ash_heaps_unlock();
 	return h;
 }
 
-/* A heap with nothing in it, or (thread heaps) an orphan with all it had. node: a kernel node number, -1 = here. */
+/* node: a kernel node number, -1 = the calling thread's. NULL when there is no memory. */
 struct ash_heap *ash_heap_create_structure(bool first_class, int node)
 {
 	const struct ash_zonelist *zonelist;
@@ -89,18 +104,15 @@ struct ash_heap *ash_heap_create_structure(bool first_class, int node)
 	zonelist = ash_zonelist_for(node);
 	if (zonelist == NULL)
 		return NULL;
-	ash_heaps_lock();
-	h = first_class ? NULL : ash_heaps.orphans;
-	if (h != NULL)
-		ash_heaps.orphans = h->orphan_next;
-	else
-		h = heap_new_locked();
-	if (h != NULL) {
-		h->first_class = first_class;
-		h->zonelist = zonelist;
-		atomic_store_explicit(&h->state, ASH_HEAP_ACTIVE, memory_order_seq_cst);
-	}
-	ash_heaps_unlock();
+	h = heap_reuse(first_class);
+	if (h == NULL)
+		h = heap_structure();
+	if (h == NULL)
+		return NULL;
+	h->first_class = first_class;
+	/* What the program makes a heap for is not a small process's odd stdio buffer. */
+	h->medium_direct = first_class ? UINT16_MAX : 0;
+	h->zonelist = zonelist;
 	return h;
 }
 
