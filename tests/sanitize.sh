@@ -50,7 +50,7 @@ caught() {
 }
 
 scenarios=$(sed -n "s/^foreach name : \[\(.*\)\]$/\1/p" "$source/tests/scenario/meson.build" | tr -d "',")
-models='random explore faults negative threads'
+models='random explore faults negative threads races'
 
 if [ "$only" != tsan ]; then
 	programs=tests/model/planted
@@ -69,9 +69,10 @@ if [ "$only" != tsan ]; then
 	caught 'shift exponent 40' "$build/sanitize-asan/tests/model/planted" undefined
 fi
 if [ "$only" != asan ]; then
-	build_one tsan thread 'tests/model/planted tests/model/model_threads'
+	build_one tsan thread 'tests/model/planted tests/model/model_threads tests/model/model_races'
 	export TSAN_OPTIONS=halt_on_error=1
 	good "$build/sanitize-tsan/tests/model/model_threads"
+	good "$build/sanitize-tsan/tests/model/model_races"
 	caught 'data race' "$build/sanitize-tsan/tests/model/planted" race
 fi
 rm -f "$out"

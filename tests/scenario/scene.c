@@ -17,6 +17,7 @@ static void must(bool good, int line)
 	abort();
 }
 
+const struct ash_mover_ops *scene_mover;
 const char *scene_bug;
 jmp_buf scene_bug_return;
 
@@ -46,7 +47,7 @@ static void write_types(struct scene *s, const char *types)
 void scene_open_edge(struct scene *s, unsigned pageblock_order, unsigned max_order, const char *types,
 		     ash_pfn_t first, ash_pfn_t end, unsigned nr_cpus)
 {
-	static const struct ash_zone_ops ops = { .bug = on_bug };
+	static struct ash_zone_ops ops;
 	static void *mem;
 	const ash_pfn_t nr = (ash_pfn_t)(strlen(types) << pageblock_order);
 	const struct ash_geometry geometry = { (uint8_t)pageblock_order, (uint8_t)max_order };
@@ -57,6 +58,7 @@ void scene_open_edge(struct scene *s, unsigned pageblock_order, unsigned max_ord
 	struct ash_zone_config config = { .nr_frames = end != 0 ? end : nr, .geometry = geometry, .nr_cpus = nr_cpus,
 					  .ops = &ops };
 
+	ops = (struct ash_zone_ops){ .bug = on_bug, .mover = scene_mover };
 	free(mem);
 	mem = aligned_alloc(64, size);
 	must(mem != NULL, __LINE__);

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "page/mover.h"
 #include "page/pageblock.h"
-#include "page/zone.h"
 
 struct scene {
 	struct ash_zone *z;
@@ -33,6 +33,9 @@ struct scene {
 void scene_open_edge(struct scene *s, unsigned pageblock_order, unsigned max_order, const char *types,
 		     ash_pfn_t first, ash_pfn_t end, unsigned nr_cpus);
 void scene_open(struct scene *s, unsigned pageblock_order, unsigned max_order, const char *types);
+
+/* The mover of the scenes opened from now on; NULL: none. */
+extern const struct ash_mover_ops *scene_mover;
 
 /* Make the allocated frames [pfn, pfn + 2^order) one grant of this order and type. */
 void scene_used(struct scene *s, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt);
