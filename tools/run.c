@@ -65,8 +65,8 @@ static const char help_text[] =
 	"      --quiet             say nothing when a lesser kind is used\n"
 	"      --limit SIZE        most memory the heap may hold (K, M, G, T)\n"
 	"      --decay MS          how long free memory is kept; \"never\" gives none back\n"
-	"      --report[=FILE]     at exit, report what really backs the heap (standard error, or appended to FILE;\n"
-	"                          %p in FILE is the process id)\n"
+	"      --report[=FILE]     when COMMAND ends, report what really backed its heap (on standard error, or appended\n"
+	"                          to FILE; with %p in FILE, the process id, its children report too)\n"
 	"      --report-format F   text, json, prometheus, xml, buddyinfo or pagetypeinfo\n"
 	"  -o, --option KEY:VALUE  any run-time option (`ashlar help options` lists them)\n"
 	"      --membind NODES     memory only from these nodes, as numactl(8): \"0,2-3\" or \"all\"\n"
@@ -81,6 +81,7 @@ struct run {
 	struct ash_options options; /* of the command line only */
 	struct node_policy policy;
 	bool dry_run;
+	bool report_own; /* the report of the command's own process only */
 };
 
 static void set_option(struct run *run, const char *key, size_t key_n, const char *value, const char *flag)
@@ -113,6 +114,8 @@ static void set_report(struct run *run, const char *file)
 	char folder[PATH_MAX], *path;
 
 	set_named(run, "report", "exit", "--report");
+	/* A file for each process asks for the children's as well. */
+	run->report_own = file == NULL || strstr(file, "%p") == NULL;
 	if (file == NULL)
 		return;
 	if (*file == '\0')
@@ -249,6 +252,13 @@ static void put_environment(const struct run *run, const char *preload)
 
 	put_variable(run->dry_run, "LD_PRELOAD", list);
 	free(list);
+	if (run->report_own && !run->dry_run) {
+		/* The command will be this process. */
+		char *own = format_text("%d", (int)getpid());
+
+		put_variable(false, "ASHLAR_REPORT_PID", own);
+		free(own);
+	}
 	if (run->conf != NULL) {
 		char *merged = conf != NULL && *conf != '\0' ? format_text("%s,%s", conf, run->conf)
 							     : format_text("%s", run->conf);

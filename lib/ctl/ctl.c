@@ -35,6 +35,12 @@ static void check_variable(void *arg, const char *entry)
 		ash_options_check_variable(entry, (size_t)(equals - entry), arg);
 }
 
+static bool reports_at_exit(void)
+{
+	return ctl.options.report == ASH_REPORT_EXIT &&
+	       (ctl.options.report_pid == 0 || ctl.options.report_pid == (size_t)ash_process_id());
+}
+
 static void read_options(void)
 {
 	const bool secure = ash_env_secure();
@@ -47,7 +53,7 @@ static void read_options(void)
 	/* Complaints that nobody can read are lost; the program goes on. */
 	(void)!ash_writer_finish(&diag);
 	ctl.boot_ms = ash_clock_ms();
-	if (ctl.options.report == ASH_REPORT_EXIT && ctl.options.report_file[0] == '\0')
+	if (reports_at_exit() && ctl.options.report_file[0] == '\0')
 		(void)ash_output_keep(2, &ctl.report);
 }
 
@@ -146,7 +152,7 @@ void ash_ctl_exit(void)
 
 	/* A process that never allocated has not booted; who asked for a report is told so. */
 	read_options_once();
-	if (ctl.options.report != ASH_REPORT_EXIT)
+	if (!reports_at_exit())
 		return;
 	if (ctl.options.report_file[0] != '\0') {
 		report_to_file();

@@ -144,6 +144,16 @@ class Report(unittest.TestCase):
                 for line in run(PYTHON, '-c', code, conf='report:exit,report_format:json').stderr.splitlines()]
         self.assertEqual(len(set(pids)), 2)
 
+    def test_one_process_reports_when_it_is_named(self):
+        code = ('import os, sys; os.environ["ASHLAR_REPORT_PID"] = str(os.getpid())\n'
+                'os.execv(sys.executable, [sys.executable, "-c", "import os; pid = os.fork(); '
+                'print(pid); pid and os.waitpid(pid, 0)"])')
+        result = run(PYTHON, '-c', code, conf='report:exit,report_format:json')
+        child = max(int(line) for line in result.stdout.split())
+        pids = [json.loads(line)['ashlar']['process']['pid'] for line in result.stderr.splitlines()]
+        self.assertEqual(len(pids), 1)
+        self.assertNotIn(child, pids)
+
     def test_a_process_that_allocated_nothing_says_so(self):
         self.assertIn('has taken no memory from ashlar', run('true').stderr)
 

@@ -68,6 +68,12 @@ class Environment(Tool):
                          said)
         self.assertNotIn('ASHLAR_HUGE', got)
 
+    def test_report_is_of_the_command_alone_unless_each_process_has_a_file(self):
+        show = ['--', '/bin/sh', '-c', 'echo $$ ${ASHLAR_REPORT_PID-none}']
+        for args, alone in ((['--report'], True), (['--report=r'], True), (['--report=r.%p'], False), ([], False)):
+            pid, reports = self.ashlar('run', *args, *show, cwd=self.dir).stdout.split()
+            self.assertEqual(reports, pid if alone else 'none', args)
+
     def test_another_allocator_in_front_is_said(self):
         result = self.ashlar('run', TRUE, env={'LD_PRELOAD': '/nonexistent/libjemalloc.so.2'})
         self.assertIn('LD_PRELOAD already names libjemalloc', result.stderr)
