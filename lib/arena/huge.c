@@ -25,44 +25,71 @@ static enum ash_backing backing_of_shift(unsigned page_shift)
 	return page_shift == ASH_HUGE_1G_SHIFT ? ASH_BACKING_HUGETLB_1G : ASH_BACKING_HUGETLB_2M;
 }
 
-/* Map, bind, populate. On failure the range is reserved address space again. */
-static int prove(struct ash_arena *a, ash_pfn_t first, ash_pfn_t nr, unsigned page_shift)
+static int bind_and_populate(struct ash_arena *a, void *addr, size_t bytes)
 {
-	void *addr = ash_arena_address(a, first);
-	const size_t bytes = (size_t)nr << ASH_PAGE_SHIFT;
-	int err = ash_vmem_map_hugetlb(addr, bytes, page_shift);
+	int err = 0;
 
-	if (err < 0)
-		return -ENOMEM;
 	/* Strictly: a page from another node's pool would be a lie about the node, and the ladder may know better. */
 	if (ash_arenas.bind)
 		err = ash_numa_bind(addr, bytes, a->node, ASH_NUMA_STRICT);
 	/* A container may forbid placement (seccomp); then the kernel's own choice has to do. */
 	if (err == 0 || err == -EPERM || err == -ENOSYS)
 		err = ash_vmem_populate(addr, bytes);
-	if (err < 0) {
+	return err;
+}
+
+/* Before Linux 5.16 hugetlb mappings cannot be moved: proved in place, and not promised to us by the pool, so that after
+ * a fork without a copy (ASH_FORK_COW) a dry pool may kill the parent as well as the child. */
+static int prove_in_place(struct ash_arena *a, void *addr, size_t bytes, unsigned page_shift)
+{
+	int err = ash_vmem_map_hugetlb_at(addr, bytes, page_shift);
+
+	if (err == 0)
+		err = bind_and_populate(a, addr, bytes);
+	if (err < 0)
 		(void)ash_vmem_reset(addr, bytes);
-		return -ENOMEM;
-	}
-	return 0;
+	return err;
+}
+
+/*
+ * Map, bind, populate, and only then move over the reservation: a refusal leaves it as it was. (mmap with MAP_FIXED
+ * would take the reservation away first and ask the pool then; others' mappings could land in the hole.)
+ */
+static int prove(struct ash_arena *a, void *addr, size_t bytes, unsigned page_shift)
+{
+	void *fresh;
+	int err = ash_vmem_map_hugetlb(bytes, page_shift, &fresh);
+
+	if (err < 0)
+		return err;
+	err = bind_and_populate(a, fresh, bytes);
+	if (err == 0)
+		err = ash_vmem_move(fresh, addr, bytes);
+	if (err == 0)
+		return 0;
+	(void)ash_vmem_unmap(fresh, bytes);
+	/* mremap too takes the target away before its last checks. */
+	(void)ash_vmem_close(addr, bytes);
+	return err == -EINVAL ? prove_in_place(a, addr, bytes, page_shift) : err;
 }
 
 int ash_hugetlb_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t nr, unsigned page_shift)
 {
+	void *addr = ash_arena_address(a, first);
 	const size_t bytes = (size_t)nr << ASH_PAGE_SHIFT;
 	int err;
 
 	if (!ash_arena_charge(bytes))
 		return -EDQUOT;
-	err = prove(a, first, nr, page_shift);
+	err = prove(a, addr, bytes, page_shift);
 	if (err == 0) {
 		err = ash_arena_online(a, first, first + nr, backing_of_shift(page_shift));
 		if (err < 0)
-			(void)ash_vmem_reset(ash_arena_address(a, first), bytes);
+			(void)ash_vmem_reset(addr, bytes);
 	}
 	if (err < 0)
 		ash_arena_uncharge(bytes);
-	return err;
+	return err < 0 ? -ENOMEM : 0;
 }
 
 static _Atomic uint8_t *backing_at(struct ash_arena *a, ash_pfn_t pfn)

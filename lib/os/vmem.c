@@ -54,6 +54,13 @@ int ash_vmem_reset(void *addr, size_t bytes)
 	return map_result(sys_mmap(addr, bytes, PROT_NONE, MAP_FIXED), NULL);
 }
 
+int ash_vmem_close(void *addr, size_t bytes)
+{
+	int err = map_result(sys_mmap(addr, bytes, PROT_NONE, MAP_FIXED_NOREPLACE), NULL);
+
+	return err == -EEXIST ? 0 : err;
+}
+
 int ash_vmem_unmap(void *addr, size_t bytes)
 {
 	return (int)ash_sys(__NR_munmap, (long)addr, (long)bytes, 0, 0, 0, 0);
@@ -66,14 +73,24 @@ int ash_vmem_move(void *from, void *to, size_t bytes)
 			  NULL);
 }
 
+static int hugetlb_flags(unsigned page_shift)
+{
+	return (int)(MAP_HUGETLB | (page_shift << MAP_HUGE_SHIFT));
+}
+
+int ash_vmem_map_hugetlb(size_t bytes, unsigned page_shift, void **out)
+{
+	return map_result(sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, hugetlb_flags(page_shift)), out);
+}
+
 /*
  * MAP_FIXED takes away what was mapped at addr before the kernel tries to reserve pages in the pool, and does not bring
  * it back when there are too few: the hole would be anybody's. Without a reservation there is nothing to fail late.
  */
-int ash_vmem_map_hugetlb(void *addr, size_t bytes, unsigned page_shift)
+int ash_vmem_map_hugetlb_at(void *addr, size_t bytes, unsigned page_shift)
 {
 	return map_result(sys_mmap(addr, bytes, PROT_READ | PROT_WRITE,
-				   (int)(MAP_FIXED | MAP_HUGETLB | MAP_NORESERVE | (page_shift << MAP_HUGE_SHIFT))),
+				   MAP_FIXED | MAP_NORESERVE | hugetlb_flags(page_shift)),
 			  NULL);
 }
 

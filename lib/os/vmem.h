@@ -26,14 +26,21 @@ ASH_MUST_USE int ash_vmem_map(size_t bytes, void **out);
 /* Replace whatever is at addr by address space without access: undoes commit and hugetlb mappings. */
 int ash_vmem_reset(void *addr, size_t bytes);
 
+/* Put address space without access where nothing is mapped, and leave alone what is: closes a hole. */
+int ash_vmem_close(void *addr, size_t bytes);
+
 int ash_vmem_unmap(void *addr, size_t bytes);
 
-/* Move the mapping at from over whatever is at to (mremap MREMAP_FIXED): pages move, nothing is copied. */
+/* Move the mapping at from over whatever is at to (mremap MREMAP_FIXED): pages move, nothing is copied. -EINVAL: hugetlb
+ * before Linux 5.16. */
 ASH_MUST_USE int ash_vmem_move(void *from, void *to, size_t bytes);
 
-/* Map private hugetlb pages of 2^page_shift bytes over the reservation at addr. Promises nothing: whether the pool has
- * the pages (and a cgroup and the node allow them) is found out by populating. */
-ASH_MUST_USE int ash_vmem_map_hugetlb(void *addr, size_t bytes, unsigned page_shift);
+/* Map private hugetlb pages of 2^page_shift bytes anywhere, aligned, and have the pool promise them: -ENOMEM when it
+ * cannot. The promise is not proof (a cgroup or a dry node may still refuse): populate. */
+ASH_MUST_USE int ash_vmem_map_hugetlb(size_t bytes, unsigned page_shift, void **out);
+
+/* The same over the reservation at addr, without a promise: a promise refused would leave a hole there. */
+ASH_MUST_USE int ash_vmem_map_hugetlb_at(void *addr, size_t bytes, unsigned page_shift);
 
 /*
  * Fault the range in for writing, so that touching it cannot raise a signal. -ENOMEM or -EFAULT: the memory is not to be

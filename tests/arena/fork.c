@@ -251,17 +251,25 @@ POOL_TEST(without_the_copy_a_dry_pool_kills_the_child, POOL_PAGES)
 {
 	const struct ash_zonelist *zl = start(ASH_HUGE_2M, ASH_FORK_COW);
 	struct ash_run r = run(zl, POOL_PAGES * 512);
+	int to_child[2];
+	char c = 0;
 	pid_t pid;
 
 	EXPECT_EQ(arena_of(&r), H);
 	fill(&r, 1);
+	EXPECT_EQ(pipe(to_child), 0);
 	pid = fork_with_handlers();
 	if (pid == 0) {
+		if (read(to_child[0], &c, 1) != 1)
+			_exit(9);
 		fill(&r, 2);
 		_exit(0);
 	}
+	/* The pool has promised the parent its pages: it may write while the child holds on to them. */
+	fill(&r, 3);
+	EXPECT_EQ(write(to_child[1], &c, 1), 1);
 	EXPECT_EQ(verdict(pid), -SIGBUS);
-	EXPECT(holds(&r, 1));
+	EXPECT(holds(&r, 3));
 }
 
 POOL_TEST(with_pages_to_spare_cow_is_right, 2 * POOL_PAGES)

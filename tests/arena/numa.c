@@ -20,7 +20,7 @@ static unsigned nr_binds;
 static int dry_node = -1; /* populating memory bound here is refused */
 
 /* The pool's fake, with nodes in front of it. */
-static bool numa_front(long nr, long a, long b, long c, long d, long *ret)
+static bool numa_front(long nr, long a, long b, long c, long d, long e, long *ret)
 {
 	if (nr == __NR_mbind) {
 		binds[nr_binds].mode = c;
@@ -35,7 +35,7 @@ static bool numa_front(long nr, long a, long b, long c, long d, long *ret)
 		*ret = -EFAULT;
 		return true;
 	}
-	return pool_front(nr, a, b, c, d, ret);
+	return pool_front(nr, a, b, c, d, e, ret);
 }
 
 static long numa_call(long nr, long a, long b, long c, long d, long e, long f)
@@ -152,8 +152,8 @@ CHILD_TEST(hugetlb_is_bound_before_it_is_proved)
 	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(1), 2048, 0, ASH_MT_UNMOVABLE, &r), 0);
 	EXPECT_EQ(binds[nr_binds - 1].mode, MPOL_BIND);
 	EXPECT_EQ(binds[nr_binds - 1].mask, 2);
-	EXPECT_EQ(binds[nr_binds - 1].start, (uintptr_t)r.addr);
-	EXPECT((pool.slot[pool_slot((long)r.addr)] & POOL_PRESENT) != 0);
+	EXPECT_EQ(binds[nr_binds - 1].bytes, 2048 * ASH_PAGE_SIZE);
+	EXPECT(pool_is_proved(r.addr));
 }
 
 CHILD_TEST(the_ladder_of_the_near_node_comes_before_the_far_node)
@@ -184,7 +184,7 @@ CHILD_TEST(a_dry_node_is_named)
 	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(1), 2048, 0, ASH_MT_UNMOVABLE, &r), 0);
 	EXPECT(strstr(fake.log, "node 1: no 2 MiB huge pages (wanted 8 MiB") != NULL);
 	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(0), 2048, 0, ASH_MT_UNMOVABLE, &r), 0);
-	EXPECT((pool.slot[pool_slot((long)r.addr)] & POOL_PRESENT) != 0);
+	EXPECT(pool_is_proved(r.addr));
 	check_zones();
 }
 

@@ -37,7 +37,7 @@ static struct {
 	size_t log_len;
 	bool capture;
 	/* A larger fake in front: true when it has answered. */
-	bool (*front)(long nr, long a, long b, long c, long d, long *ret);
+	bool (*front)(long nr, long a, long b, long c, long d, long e, long *ret);
 } fake;
 
 static long fake_open(const char *path, bool *mine)
@@ -91,7 +91,7 @@ static long fake_call(long nr, long a, long b, long c, long d, long e, long f)
 		fake.calls[nr]++;
 	if (fake_rule_hit(nr, a, b, c, d, &ret))
 		return ret;
-	if (fake.front != NULL && fake.front(nr, a, b, c, d, &ret))
+	if (fake.front != NULL && fake.front(nr, a, b, c, d, e, &ret))
 		return ret;
 	if (nr == __NR_openat) {
 		ret = fake_open((const char *)b, &mine);

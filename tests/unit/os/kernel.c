@@ -138,7 +138,7 @@ static bool all_mapped(void *addr, size_t bytes)
 TEST(hugetlb_beyond_the_pool_is_refused_and_leaves_no_hole)
 {
 	struct ash_huge_pool pool;
-	void *p = NULL, *aligned;
+	void *p = NULL, *aligned, *none = NULL;
 	int err;
 
 	if (ash_huge_pool(-1, ASH_HUGE_2M_SHIFT, &pool) < 0)
@@ -146,13 +146,24 @@ TEST(hugetlb_beyond_the_pool_is_refused_and_leaves_no_hole)
 	EXPECT_EQ(ash_vmem_reserve(ASH_GIB(64) + ASH_MIB(4), false, &p), 0);
 	aligned = (void *)ash_align_up((uintptr_t)p, ASH_MIB(2));
 	EXPECT(all_mapped(aligned, ASH_GIB(1)));
-	err = ash_vmem_map_hugetlb(aligned, ASH_GIB(64), ASH_HUGE_2M_SHIFT);
+	err = ash_vmem_map_hugetlb_at(aligned, ASH_GIB(64), ASH_HUGE_2M_SHIFT);
 	EXPECT(all_mapped(aligned, ASH_GIB(1)));
 	if (err == 0)
 		err = ash_vmem_populate(aligned, ASH_GIB(64));
 	EXPECT_LT(err, 0);
 	EXPECT_EQ(ash_vmem_reset(aligned, ASH_GIB(64)), 0);
 	EXPECT(all_mapped(aligned, ASH_GIB(1)));
+	EXPECT_EQ(ash_vmem_map_hugetlb(ASH_GIB(64), ASH_HUGE_2M_SHIFT, &none), -ENOMEM);
+	EXPECT(none == NULL);
+	/* A hole is closed, and what is there stays. */
+	ash_vmem_unmap(aligned, ASH_MIB(2));
+	EXPECT(!all_mapped(aligned, ASH_MIB(2)));
+	EXPECT_EQ(ash_vmem_close(aligned, ASH_MIB(2)), 0);
+	EXPECT(all_mapped(aligned, ASH_GIB(1)));
+	EXPECT_EQ(ash_vmem_commit(aligned, ASH_PAGE_SIZE), 0);
+	*(char *)aligned = 5;
+	EXPECT_EQ(ash_vmem_close(aligned, ASH_PAGE_SIZE), 0);
+	EXPECT_EQ(*(char *)aligned, 5);
 	ash_vmem_unmap(p, ASH_GIB(64) + ASH_MIB(4));
 }
 
