@@ -248,6 +248,66 @@ TEST(children_fork_children)
 	free_objects(objects);
 }
 
+/* A child may signal its parent before the parent has come out of fork; the handler forks and allocates. */
+static _Atomic unsigned signals;
+
+static void fork_in_handler(int number)
+{
+	const int saved = errno;
+	const pid_t child = fork();
+
+	if (child == 0)
+		_exit(0);
+	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+	signals++;
+	errno = saved;
+}
+
+TEST(a_signal_handler_may_fork_while_its_thread_forks)
+{
+	struct sigaction action = { .sa_handler = fork_in_handler }, before;
+	const pid_t parent = getpid();
+
+	EXPECT_EQ(sigaction(SIGUSR1, &action, &before), 0);
+	for (int round = 0; round < 50; round++) {
+		int status;
+		const pid_t child = fork();
+
+		if (child == 0) {
+			kill(parent, SIGUSR1);
+			_exit(0);
+		}
+		while (waitpid(child, &status, 0) < 0)
+			EXPECT_EQ(errno, EINTR);
+		EXPECT_EQ(status, 0);
+	}
+	EXPECT_GE(signals, 1);
+	sigaction(SIGUSR1, &before, NULL);
+}
+
+/* The mask of blocked signals comes back as it was, on both sides. */
+TEST(fork_keeps_the_signal_mask)
+{
+	sigset_t set, now;
+	int status;
+	pid_t child;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	EXPECT_EQ(pthread_sigmask(SIG_SETMASK, &set, NULL), 0);
+	child = fork();
+	pthread_sigmask(SIG_SETMASK, NULL, &now);
+	if (child == 0)
+		_exit(sigismember(&now, SIGUSR2) == 1 && sigismember(&now, SIGUSR1) == 0 ? 0 : 1);
+	EXPECT_EQ(waitpid(child, &status, 0), child);
+	EXPECT_EQ(status, 0);
+	EXPECT_EQ(sigismember(&now, SIGUSR2), 1);
+	EXPECT_EQ(sigismember(&now, SIGUSR1), 0);
+	sigemptyset(&set);
+	pthread_sigmask(SIG_SETMASK, &set, NULL);
+}
+
 /* Handlers that allocate: registered by the program, hence run outside the allocator's own. */
 static void *handler_memory;
 static unsigned handlers_run;
