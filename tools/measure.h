@@ -3,9 +3,11 @@
  * One run of a command and what it cost.
  *
  * Times and faults are the kernel's for the command and the descendants it waited for (wait4(2)). Memory is sampled:
- * every 2 to 10 ms (less often for trees that take long to look at) VmRSS and HugetlbPages of /proc/PID/status are summed over the process and its living descendants; the
- * peak is the largest sum, or ru_maxrss of the largest single process when that is more (a process that lived between
- * two looks). Resident pages that processes share count in each. hugetlb pages are in no RSS, hence the addition.
+ * every 2 to 10 ms (less often for trees that take long to look at) VmRSS and HugetlbPages of /proc/PID/status are
+ * summed over the process and its living descendants (itself alone where the kernel has no
+ * /proc/PID/task/TID/children); the peak is the largest sum, or ru_maxrss of the largest single process when that is
+ * more (a process that lived between two looks). Resident pages that processes share count in each. hugetlb pages are
+ * in no RSS, hence the addition.
  */
 #ifndef ASHLAR_TOOLS_MEASURE_H
 #define ASHLAR_TOOLS_MEASURE_H

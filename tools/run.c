@@ -18,6 +18,7 @@
 #include "ashlar.h"
 #include "ctl/options.h"
 #include "nodes.h"
+#include "os/env.h"
 
 extern char **environ;
 
@@ -292,7 +293,7 @@ static void effective_options(const struct run *run, struct ash_options *effecti
 
 	ash_writer_init_memory(&diag, &nowhere);
 	/* The program itself says what is wrong with the environment; once is enough. */
-	ash_options_load(effective, (ash_options_lookup_t)getenv, false, &diag);
+	ash_options_load(effective, ash_env_each, false, &diag);
 	if (run->conf != NULL)
 		ash_options_parse(effective, run->conf, &diag, &help);
 }

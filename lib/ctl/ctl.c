@@ -27,14 +27,6 @@ static struct {
 	struct ash_kept_fd report;
 } ctl = { .report = { .fd = -1, .origin = -1 } };
 
-static void check_variable(void *arg, const char *entry)
-{
-	const char *equals = strchrnul(entry, '=');
-
-	if (*equals != '\0')
-		ash_options_check_variable(entry, (size_t)(equals - entry), arg);
-}
-
 static bool reports_at_exit(void)
 {
 	return ctl.options.report == ASH_REPORT_EXIT &&
@@ -43,13 +35,10 @@ static bool reports_at_exit(void)
 
 static void read_options(void)
 {
-	const bool secure = ash_env_secure();
 	struct ash_writer diag;
 
 	ash_writer_init_fd(&diag, 2);
-	ash_options_load(&ctl.options, ash_env_get, secure, &diag);
-	if (!secure)
-		ash_env_each(check_variable, &diag);
+	ash_options_load(&ctl.options, ash_env_each, ash_env_secure(), &diag);
 	/* Complaints that nobody can read are lost; the program goes on. */
 	(void)!ash_writer_finish(&diag);
 	ctl.boot_ms = ash_clock_ms();

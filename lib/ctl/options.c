@@ -9,6 +9,9 @@
 /* Longest part of a value that is repeated in a complaint. */
 #define QUOTE_MAX 64
 
+#define PREFIX "ASHLAR_"
+#define PREFIX_LEN (sizeof(PREFIX) - 1)
+
 const struct ash_option ash_options_table[ASH_OPTION_NR] = {
 #define ASH_OPTION(name, k, member, d, a, s, h)                                                                        \
 	{ .key = #name,                                                                                                \
@@ -32,6 +35,11 @@ const struct ash_option ash_options_table[ASH_OPTION_NR] = {
 	ASH_BUILD_ASSERT(sizeof(((struct ash_options *)0)->member) == sizeof(KIND_TYPE_##k), "option " #name);
 #include "ctl/options.def"
 #undef ASH_OPTION
+
+static char upper(char c)
+{
+	return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
 
 static bool text_is(const char *text, const char *value, size_t n)
 {
@@ -61,8 +69,7 @@ static int parse_u64(const char *value, size_t n, bool suffixes, uint64_t *out)
 		return -EINVAL;
 	if (i < n && suffixes) {
 		static const char letters[] = "KMGT";
-		const char upper = value[i] >= 'a' ? (char)(value[i] - 'a' + 'A') : value[i];
-		const char *letter = memchr(letters, upper, sizeof(letters) - 1);
+		const char *letter = memchr(letters, upper(value[i]), sizeof(letters) - 1);
 
 		if (letter == NULL)
 			return -EINVAL;
@@ -217,6 +224,12 @@ void ash_options_default(struct ash_options *o)
 	}
 }
 
+static void write_upper(struct ash_writer *w, const char *text)
+{
+	for (; *text != '\0'; text++)
+		ash_write(w, "%c", upper(*text));
+}
+
 static void complain_unknown(struct ash_writer *diag, const char *what, const char *name, size_t n)
 {
 	ash_write(diag, "ashlar: %s \"", what);
@@ -227,22 +240,28 @@ static void complain_unknown(struct ash_writer *diag, const char *what, const ch
 	ash_write(diag, " (and help)\n");
 }
 
-static void complain_value(struct ash_writer *diag, const char *where, unsigned index, const char *value, size_t n)
+static void complain_value(struct ash_writer *diag, enum ash_option_source source, unsigned index, const char *value,
+			   size_t n)
 {
 	const struct ash_option *row = &ash_options_table[index];
 
-	ash_write(diag, "ashlar: %s: bad value \"", where);
+	ash_write(diag, "ashlar: " PREFIX);
+	if (source == ASH_SOURCE_CONF)
+		ash_write(diag, "CONF");
+	else
+		write_upper(diag, row->key);
+	ash_write(diag, ": bad value \"");
 	ash_write_clean(diag, value, n, QUOTE_MAX);
 	ash_write(diag, "\" for %s; accepted: %s\n", row->key, row->accepts);
 }
 
-static void set_or_complain(struct ash_options *o, unsigned index, const char *value, size_t n, const char *where,
+static void set_or_complain(struct ash_options *o, unsigned index, const char *value, size_t n,
 			    enum ash_option_source source, struct ash_writer *diag)
 {
 	if (ash_options_set(o, index, value, n) == 0)
 		o->source[index] = (uint8_t)source;
 	else
-		complain_value(diag, where, index, value, n);
+		complain_value(diag, source, index, value, n);
 }
 
 static void trim(const char **text, size_t *n)
@@ -282,7 +301,7 @@ static void parse_entry(struct ash_options *o, const char *entry, size_t n, stru
 		ash_write(diag, "ashlar: ASHLAR_CONF: option %s has no value; accepted: %s:%s\n",
 			  ash_options_table[index].key, ash_options_table[index].key, ash_options_table[index].accepts);
 	else
-		set_or_complain(o, (unsigned)index, value, value_n, "ASHLAR_CONF", ASH_SOURCE_CONF, diag);
+		set_or_complain(o, (unsigned)index, value, value_n, ASH_SOURCE_CONF, diag);
 }
 
 void ash_options_parse(struct ash_options *o, const char *conf, struct ash_writer *diag, bool *help)
@@ -298,54 +317,71 @@ void ash_options_parse(struct ash_options *o, const char *conf, struct ash_write
 	}
 }
 
-/* "ASHLAR_" and the key in capitals. */
-static void variable_name(char name[32], const char *key)
-{
-	size_t i = sizeof("ASHLAR_") - 1;
-
-	memcpy(name, "ASHLAR_", i);
-	for (; *key != '\0' && i < 31; key++)
-		name[i++] = *key >= 'a' && *key <= 'z' ? (char)(*key - 'a' + 'A') : *key;
-	name[i] = '\0';
-}
-
-void ash_options_check_variable(const char *name, size_t n, struct ash_writer *diag)
-{
-	const size_t prefix = sizeof("ASHLAR_") - 1;
-
-	if (n < prefix || memcmp(name, "ASHLAR_", prefix) != 0)
-		return;
-	if (text_is("ASHLAR_CONF", name, n) || text_is("ASHLAR_PRELOAD", name, n))
-		return;
-	for (unsigned i = 0; i < ASH_OPTION_NR; i++) {
-		char known[32];
-
-		variable_name(known, ash_options_table[i].key);
-		if (text_is(known, name, n))
-			return;
-	}
-	complain_unknown(diag, "unknown variable", name, n);
-}
-
-void ash_options_load(struct ash_options *o, ash_options_lookup_t lookup, bool secure, struct ash_writer *diag)
-{
+/* What one pass over the environment finds. */
+struct variables {
 	const char *conf;
+	const char *value[ASH_OPTION_NR];
+	struct ash_writer *diag;
+};
+
+/* Index of the key that is, in capitals, the n bytes at name; -1: none. */
+static int find_variable(const char *name, size_t n)
+{
+	for (unsigned i = 0; i < ASH_OPTION_NR; i++) {
+		const char *key = ash_options_table[i].key;
+		size_t same = 0;
+
+		while (same < n && upper(key[same]) == name[same] && key[same] != '\0')
+			same++;
+		if (same == n && key[n] == '\0')
+			return (int)i;
+	}
+	return -1;
+}
+
+/* Of two variables with one name the first counts, as for getenv(3). */
+static void keep_first(const char **slot, const char *value)
+{
+	if (*slot == NULL)
+		*slot = value;
+}
+
+static void visit_variable(void *arg, const char *entry)
+{
+	struct variables *v = arg;
+	const char *name = entry + PREFIX_LEN, *equals;
+	size_t n;
+	int index;
+
+	if (strnlen(entry, PREFIX_LEN) < PREFIX_LEN || memcmp(entry, PREFIX, PREFIX_LEN) != 0)
+		return;
+	equals = strchrnul(name, '=');
+	if (*equals == '\0')
+		return;
+	n = (size_t)(equals - name);
+	index = find_variable(name, n);
+	if (index >= 0)
+		keep_first(&v->value[index], equals + 1);
+	else if (text_is("CONF", name, n))
+		keep_first(&v->conf, equals + 1);
+	else if (!text_is("PRELOAD", name, n)) /* the command's */
+		complain_unknown(v->diag, "unknown variable", entry, PREFIX_LEN + n);
+}
+
+void ash_options_load(struct ash_options *o, ash_options_each_t each, bool secure, struct ash_writer *diag)
+{
+	struct variables v = { .diag = diag };
 	bool help = false;
 
 	ash_options_default(o);
 	if (secure)
 		return;
-	conf = lookup("ASHLAR_CONF");
-	if (conf != NULL)
-		ash_options_parse(o, conf, diag, &help);
+	each(visit_variable, &v);
+	if (v.conf != NULL)
+		ash_options_parse(o, v.conf, diag, &help);
 	for (unsigned i = 0; i < ASH_OPTION_NR; i++) {
-		const char *value;
-		char name[32];
-
-		variable_name(name, ash_options_table[i].key);
-		value = lookup(name);
-		if (value != NULL)
-			set_or_complain(o, i, value, strlen(value), name, ASH_SOURCE_ENV, diag);
+		if (v.value[i] != NULL)
+			set_or_complain(o, i, v.value[i], strlen(v.value[i]), ASH_SOURCE_ENV, diag);
 	}
 	if (help)
 		ash_options_help(diag, o);

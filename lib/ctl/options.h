@@ -74,15 +74,14 @@ void ash_options_default(struct ash_options *o);
 /* Parse the text of ASHLAR_CONF over *o; complaints go to diag, a line each. *help: the key "help" was there. */
 void ash_options_parse(struct ash_options *o, const char *conf, struct ash_writer *diag, bool *help);
 
-/* A line to diag when the n bytes at name are ASHLAR_ and something that is no option: a slip of the pen, most likely.
+/* How the variables are come by: calls visit(arg, "NAME=value") for each (ash_env_each, or a test's own). */
+typedef void (*ash_options_each_t)(void (*visit)(void *arg, const char *entry), void *arg);
+
+/*
+ * Everything: defaults, then (unless secure) ASHLAR_CONF, then ASHLAR_<KEY>. Prints the table on request. A variable
+ * whose name begins with ASHLAR_ and is no option is a slip of the pen, most likely, and named as such.
  */
-void ash_options_check_variable(const char *name, size_t n, struct ash_writer *diag);
-
-/* Where variables are looked up: the process's environment, or a test's. */
-typedef const char *(*ash_options_lookup_t)(const char *name);
-
-/* Everything: defaults, then (unless secure) ASHLAR_CONF, then ASHLAR_<KEY>. Prints the table on request. */
-void ash_options_load(struct ash_options *o, ash_options_lookup_t lookup, bool secure, struct ash_writer *diag);
+void ash_options_load(struct ash_options *o, ash_options_each_t each, bool secure, struct ash_writer *diag);
 
 /* The table for people; with o its effective values and where they come from. */
 void ash_options_help(struct ash_writer *w, const struct ash_options *o);
