@@ -5,50 +5,69 @@
  * A caller's mistake (freeing what is not allocated, or not like this) is seen in every build: the head frame says what
  * stands there. It is reported with no lock held and nothing changed.
  */
+#include "page/deferred.h"
 #include "page/fallback.h"
 #include "page/migrate.h"
 #include "page/pcp.h"
+#include "page/reserve.h"
 
-static bool lock_zone(struct ash_zone *z, unsigned flags)
+/* One piece for a request, from the lists or the HIGHATOMIC reserve; headed and counted. Under the zone lock. */
+static struct ash_taken take(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags)
 {
-	if (flags & ASH_ALLOC_TRYLOCK)
-		return ash_lock_try(&z->lock);
-	ash_zone_lock(z);
-	return true;
+	const bool atomic = (flags & ASH_ALLOC_HIGHATOMIC) != 0;
+	enum ash_rmqueue_mode mode = ASH_RMQUEUE_NORMAL;
+	struct ash_taken taken = { ASH_PFN_NONE, 0 };
+
+	if (atomic && order > 0)
+		taken = ash_buddy_take_smallest(z, order, ASH_MT_HIGHATOMIC);
+	if (taken.pfn == ASH_PFN_NONE)
+		taken = ash_rmqueue(z, order, mt, flags, &mode);
+	if (taken.pfn == ASH_PFN_NONE && atomic)
+		taken = ash_buddy_take_smallest(z, order, ASH_MT_HIGHATOMIC);
+	if (taken.pfn == ASH_PFN_NONE)
+		return taken;
+	ash_frame_store(z->frames, taken.pfn, ash_frame_word(ASH_FRAME_USED, order, mt, 0));
+	z->pgalloc += ash_order_frames(order);
+	if (atomic && order > 0)
+		ash_reserve_highatomic(z, taken.pfn, order);
+	return taken;
 }
 
 static int alloc_from_zone(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
 			   struct ash_taken *taken)
 {
-	enum ash_rmqueue_mode mode = ASH_RMQUEUE_NORMAL;
-
-	if (!lock_zone(z, flags))
+	if (!(flags & ASH_ALLOC_TRYLOCK))
+		ash_zone_lock(z);
+	else if (!ash_lock_try(&z->lock))
 		return -ASH_ENOMEM;
-	*taken = ash_rmqueue(z, order, mt, flags, &mode);
-	if (taken->pfn != ASH_PFN_NONE) {
-		ash_frame_store(z->frames, taken->pfn, ash_frame_word(ASH_FRAME_USED, order, mt, 0));
-		z->pgalloc += ash_order_frames(order);
-	}
+	*taken = take(z, order, mt, flags);
 	ash_zone_unlock(z);
 	return taken->pfn == ASH_PFN_NONE ? -ASH_ENOMEM : 0;
+}
+
+static int try_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
+		     struct ash_taken *taken)
+{
+	if (!ash_reserve_may_alloc(z, ash_order_frames(order), flags))
+		return -ASH_ENOMEM;
+	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && !(order > 0 && (flags & ASH_ALLOC_HIGHATOMIC)) &&
+	    ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, taken))
+		return 0;
+	return alloc_from_zone(z, order, mt, flags, taken);
 }
 
 static ASH_NOINLINE int alloc_slow(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
 				   unsigned cpu, struct ash_page_grant *grant)
 {
 	struct ash_taken taken;
-	int err = 0;
+	int err;
 
 	if (order > z->max_order || !ash_mt_mergeable(mt))
 		return -ASH_EINVAL;
-	if (cpu >= z->nr_cpus || !ash_pcp_order_allowed(z, order) ||
-	    !ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, &taken))
-		err = alloc_from_zone(z, order, mt, flags, &taken);
-	if (err != 0 && !(flags & ASH_ALLOC_TRYLOCK) && ash_pcp_total(z) > 0) {
-		/* What is missing may lie in the pcps, as itself or as the piece that keeps a buddy from forming. */
-		ash_zone_drain(z);
-		err = alloc_from_zone(z, order, mt, flags, &taken);
-	}
+	err = try_alloc(z, order, mt, flags, cpu, &taken);
+	/* What is missing may be cached, deferred or reserved, as itself or as what keeps a buddy from forming. */
+	if (err != 0 && !(flags & ASH_ALLOC_TRYLOCK) && ash_zone_reclaim_own(z, mt))
+		err = try_alloc(z, order, mt, flags, ASH_CPU_NONE, &taken);
 	if (err == 0)
 		*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed == ash_zeroed_full(z, order) };
 	return err;
@@ -59,7 +78,8 @@ int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, 
 {
 	struct ash_taken taken;
 
-	if (ASH_LIKELY(cpu < z->nr_cpus && order <= ASH_PCP_MAX_ORDER && ash_mt_mergeable(mt)) &&
+	if (ASH_LIKELY(cpu < z->nr_cpus && order <= ASH_PCP_MAX_ORDER && ash_mt_mergeable(mt) &&
+		       !(flags & ASH_ALLOC_HIGHATOMIC)) &&
 	    ASH_LIKELY(ash_pcp_alloc_hit(z, &z->pcps[cpu], order, mt, &taken))) {
 		grant->pfn = taken.pfn;
 		grant->zeroed = taken.zeroed;
@@ -81,6 +101,7 @@ static void free_to_zone(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 	bool ok = true;
 
 	ash_zone_lock(z);
+	ash_deferred_drain(z);
 	word = ash_frame_load(z->frames, pfn);
 	if (plainly_used(word, order)) {
 		ash_frame_store(z->frames, pfn, 0);
@@ -117,4 +138,27 @@ void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned c
 			return;
 	}
 	free_slow(z, pfn, order, cpu);
+}
+
+void ash_zone_free_trylock(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
+{
+	uint32_t word;
+
+	if (order > z->max_order || (uint64_t)pfn + ash_order_frames(order) > z->nr_frames ||
+	    (pfn & (ash_order_frames(order) - 1)) != 0)
+		ash_zone_bug(z, "free of a misaligned or foreign pfn", pfn, order, z->nr_frames);
+	word = ash_frame_load(z->frames, pfn);
+	if (!plainly_used(word, order))
+		ash_zone_bug(z, "free of what is not allocated like this", pfn, word, order);
+	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && ash_pcp_free_trylock(z, &z->pcps[cpu], pfn, order))
+		return;
+	if (!ash_lock_try(&z->lock)) {
+		ash_deferred_push(z, pfn, order);
+		return;
+	}
+	ash_deferred_drain(z);
+	ash_frame_store(z->frames, pfn, 0);
+	ash_buddy_free(z, pfn, order, 0);
+	z->pgfree += ash_order_frames(order);
+	ash_zone_unlock(z);
 }

@@ -50,7 +50,7 @@ struct ash_taken ash_buddy_take(struct ash_zone *z, ash_pfn_t pfn, unsigned want
 
 struct ash_taken ash_buddy_take_smallest(struct ash_zone *z, unsigned order, enum ash_migratetype mt)
 {
-	const uint32_t orders = z->nonempty[mt] >> order << order;
+	const uint32_t orders = ash_freelist_orders(z, mt) >> order << order;
 	unsigned found;
 
 	if (orders == 0)

@@ -2,6 +2,8 @@
 /* Fallbacks. Kernel: __rmqueue, __rmqueue_claim, __rmqueue_steal, try_to_claim_block, find_suitable_fallback. */
 #include "page/fallback.h"
 
+#include "page/reserve.h"
+
 #define NR_FALLBACKS (ASH_MT_PCPTYPES - 1)
 
 /* Most preferred first. HIGHATOMIC, CMA and ISOLATE fall back to nothing and nothing falls back to them. */
@@ -26,7 +28,7 @@ static bool find_fallback(const struct ash_zone *z, unsigned order, enum ash_mig
 {
 	for (unsigned i = 0; i < NR_FALLBACKS; i++) {
 		*from = (enum ash_migratetype)fallbacks[mt][i];
-		if (z->nonempty[*from] >> order & 1)
+		if (ash_freelist_orders(z, *from) >> order & 1)
 			return true;
 	}
 	return false;
@@ -52,7 +54,7 @@ static struct ash_taken try_to_claim(struct ash_zone *z, ash_pfn_t pfn, unsigned
 				     enum ash_migratetype mt, enum ash_migratetype from)
 {
 	const ash_pfn_t block = ash_pageblock_start(z, pfn);
-	struct ash_taken taken = nothing;
+	struct ash_taken taken;
 
 	if (have >= z->pageblock_order) {
 		/* Legal order 2: delete with the old type, retype every block, add the rest with the new one. */
@@ -60,16 +62,18 @@ static struct ash_taken try_to_claim(struct ash_zone *z, ash_pfn_t pfn, unsigned
 		taken.pfn = pfn;
 		ash_pageblock_set_type_range(z, pfn, have, mt);
 		taken.zeroed = ash_buddy_carve(z, pfn, have, pfn, order, mt, taken.zeroed);
-	} else if (ash_fallback_block_claimable(z, pfn, mt)) {
-		/* Legal order 1: everything that can refuse is behind us; move, then retype. */
-		ash_buddy_move_block(z, block, from, mt);
-		ash_pageblock_set_type(z, block, mt);
-		/* Not necessarily the buddy that led here: the block may hold a smaller one that is enough. */
-		taken = ash_buddy_take_smallest(z, order, mt);
-	}
-	if (taken.pfn != ASH_PFN_NONE)
 		z->extfrag_claim++;
-	return taken;
+		return taken;
+	}
+	ash_reserve_boost(z);
+	if (!ash_fallback_block_claimable(z, pfn, mt))
+		return nothing;
+	/* Legal order 1: everything that can refuse is behind us; move, then retype. */
+	ash_buddy_move_block(z, block, from, mt);
+	ash_pageblock_set_type(z, block, mt);
+	z->extfrag_claim++;
+	/* Not necessarily the buddy that led here: the block may hold a smaller one that is enough. */
+	return ash_buddy_take_smallest(z, order, mt);
 }
 
 static struct ash_taken claim(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags)

@@ -12,8 +12,11 @@ void ash_freelist_init(struct ash_zone *z)
 			l->nr = 0;
 		}
 	}
-	for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
-		z->nonempty[mt] = 0;
+}
+
+static void set_orders(struct ash_zone *z, enum ash_migratetype mt, uint32_t orders)
+{
+	atomic_store_explicit(&z->nonempty[mt], orders, memory_order_relaxed);
 }
 
 static void assert_type(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
@@ -71,8 +74,8 @@ static void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum a
 			l->first[part] = pfn;
 	}
 	f->private = zeroed;
-	l->nr++;
-	z->nonempty[mt] |= 1u << order;
+	if (l->nr++ == 0)
+		set_orders(z, mt, ash_freelist_orders(z, mt) | 1u << order);
 	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_BUDDY, order, mt, part ? ASH_FRAME_ZEROED : 0));
 }
 
@@ -95,7 +98,7 @@ static unsigned unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, 
 	else
 		l->last[part] = f->prev;
 	if (--l->nr == 0)
-		z->nonempty[mt] &= ~(1u << order);
+		set_orders(z, mt, ash_freelist_orders(z, mt) & ~(1u << order));
 	ash_frame_store(z->frames, pfn, 0);
 	return f->private;
 }

@@ -42,22 +42,18 @@ unsigned ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enu
 void ash_freelist_move(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype from,
 		       enum ash_migratetype to);
 
+/* Bit o set: the list of this type and order o has a buddy. */
+ASH_INLINE uint32_t ash_freelist_orders(const struct ash_zone *z, enum ash_migratetype mt)
+{
+	return atomic_load_explicit(&z->nonempty[mt], memory_order_relaxed);
+}
+
 /* First buddy of the list, resident before zeroed, or ASH_PFN_NONE. */
 ASH_INLINE ash_pfn_t ash_freelist_first(const struct ash_zone *z, unsigned order, enum ash_migratetype mt)
 {
 	const struct ash_freelist *l = &z->freelist[order][mt];
 
 	return l->first[0] != ASH_PFN_NONE ? l->first[0] : l->first[1];
-}
-
-/* Whether any list of this order has a buddy, isolated ones included (kernel: area->nr_free != 0). */
-ASH_INLINE bool ash_freelist_order_empty(const struct ash_zone *z, unsigned order)
-{
-	uint32_t any = 0;
-
-	for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
-		any |= z->nonempty[mt];
-	return (any >> order & 1) == 0;
 }
 
 void ash_freelist_init(struct ash_zone *z);

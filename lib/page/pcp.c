@@ -2,6 +2,7 @@
 /* The per-CPU page caches. Kernel: rmqueue_pcplist, rmqueue_bulk, free_frozen_page_commit, free_pcppages_bulk. */
 #include "page/pcp.h"
 
+#include "page/deferred.h"
 #include "page/fallback.h"
 
 #define BATCH_BYTES_MAX (256u << 10)
@@ -118,6 +119,7 @@ static void shrink(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 	if (frames > ash_pcp_frames(pcp))
 		frames = ash_pcp_frames(pcp);
 	ash_zone_lock(z);
+	ash_deferred_drain(z);
 	while (frames > 0) {
 		const unsigned order = list_order(z, index);
 
@@ -135,26 +137,43 @@ static void shrink(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 	ash_zone_unlock(z);
 }
 
-bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
+/* Push if the block's type, as seen without a lock, lets it be cached. Returns the list, or ASH_PCP_LISTS; inside then. */
+static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
 {
 	enum ash_migratetype mt = ash_pageblock_type(z, pfn);
-	uint32_t high;
 	unsigned index;
 
 	/* A hint only: a block isolated after this look keeps one cached piece until the isolator's drain. */
 	if (mt == ASH_MT_ISOLATE)
-		return false;
+		return ASH_PCP_LISTS;
 	if (mt >= ASH_MT_PCPTYPES)
 		mt = ASH_MT_MOVABLE;
 	if (!ash_pcp_enter(z, pcp))
-		return false;
+		return ASH_PCP_LISTS;
 	index = ash_pcp_list_index(order, mt);
 	ash_pcp_push(z, pcp, &pcp->list[index], pfn, order, mt);
-	high = atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
+	return index;
+}
+
+bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
+{
+	const unsigned index = enter_and_push(z, pcp, pfn, order);
+	uint32_t high = atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
+
+	if (index == ASH_PCP_LISTS)
+		return false;
 	if (order > ASH_PCP_MAX_ORDER)
 		high += ash_order_frames(order);
 	if (ASH_UNLIKELY(ash_pcp_frames(pcp) > high))
 		shrink(z, pcp, index, atomic_load_explicit(&z->pcp_batch, memory_order_relaxed));
+	ash_pcp_leave(z, pcp);
+	return true;
+}
+
+bool ash_pcp_free_trylock(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
+{
+	if (enter_and_push(z, pcp, pfn, order) == ASH_PCP_LISTS)
+		return false;
 	ash_pcp_leave(z, pcp);
 	return true;
 }

@@ -161,6 +161,9 @@ bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
  */
 bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order);
 
+/* As ash_pcp_free(), but never gives anything on to the zone: the pcp may stand above its high mark for a while. */
+bool ash_pcp_free_trylock(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order);
+
 /* Give everything back, a batch per zone lock hold. */
 void ash_pcp_drain(struct ash_zone *z, struct ash_pcp *pcp);
 

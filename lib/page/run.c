@@ -2,9 +2,11 @@
 /* Runs of any length: allocate, grow in place, free whole or in part. */
 #include "page/run.h"
 
+#include "page/deferred.h"
 #include "page/fallback.h"
 #include "page/migrate.h"
 #include "page/pcp.h"
+#include "page/reserve.h"
 
 /* Pieces freed in one zone lock hold. */
 #define FREE_BATCH 64
@@ -177,6 +179,8 @@ static bool alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, en
 
 	if (order < align_order)
 		order = align_order;
+	if (!ash_reserve_may_alloc(z, nr, flags))
+		return false;
 	if ((flags & ASH_ALLOC_TRYLOCK) && !ash_lock_try(&z->lock))
 		return false;
 	if (!(flags & ASH_ALLOC_TRYLOCK))
@@ -202,10 +206,8 @@ int ash_zone_alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, e
 	if (nr > z->nr_frames)
 		return -ASH_ENOMEM;
 	ok = alloc_run(z, nr, align_order, mt, flags, &taken);
-	if (!ok && !(flags & ASH_ALLOC_TRYLOCK) && ash_pcp_total(z) > 0) {
-		ash_zone_drain(z);
+	if (!ok && !(flags & ASH_ALLOC_TRYLOCK) && ash_zone_reclaim_own(z, mt))
 		ok = alloc_run(z, nr, align_order, mt, flags, &taken);
-	}
 	if (!ok)
 		return -ASH_ENOMEM;
 	*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed };
@@ -310,6 +312,7 @@ void ash_zone_free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr)
 	if (ASH_UNLIKELY((uint64_t)pfn + nr > z->nr_frames))
 		ash_zone_bug(z, "free of foreign frames", pfn, nr, z->nr_frames);
 	ash_zone_lock(z);
+	ash_deferred_drain(z);
 	bad = first_not_used(z, pfn, end);
 	if (ASH_UNLIKELY(bad != end)) {
 		ash_zone_unlock(z);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A zone as a whole: set-up, bringing frames online, locks for fork, statistics. */
+#include "page/deferred.h"
 #include "page/pcp.h"
+#include "page/watermark.h"
 
 size_t ash_zone_struct_size(void)
 {
@@ -122,8 +124,22 @@ int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zero
 	return 0;
 }
 
+bool ash_zone_reclaim_own(struct ash_zone *z, enum ash_migratetype mt)
+{
+	const bool held = ash_pcp_total(z) > 0 || atomic_load_explicit(&z->deferred, memory_order_relaxed) != 0;
+
+	if (held)
+		ash_zone_drain(z);
+	return ash_zone_unreserve_highatomic(z, mt, false) || held;
+}
+
 void ash_zone_drain(struct ash_zone *z)
 {
+	if (atomic_load_explicit(&z->deferred, memory_order_relaxed) != 0) {
+		ash_zone_lock(z);
+		ash_deferred_drain(z);
+		ash_zone_unlock(z);
+	}
 	for (unsigned i = 0; i < z->nr_cpus; i++) {
 		if (ash_pcp_frames(&z->pcps[i]) > 0)
 			ash_pcp_drain(z, &z->pcps[i]);

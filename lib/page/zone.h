@@ -79,6 +79,12 @@ ASH_MUST_USE int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_mig
 void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu);
 
 /*
+ * As ash_zone_free(), but never waits: for signal handlers. What cannot be put on a list now is put there by the next
+ * ordinary free or drain. The allocating side is ASH_ALLOC_TRYLOCK.
+ */
+void ash_zone_free_trylock(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu);
+
+/*
  * Allocate a run of exactly nr frames, nr of any value up to 2^max_order, aligned to 2^align_order frames: the
  * smallest buddy that holds it, the tail given back at once (kernel: alloc_pages_exact). Runs above 2^max_order are
  * taken from neighbouring free buddies when there are such.

@@ -90,6 +90,7 @@ static bool check_piece(struct walk *w, ash_pfn_t pfn, uint32_t word)
 		return true;
 	case ASH_FRAME_USED:
 	case ASH_FRAME_HELD:
+	case ASH_FRAME_DEFERRED:
 		return true;
 	default:
 		return fail(w, 2, pfn, "no such frame state", word, 0);
@@ -174,7 +175,7 @@ static bool walk_lists(struct walk *w)
 			if (nr != w->buddies[order][mt])
 				return fail(w, 6, ASH_PFN_NONE, "buddies on the list and in the frames", nr,
 					    w->buddies[order][mt]);
-			if ((nr != 0) != (z->nonempty[mt] >> order & 1))
+			if ((nr != 0) != (ash_freelist_orders(z, (enum ash_migratetype)mt) >> order & 1))
 				return fail(w, 6, ASH_PFN_NONE, "nonempty bit", order, mt);
 		}
 	}

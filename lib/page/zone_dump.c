@@ -59,6 +59,7 @@ uint64_t ash_zone_digest(struct ash_zone *z)
 	sum = mix(sum ^ ash_counter_read(&z->free_cma));
 	sum = mix(sum ^ ash_counter_read(&z->free_highatomic));
 	sum = mix(sum ^ ash_counter_read(&z->nr_isolate));
+	sum = mix(sum ^ z->reserved_highatomic);
 	sum = mix(sum ^ ash_pcp_total(z));
 	ash_zone_unlock_all(z);
 	return sum;

@@ -47,7 +47,7 @@ struct ash_zone {
 	/* Everything below is written under the lock, and shares no cache line with what is above. */
 	char pad[64];
 	struct ash_lock lock;
-	uint32_t nonempty[ASH_MT_NR]; /* bit o: freelist[o][mt] has a buddy */
+	_Atomic uint32_t nonempty[ASH_MT_NR]; /* bit o: freelist[o][mt] has a buddy; also read without the lock */
 	struct ash_freelist freelist[ASH_NR_ORDERS][ASH_MT_NR];
 
 	struct ash_counter present;
@@ -58,6 +58,10 @@ struct ash_zone {
 	struct ash_counter free_highatomic;
 	struct ash_counter nr_isolate;      /* pageblocks whose isolate bit is set */
 	uint64_t nr_blocks[ASH_MT_NR];      /* online pageblocks by the type a reader is told */
+
+	_Atomic uint64_t wmark[3], wmark_boost; /* watermark.h; read by anyone */
+	uint64_t reserved_highatomic;           /* frames */
+	_Atomic uint32_t deferred;              /* deferred.h; pushed to without the lock */
 
 	uint64_t pgalloc, pgfree; /* past the pcps */
 	uint64_t extfrag_claim, extfrag_steal;
@@ -98,6 +102,12 @@ ASH_INLINE ash_pfn_t ash_order_start(ash_pfn_t pfn, unsigned order)
 /* Reports a broken promise and stops. The caller has released its locks if a report can reasonably want them. */
 ASH_NORETURN ASH_COLD void ash_zone_bug(const struct ash_zone *z, const char *what, ash_pfn_t pfn, unsigned long a,
 					unsigned long b);
+
+/*
+ * An allocation for mt has failed: give back to the lists what the zone itself keeps away from them (pcps, deferred
+ * frees, one reserved HIGHATOMIC block). Whether there was anything. No locks held.
+ */
+bool ash_zone_reclaim_own(struct ash_zone *z, enum ash_migratetype mt);
 
 #define ASH_ZONE_ASSERT(z, cond, what, pfn, a, b)                                                                      \
 	do {                                                                                                           \

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Watermarks: how much of a zone must stay free for whom. Kernel: __setup_per_zone_wmarks, __zone_watermark_ok.
+ *
+ *      high   background work may stop         low   background work should start
+ *      min    ordinary requests stop here; HIGHATOMIC requests go to 3/8 of it
+ *
+ * A zone starts without watermarks: every free frame may be had. They count in frames. All functions are thread-safe.
+ */
+#ifndef ASH_PAGE_WATERMARK_H
+#define ASH_PAGE_WATERMARK_H
+
+#include "page/zone.h"
+
+enum ash_wmark { ASH_WMARK_MIN, ASH_WMARK_LOW, ASH_WMARK_HIGH, ASH_WMARK_NR };
+
+/* What the kernel's min_free_kbytes comes to for this many frames of 4 KiB. */
+uint64_t ash_watermark_default_min(uint64_t frames);
+
+/*
+ * Set min, and low and high above it by the larger of min / 4 and present * scale / 10000 each (kernel:
+ * watermark_scale_factor, 10). min 0 turns watermarks off. Ends a boost.
+ */
+void ash_zone_set_watermarks(struct ash_zone *z, uint64_t min, unsigned scale);
+
+struct ash_watermarks {
+	uint64_t mark[ASH_WMARK_NR]; /* without the boost */
+	uint64_t boost;
+	uint64_t reserved_highatomic; /* frames in HIGHATOMIC blocks */
+};
+void ash_zone_watermarks(struct ash_zone *z, struct ash_watermarks *out);
+
+/*
+ * Would the zone, with `free` frames free, satisfy this order above this mark? flags are ash_alloc_flags; reserve is
+ * what is kept for requests that have no other zone (kernel: lowmem_reserve). With order > 0 a large enough buddy of
+ * some usable type must exist as well.
+ */
+bool ash_zone_watermark_ok(struct ash_zone *z, unsigned order, enum ash_wmark mark, unsigned flags, uint64_t reserve,
+			   uint64_t free);
+
+/*
+ * External fragmentation raises the marks for a while, so that background work frees whole pageblocks ahead of need
+ * (kernel: boost_watermark). That work ends the boost and learns how large it was.
+ */
+uint64_t ash_zone_end_boost(struct ash_zone *z);
+
+/*
+ * Give one reserved HIGHATOMIC pageblock back, as mt, and say whether there was one. The last one is kept unless force.
+ * Reserving happens by itself, when an allocation with ASH_ALLOC_HIGHATOMIC and order > 0 succeeds.
+ */
+bool ash_zone_unreserve_highatomic(struct ash_zone *z, enum ash_migratetype mt, bool force);
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* Watermarks, the HIGHATOMIC reserve, frees that may not wait. */
+#include "fixture.h"
+
+#include "page/watermark.h"
+
+TEST(watermark_default_min_is_the_kernels)
+{
+	EXPECT_EQ(ash_watermark_default_min((uint64_t)1 << 18) * 4, 4096);     /* 1 GiB */
+	EXPECT_EQ(ash_watermark_default_min((uint64_t)16 << 18) * 4, 16384);   /* 16 GiB */
+	EXPECT_EQ(ash_watermark_default_min(256) * 4, 128);                    /* the least */
+	EXPECT_EQ(ash_watermark_default_min((uint64_t)1 << 34) * 4, 262144);   /* the most */
+}
+
+TEST(watermark_gaps)
+{
+	struct fixture f;
+	struct ash_watermarks w;
+
+	fixture_init(&f, 100000, 9, 10, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 100000, false), 0);
+	ash_zone_set_watermarks(f.z, 1000, 10);
+	ash_zone_watermarks(f.z, &w);
+	EXPECT_EQ(w.mark[ASH_WMARK_MIN], 1000);
+	EXPECT_EQ(w.mark[ASH_WMARK_LOW], 1250);
+	EXPECT_EQ(w.mark[ASH_WMARK_HIGH], 1500);
+	ash_zone_set_watermarks(f.z, 100, 100);
+	ash_zone_watermarks(f.z, &w);
+	EXPECT_EQ(w.mark[ASH_WMARK_LOW], 1100);
+	fixture_end(&f);
+}
+
+TEST(watermark_stops_ordinary_requests_first)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	unsigned ordinary = 0, urgent = 0;
+
+	fixture_init(&f, 256, 4, 6, 1);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 256, false), 0);
+	ash_zone_set_watermarks(f.z, 64, 10);
+	while (ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, CPU_NONE, &g) == 0)
+		ordinary++;
+	EXPECT_EQ(ordinary, 256 - 64); /* free must stay above the mark for the request to be served: 64 remain */
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, 0, &g), -ASH_ENOMEM);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 2, 0, ASH_MT_MOVABLE, 0, &g), -ASH_ENOMEM);
+	while (ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, ASH_ALLOC_HIGHATOMIC, CPU_NONE, &g) == 0)
+		urgent++;
+	EXPECT_EQ(urgent, 64 - 24); /* down to 3/8 */
+	ash_zone_set_watermarks(f.z, 0, 10);
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, CPU_NONE, &g), 0);
+	fixture_end(&f);
+}
+
+TEST(watermark_order_needs_a_buddy)
+{
+	struct fixture f;
+
+	fixture_init(&f, 64, 4, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	for (ash_pfn_t p = 0; p < 64; p++)
+		EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_MOVABLE), p);
+	for (ash_pfn_t p = 0; p < 64; p += 2)
+		ash_zone_free(f.z, p, 0, CPU_NONE);
+	EXPECT(ash_zone_watermark_ok(f.z, 0, ASH_WMARK_MIN, 0, 0, 32));
+	EXPECT(!ash_zone_watermark_ok(f.z, 1, ASH_WMARK_MIN, 0, 0, 32));
+	ash_zone_free(f.z, 1, 0, CPU_NONE);
+	EXPECT(ash_zone_watermark_ok(f.z, 1, ASH_WMARK_MIN, 0, 0, 33));
+	EXPECT(!ash_zone_watermark_ok(f.z, 1, ASH_WMARK_MIN, 0, 32, 33)); /* kept for others */
+	fixture_end(&f);
+}
+
+TEST(highatomic_joins_and_leaves)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	struct ash_watermarks w;
+	struct ash_zone_stats s;
+
+	fixture_init(&f, 1600, 3, 5, 1);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 1600, false), 0); /* 1 %: two blocks */
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_UNMOVABLE, ASH_ALLOC_HIGHATOMIC, 0, &g), 0);
+	ash_zone_watermarks(f.z, &w);
+	EXPECT_EQ(w.reserved_highatomic, 0); /* order 0 reserves nothing */
+	EXPECT_EQ(ash_zone_alloc(f.z, 1, ASH_MT_UNMOVABLE, ASH_ALLOC_HIGHATOMIC, 0, &g), 0);
+	ash_zone_watermarks(f.z, &w);
+	EXPECT_EQ(w.reserved_highatomic, 8);
+	s = stats(&f);
+	EXPECT_EQ(s.pageblocks[ASH_MT_HIGHATOMIC], 1);
+	EXPECT_GT(s.free_highatomic, 0);
+	EXPECT(!ash_zone_unreserve_highatomic(f.z, ASH_MT_MOVABLE, false)); /* the last one stays */
+	EXPECT(ash_zone_unreserve_highatomic(f.z, ASH_MT_MOVABLE, true));
+	EXPECT(!ash_zone_unreserve_highatomic(f.z, ASH_MT_MOVABLE, true));
+	s = stats(&f);
+	EXPECT_EQ(s.pageblocks[ASH_MT_HIGHATOMIC], 0);
+	EXPECT_EQ(s.free_highatomic, 0);
+	fixture_end(&f);
+}
+
+TEST(highatomic_ordinary_requests_get_nothing_of_it)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	unsigned n = 0;
+
+	fixture_init(&f, 1600, 3, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 1600, false), 0);
+	EXPECT_EQ(ash_zone_alloc(f.z, 1, ASH_MT_UNMOVABLE, ASH_ALLOC_HIGHATOMIC, CPU_NONE, &g), 0);
+	while (ash_zone_alloc(f.z, 0, ASH_MT_UNMOVABLE, 0, CPU_NONE, &g) == 0)
+		n++;
+	EXPECT_EQ(n, 1600 - 8); /* all but the reserved block, which is down to one and stays */
+	EXPECT_EQ(stats(&f).free, 6);
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_UNMOVABLE, ASH_ALLOC_HIGHATOMIC, CPU_NONE, &g), 0);
+	EXPECT_EQ(stats(&f).free_highatomic, 5);
+	fixture_end(&f);
+}
+
+TEST(deferred_free_is_finished_by_the_next)
+{
+	struct fixture f;
+	ash_pfn_t a, b, c;
+
+	fixture_init(&f, 64, 3, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	a = alloc_pages(&f, 2, ASH_MT_MOVABLE);
+	b = alloc_pages(&f, 0, ASH_MT_MOVABLE);
+	c = alloc_pages(&f, 0, ASH_MT_MOVABLE);
+	ash_zone_lock_all(f.z);
+	ash_zone_free_trylock(f.z, a, 2, CPU_NONE);
+	ash_zone_free_trylock(f.z, b, 0, CPU_NONE);
+	ash_zone_unlock_all(f.z);
+	EXPECT_EQ(stats(&f).free, 58);
+	EXPECT_EQ(stats(&f).pgfree, 0);
+	fixture_check(&f);
+	EXPECT_BUG(ash_zone_free(f.z, a, 2, CPU_NONE));
+	ash_zone_free(f.z, c, 0, CPU_NONE);
+	EXPECT_EQ(stats(&f).free, 64);
+	EXPECT_EQ(stats(&f).pgfree, 6);
+	EXPECT_EQ(stats(&f).nr_free[5][ASH_MT_MOVABLE], 2);
+	fixture_end(&f);
+}
+
+TEST(trylock_alloc_never_waits)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	fixture_init(&f, 64, 3, 5, 1);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	ash_zone_lock_all(f.z);
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, ASH_ALLOC_TRYLOCK, 0, &g), -ASH_ENOMEM);
+	EXPECT_EQ(ash_zone_alloc(f.z, 2, ASH_MT_MOVABLE, ASH_ALLOC_TRYLOCK, CPU_NONE, &g), -ASH_ENOMEM);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 5, 0, ASH_MT_MOVABLE, ASH_ALLOC_TRYLOCK, &g), -ASH_ENOMEM);
+	ash_zone_unlock_all(f.z);
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, ASH_ALLOC_TRYLOCK, 0, &g), 0);
+	fixture_end(&f);
+}
