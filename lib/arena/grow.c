@@ -20,9 +20,9 @@
 #include "os/huge.h"
 
 #define SPARE_MIN ASH_PB_BYTES
-#define SPARE_MAX ASH_MIB(64)
+#define SPARE_MAX ASH_MIB(8)
 #define OUTGROWN ASH_MIB(16) /* online in the whole process, when an arena's start is made huge */
-enum { T_SPARE_SHARE = 4, H_SPARE_SHARE = 8, DRY_MS = 1000, TAKE_TRIES = 8 };
+enum { T_SPARE_SHARE = 8, H_SPARE_SHARE = 8, DRY_MS = 1000, TAKE_TRIES = 8 };
 
 bool ash_arena_charge(size_t bytes)
 {
