@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The six formats of a snapshot, against parsers that are not ours and the kernel's own files.
 
-usage: formats.py SAMPLE     (tests/ctl/sample.c, whose values are known here)
+usage: formats.py SAMPLE DOC     (tests/ctl/sample.c, whose values are known here; docs/stats.md)
 """
 import json
 import os
@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ElementTree
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'harness'))
 import cases  # noqa: E402
 
-SAMPLE = sys.argv.pop(1)
+SAMPLE, DOC = sys.argv.pop(1), sys.argv.pop(1)
 ORDERS = 19
 TYPES = ['Unmovable', 'Movable', 'Reclaimable', 'HighAtomic', 'CMA', 'Isolate']
 
@@ -110,6 +110,13 @@ class Prometheus(unittest.TestCase):
         for family in prometheus(sample('prometheus')):
             self.assertRegex(family, '^ashlar_')
             self.assertNotRegex(family, '_(ms|us|kb|frames)(_|$)')
+
+    def test_the_documentation_lists_exactly_these(self):
+        said = re.findall(r'^# HELP (\S+) (.*)\n# TYPE \S+ (\S+)$', sample('prometheus'), re.M)
+        with open(DOC, encoding='utf-8') as f:
+            rows = re.findall(r'^\| `(ashlar_\S+)` \| (\w+) \| (.*) \|$', f.read(), re.M)
+        self.assertGreater(len(said), 30)
+        self.assertEqual(rows, [(name, kind, text) for name, text, kind in said])
 
     def test_hostile(self):
         labels = prometheus(sample('prometheus', 'hostile'))['ashlar_info'][1][0][0]
