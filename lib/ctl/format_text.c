@@ -78,7 +78,10 @@ static void write_headline(struct ash_writer *w, const struct ash_snapshot *s, c
 	ash_write(w, "\n");
 }
 
-/* The page kind and the strictness always, anything else only where somebody chose it. */
+/*
+ * The page kind and the strictness always, anything else only where somebody chose it. Nothing of the report itself:
+ * who reads it has it.
+ */
 static void write_asked(struct ash_writer *w, const struct ash_snapshot *s)
 {
 	static const char *const sources[] = { "default", "ASHLAR_CONF", "environment" };
@@ -87,6 +90,8 @@ static void write_asked(struct ash_writer *w, const struct ash_snapshot *s)
 	for (unsigned i = 0; i < ASH_OPTION_NR; i++) {
 		const unsigned source = s->options.source[i];
 
+		if (i >= ASH_OPTION_INDEX_report && i <= ASH_OPTION_INDEX_report_file)
+			continue;
 		if (source == ASH_SOURCE_DEFAULT && i != ASH_OPTION_INDEX_huge && i != ASH_OPTION_INDEX_strict)
 			continue;
 		ash_write(w, "%s%s:", i > 0 ? "  " : "", ash_options_table[i].key);

@@ -91,6 +91,7 @@ class Report(unittest.TestCase):
         self.assertRegex(text, r'\d+ % of the heap is on huge pages: [\d.]+ MiB of [\d.]+ MiB in memory')
         self.assertRegex(text, r'node \d+ +T +[\d.]+ MiB')
         self.assertNotIn('small start', text)
+        self.assertRegex(text, r'asked for +huge:auto \(default\)  strict:no \(default\)\n')
         small = self.report('ls', '/', report_format='text')
         self.assertIn('It is within the small start, which is base pages', small)
         self.assertIn('# TYPE ashlar_arena_online_bytes gauge', self.report('ls', '/', report_format='prometheus'))
