@@ -34,6 +34,7 @@ int main(int argc, char **argv)
 			bench_die("posix_memalign(%zu, %zu) gave %p", align, size, blocks[i].p);
 		blocks[i].size = size;
 		bench_fill(blocks[i].p, size);
+		bench_touch(blocks[i].p, size);
 	}
 	for (size_t i = 0; i < live; i++)
 		if (blocks[i].p != NULL)

@@ -71,6 +71,13 @@ static inline uint64_t bench_mark(const void *p, size_t size)
 	return ((uint64_t)(uintptr_t)p * 0x9e3779b97f4a7c15u) ^ size;
 }
 
+/* A byte in every page of [p, p + size), as a program that uses its memory would; the marks are left alone. */
+static inline void bench_touch(void *p, size_t size)
+{
+	for (size_t i = 64; i + 8 < size; i += 4096)
+		((volatile char *)p)[i] = 1;
+}
+
 /* Marks the first and the last eight bytes (one word if they overlap; single bytes below eight). */
 static inline void bench_fill(void *p, size_t size)
 {
@@ -107,6 +114,7 @@ static inline void *bench_malloc(size_t size)
 	if ((uintptr_t)p % 16 != 0 && size >= 16)
 		bench_die("malloc(%zu) gave the misaligned %p", size, p);
 	bench_fill(p, size);
+	bench_touch(p, size);
 	return p;
 }
 
@@ -114,13 +122,6 @@ static inline void bench_free(void *p, size_t size)
 {
 	bench_check(p, size);
 	free(p);
-}
-
-/* A byte in every page of [p, p + size), as a program that uses its memory would. */
-static inline void bench_touch(void *p, size_t size)
-{
-	for (size_t i = 64; i + 8 < size; i += 4096)
-		((volatile char *)p)[i] = 1;
 }
 
 /*

@@ -41,7 +41,6 @@ int main(int argc, char **argv)
 		if (total + size > limit)
 			continue;
 		blocks[i].p = bench_malloc(size);
-		bench_touch(blocks[i].p, size);
 		blocks[i].size = size;
 		total += size;
 		done++;

@@ -8,7 +8,7 @@ WORKLOADS = (
     ("churn-lifo", "churn", ("order=lifo", "ops=10000000")),
     ("churn-fifo", "churn", ("order=fifo", "ops=10000000")),
     ("churn-random", "churn", ("order=random", "ops=10000000")),
-    ("churn-many", "churn", ("order=random", "live=1000000", "ops=5000000")),
+    ("churn-many", "churn", ("order=random", "live=400000", "ops=4000000")),
     ("churn-48", "churn", ("order=random", "size=48", "ops=15000000")),
     ("larson", "larson", ("threads=2",)),
     ("larson-8", "larson", ("threads=8", "generations=20", "ops=100000")),
