@@ -103,7 +103,10 @@ void *ash_heap_calloc(size_t n, size_t size)
 	return ASH_LIKELY(p != NULL && !zeroed) ? memset(p, 0, bytes) : p;
 }
 
-/* The smallest class whose objects all lie on multiples of align, or ASH_NR_CLASSES. Slabs are page aligned. */
+/*
+ * The smallest class whose objects all lie on multiples of align, or ASH_NR_CLASSES. Slabs are page aligned. Above four
+ * pages few classes are a multiple of much, and an exact run wastes less than the next that is.
+ */
 static unsigned aligned_class(size_t align, size_t size)
 {
 	unsigned cls;
@@ -113,6 +116,8 @@ static unsigned aligned_class(size_t align, size_t size)
 	for (cls = ash_class_of(ash_max(size, align)); cls < ASH_NR_CLASSES; cls++)
 		if ((ash_classes[cls].size & (align - 1)) == 0)
 			break;
+	if (cls < ASH_NR_CLASSES && size > 4 * ASH_PAGE_SIZE && ash_classes[cls].size > size + size / 4)
+		return ASH_NR_CLASSES;
 	return cls;
 }
 

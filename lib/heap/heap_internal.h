@@ -72,7 +72,7 @@ struct ash_slab {
 };
 ASH_BUILD_ASSERT(sizeof(struct ash_slab) == 64, "one cache line per slab");
 #define ASH_SLAB_MIN_ORDER 4 /* 64 KiB */
-#define ASH_SLAB_MAX_ORDER 8 /* 1 MiB */
+#define ASH_SLAB_MAX_ORDER 7 /* 512 KiB */
 #define ASH_SLAB_ORDERS (ASH_SLAB_MAX_ORDER - ASH_SLAB_MIN_ORDER + 1)
 #define ASH_SLAB_LARGE 0xff
 

@@ -29,7 +29,7 @@ TEST(classes_waste_no_more_than_they_promise)
 		const double worst = (size - (below + 1)) / size;
 
 		if (size > 128)
-			EXPECT(worst <= (size <= 4096 ? 0.20 : 0.112));
+			EXPECT(worst <= (size <= 4096 ? 0.20 : 0.118));
 	}
 }
 
