@@ -2,7 +2,7 @@
 /*
  * The freestanding proof: the page core under its model in a static program that has no libc and no start files.
  *
- * All memory is .bss. 1.2 million random operations over the geometries; the exit status is 0 only when every check
+ * All memory is .bss. 1.4 million random operations over the geometries; the exit status is 0 only when every check
  * held. With an argument the program plants a lie in the core (a grant of owned frames) and must then fail.
  */
 #include "bare/start.h"
@@ -15,6 +15,7 @@ static _Alignas(64) unsigned char memory[1u << 20];
 static const struct model_config configs[] = {
 	{ .geometry = { 3, 3 }, .nr_frames = 64, .online_nr = 64, .nr_cpus = 2 },
 	{ .geometry = { 3, 4 }, .nr_frames = 64, .online_nr = 64, .nr_cpus = 1, .zeroed = true },
+	{ .geometry = { 4, 6 }, .nr_frames = 192, .online_nr = 192, .nr_cpus = 2, .pcp_batch = 7, .pcp_owned = true },
 	{ .geometry = { 3, 5 }, .nr_frames = 128, .online_nr = 128, .nr_cpus = 1 },
 	{ .geometry = { 3, 6 }, .nr_frames = 128, .online_nr = 128, .nr_cpus = 0 },
 	{ .geometry = { 4, 5 }, .nr_frames = 125, .online_start = 3, .online_nr = 119, .nr_cpus = 2, .zeroed = true },

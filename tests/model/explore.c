@@ -363,6 +363,10 @@ EXPLORE(states_of_isolation_of_unmergeable_types, MIXED_ZONE, isolate_ops, 40000
 #define PCP_ZONE { .geometry = { 2, 3 }, .nr_frames = 16, .online_nr = 16, .nr_cpus = 1 }
 EXPLORE(states_with_a_pcp, PCP_ZONE, pcp_ops, 40000, 2000000)
 
+#define BATCH_ZONE                                                                                                     \
+	{ .geometry = { 2, 3 }, .nr_frames = 16, .online_nr = 16, .nr_cpus = 1, .pcp_batch = 3, .pcp_owned = true }
+EXPLORE(states_with_a_pcp_filled_in_bulk, BATCH_ZONE, pcp_ops, 40000, 2000000)
+
 #define REPORT_ZONE { .geometry = { 1, 3 }, .nr_frames = 8, .online_nr = 8, .zeroed = true }
 EXPLORE(states_of_reporting, REPORT_ZONE, report_ops, 40000, 1000000)
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The engine: applies one operation to the zone and to the model, and compares what can be compared at that point. */
 #include "model/engine.h"
+#include "page/pcp.h"
 
 void *memset(void *, int, size_t);
 
@@ -125,6 +126,20 @@ static void write_types(struct model *m, const char *types)
 		ash_zone_free(m->zone, m->grants[--n].pfn, 0, ASH_CPU_NONE);
 }
 
+/* The engine runs on one thread. */
+static void no_barrier(void)
+{
+}
+
+/* Small zones have a batch of 1; a larger one brings the bulk paths into reach. */
+static void set_batch(struct model *m)
+{
+	if (m->config.pcp_batch == 0)
+		return;
+	atomic_store_explicit(&m->zone->pcp_batch, m->config.pcp_batch, memory_order_relaxed);
+	atomic_store_explicit(&m->zone->pcp_high, 4 * m->config.pcp_batch, memory_order_relaxed);
+}
+
 struct model *model_init(void *mem, const struct model_config *config)
 {
 	struct model *m = mem;
@@ -139,6 +154,9 @@ struct model *model_init(void *mem, const struct model_config *config)
 		m->ops = *config->ops;
 	m->ops.mover = &model_mover;
 	m->ops.fault = &m->fault.base;
+	if (m->ops.barrier == NULL)
+		m->ops.barrier = no_barrier;
+	zc.pcp_owned = config->pcp_owned;
 	m->fault.base.fail = pass_fault_point;
 	m->fault.at = UINT64_MAX;
 	zc.ops = &m->ops;
@@ -156,6 +174,7 @@ struct model *model_init(void *mem, const struct model_config *config)
 	}
 	if (config->types != NULL)
 		write_types(m, config->types);
+	set_batch(m);
 	model_see_types(m);
 	ash_zone_stats(m->zone, &m->stats);
 	m->digest = ash_zone_digest(m->zone);
@@ -385,6 +404,7 @@ static int do_online(struct model *m, const struct model_op *op)
 			   (unsigned long)-result);
 	else if (result == 0)
 		own_online(m, start, nr, op->flags & 1);
+	set_batch(m);
 	return result;
 }
 

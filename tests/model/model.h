@@ -101,6 +101,8 @@ struct model_config {
 	ash_pfn_t nr_frames;
 	ash_pfn_t online_start, online_nr; /* what is online at the start */
 	unsigned nr_cpus;
+	unsigned pcp_batch; /* instead of what the size of the zone gives; 0: that */
+	bool pcp_owned;
 	bool zeroed;
 	bool movable;                    /* most requests are for MOVABLE memory */
 	const char *types;               /* letters U M R H C, one per pageblock; NULL: all MOVABLE */

@@ -16,6 +16,8 @@
 /* Whole zones, zones whose edges cut a pageblock at either end, and a zone that comes online in pieces. */
 static const struct model_config configs[] = {
 	{ .geometry = { 3, 3 }, .nr_frames = 64, .online_nr = 64, .nr_cpus = 2 },
+	{ .geometry = { 4, 6 }, .nr_frames = 192, .online_nr = 192, .nr_cpus = 2, .pcp_batch = 7, .pcp_owned = true },
+	{ .geometry = { 5, 6 }, .nr_frames = 190, .online_start = 1, .online_nr = 180, .nr_cpus = 1, .pcp_batch = 5 },
 	{ .geometry = { 3, 4 }, .nr_frames = 64, .online_nr = 64, .nr_cpus = 1, .zeroed = true },
 	{ .geometry = { 3, 5 }, .nr_frames = 128, .online_nr = 128, .nr_cpus = 2 },
 	{ .geometry = { 3, 6 }, .nr_frames = 128, .online_nr = 128, .nr_cpus = 1, .zeroed = true },

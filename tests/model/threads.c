@@ -12,8 +12,8 @@
 #include "model/hosted.h"
 #include "page/pcp.h"
 
-#include <errno.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -33,6 +33,7 @@ struct stress {
 	uint32_t *payload;
 	ash_pfn_t nr_frames;
 	unsigned nr_cpus, max_order;
+	bool owned; /* each thread has a pcp slot of its own, locked without atomics */
 	uint64_t rounds;
 	pthread_mutex_t mail_lock;
 	struct held mail[NR_MAIL]; /* grants on their way to a thread that will free them */
@@ -67,7 +68,13 @@ static void on_bug(const struct ash_zone *z, const char *what, ash_pfn_t pfn, un
 	abort();
 }
 
-static const struct ash_zone_ops ops = { .lock = { futex_wait, futex_wake }, .bug = on_bug };
+static void barrier(void)
+{
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+		abort();
+}
+
+static const struct ash_zone_ops ops = { .lock = { futex_wait, futex_wake }, .bug = on_bug, .barrier = barrier };
 
 static void fail(struct stress *s, const char *what, unsigned long pfn)
 {
@@ -211,7 +218,8 @@ static void *work(void *arg)
 
 	for (uint64_t i = 0; i < s->rounds && atomic_load_explicit(&s->failure, memory_order_relaxed) == NULL; i++) {
 		const uint64_t r = model_random(&w->rng), what = r >> 56;
-		const unsigned cpu = (r >> 48) % 8 == 0 ? ASH_CPU_NONE : (unsigned)((r >> 40) % s->nr_cpus);
+		const unsigned slot = s->owned ? w->id - 1 : (unsigned)((r >> 40) % s->nr_cpus);
+		const unsigned cpu = (r >> 48) % 8 == 0 ? ASH_CPU_NONE : slot;
 
 		if (what < 110)
 			try_alloc(w, r, cpu);
@@ -223,9 +231,9 @@ static void *work(void *arg)
 			try_extend(w, r);
 		else if (what < 252)
 			report_one(w, r);
-		else if (what < 254)
+		else if (what < 255)
 			ash_zone_drain(s->z);
-		else if ((r & 15) == 0)
+		else if ((r & 7) == 0)
 			check_now(s);
 	}
 	while (w->nr_held > 0)
@@ -239,12 +247,13 @@ static struct ash_zone *open_zone(struct stress *s, struct hosted_world *world, 
 				  ash_pfn_t nr_frames, unsigned nr_cpus)
 {
 	const struct model_config config = { .geometry = geometry, .nr_frames = nr_frames, .online_nr = nr_frames,
-					     .nr_cpus = nr_cpus };
+					     .nr_cpus = nr_cpus, .pcp_owned = s->owned, .pcp_batch = 7 };
 
 	hosted_open(world, &config);
 	world->config.ops = &ops;
 	EXPECT(hosted_reset(world));
 	s->z = world->m->zone;
+	EXPECT_EQ(s->z->pcp_biased, s->owned);
 	s->nr_frames = nr_frames;
 	s->nr_cpus = nr_cpus;
 	s->max_order = geometry.max_order;
@@ -264,14 +273,15 @@ static void expect_whole(struct stress *s)
 	EXPECT_EQ(stats.pcp, 0);
 }
 
-TEST(threads_with_ledgers)
+static void run_threads(bool owned)
 {
 	static struct worker workers[NR_THREADS];
 	static struct stress s;
 	struct hosted_world world;
 
 	memset(&s, 0, sizeof(s));
-	open_zone(&s, &world, (struct ash_geometry){ 4, 6 }, 512, 2);
+	s.owned = owned;
+	open_zone(&s, &world, (struct ash_geometry){ 4, 6 }, 512, owned ? NR_THREADS : 2);
 	s.rounds = hosted_long() ? 5000000 : 100000;
 	s.payload = calloc(s.nr_frames, sizeof(*s.payload));
 	EXPECT(s.payload != NULL);
@@ -293,6 +303,71 @@ TEST(threads_with_ledgers)
 	EXPECT_GT(s.refusals, 0);
 	EXPECT_GT(s.checks, 10);
 	free(s.payload);
+	hosted_close(&world);
+}
+
+TEST(threads_with_ledgers)
+{
+	run_threads(false);
+}
+
+/* Drains by other threads against owners that lock without atomics. */
+TEST(threads_that_own_their_pcps)
+{
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0)
+		SKIP("this kernel has no expedited membarrier");
+	run_threads(true);
+}
+
+/*
+ * The narrowest part of the same: an owner that does nothing but hits, against a drainer that does nothing but drain.
+ * Each time both were inside, the counts of the pcp come apart.
+ */
+
+struct drainer {
+	struct stress s;
+	_Atomic bool stop;
+	uint64_t drains;
+};
+
+static void *drain_forever(void *arg)
+{
+	struct drainer *d = arg;
+
+	while (!atomic_load_explicit(&d->stop, memory_order_relaxed)) {
+		ash_zone_drain(d->s.z);
+		d->drains++;
+	}
+	return NULL;
+}
+
+TEST(an_owner_against_a_drainer)
+{
+	static struct drainer d;
+	const unsigned rounds = hosted_long() ? 3000000 : 300000;
+	struct hosted_world world;
+	pthread_t thread;
+
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0)
+		SKIP("this kernel has no expedited membarrier");
+	memset(&d, 0, sizeof(d));
+	d.s.owned = true;
+	open_zone(&d.s, &world, (struct ash_geometry){ 4, 5 }, 64, 1);
+	EXPECT_EQ(pthread_create(&thread, NULL, drain_forever, &d), 0);
+	for (unsigned i = 0; i < rounds || d.drains < 1000; i++) {
+		struct ash_page_grant a, b;
+
+		EXPECT_EQ(ash_zone_alloc(d.s.z, 0, ASH_MT_MOVABLE, 0, 0, &a), 0);
+		EXPECT_EQ(ash_zone_alloc(d.s.z, 0, ASH_MT_MOVABLE, 0, 0, &b), 0);
+		ash_zone_free(d.s.z, a.pfn, 0, 0);
+		ash_zone_free(d.s.z, b.pfn, 0, 0);
+		if (i % 1024 == 0)
+			check_now(&d.s);
+	}
+	atomic_store(&d.stop, true);
+	pthread_join(thread, NULL);
+	printf("# %u rounds against %llu drains\n", rounds, (unsigned long long)d.drains);
+	expect_whole(&d.s);
 	hosted_close(&world);
 }
 
