@@ -5,7 +5,6 @@
 usage: test_compare.py ASHLAR STUB SHIM
 """
 import json
-import mmap
 import os
 import shutil
 import statistics
@@ -68,19 +67,6 @@ class Measure(Tool):
         # Two are descendants for as long as they live; the one in the subshell is an orphan, nobody's descendant.
         self.assertGreaterEqual(a['peak_bytes']['median'], 120 << 20)
         self.assertLess(a['peak_bytes']['median'], 200 << 20)
-
-    def test_hugetlb_pages_count(self):
-        script = ('import mmap, time, sys\n'
-                  'm = mmap.mmap(-1, 8 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000)\n'
-                  'for i in range(0, 8 << 20, 2 << 20): m[i] = 1\n'
-                  'time.sleep(0.2)')
-        try:
-            mmap.mmap(-1, 8 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000).close()
-        except OSError:
-            self.skipTest('no hugetlb pages reserved')
-        plain = self.only('--runs', '1', PYTHON, '-c', script.replace('| 0x40000', '').replace('m[i] = 1', 'pass'))
-        huge = self.only('--runs', '1', PYTHON, '-c', script)
-        self.assertGreaterEqual(huge['peak_bytes']['median'] - plain['peak_bytes']['median'], 7 << 20)
 
     def test_runs_are_interleaved_and_the_order_turns(self):
         log = self.path('log')
