@@ -11,6 +11,12 @@
 #include "page/pcp.h"
 #include "page/reserve.h"
 
+/* CMA frames ride the MOVABLE pcp lists: a MOVABLE request that may not have them must not look there. */
+static bool pcp_serves(const struct ash_zone *z, enum ash_migratetype mt, unsigned flags)
+{
+	return ASH_LIKELY(!z->has_cma) || mt != ASH_MT_MOVABLE || (flags & ASH_ALLOC_CMA);
+}
+
 /* One piece for a request, from the lists or the HIGHATOMIC reserve; headed and counted. Under the zone lock. */
 static struct ash_taken take(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags)
 {
@@ -51,7 +57,7 @@ static int try_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt
 	if (!ash_reserve_may_alloc(z, ash_order_frames(order), flags))
 		return -ASH_ENOMEM;
 	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && !(order > 0 && (flags & ASH_ALLOC_HIGHATOMIC)) &&
-	    ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, taken))
+	    pcp_serves(z, mt, flags) && ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, taken))
 		return 0;
 	return alloc_from_zone(z, order, mt, flags, taken);
 }
@@ -76,14 +82,15 @@ static ASH_NOINLINE int alloc_slow(struct ash_zone *z, unsigned order, enum ash_
 int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
 		   struct ash_page_grant *grant)
 {
-	struct ash_taken taken;
-
 	if (ASH_LIKELY(cpu < z->nr_cpus && order <= ASH_PCP_MAX_ORDER && ash_mt_mergeable(mt) &&
-		       !(flags & ASH_ALLOC_HIGHATOMIC)) &&
-	    ASH_LIKELY(ash_pcp_alloc_hit(z, &z->pcps[cpu], order, mt, &taken))) {
-		grant->pfn = taken.pfn;
-		grant->zeroed = taken.zeroed;
-		return 0;
+		       !(flags & ASH_ALLOC_HIGHATOMIC) && pcp_serves(z, mt, flags))) {
+		const struct ash_taken taken = ash_pcp_alloc_hit(z, &z->pcps[cpu], order, mt);
+
+		if (ASH_LIKELY(taken.pfn != ASH_PFN_NONE)) {
+			grant->pfn = taken.pfn;
+			grant->zeroed = taken.zeroed;
+			return 0;
+		}
 	}
 	return alloc_slow(z, order, mt, flags, cpu, grant);
 }

@@ -6,56 +6,6 @@
 #include "page/migrate.h"
 #include "page/run.h"
 
-/* How often a range is gone through before what is still allocated in it counts as busy. */
-#define MIGRATE_PASSES 3
-
-/* The piece that covers pfn, or the single offline frame; its end, cut at stop. Takes the lock for the look. */
-static uint32_t look(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t stop, ash_pfn_t *head, ash_pfn_t *next)
-{
-	uint32_t word = 0;
-
-	ash_zone_lock(z);
-	*head = ash_frame_head(z, pfn);
-	if (*head != ASH_PFN_NONE)
-		word = ash_frame_load(z->frames, *head);
-	ash_zone_unlock(z);
-	*next = *head == ASH_PFN_NONE ? pfn + 1 : *head + ash_order_frames(ash_word_order(word));
-	if (*next > stop)
-		*next = stop;
-	return word;
-}
-
-/* Move what is allocated in the range. A piece that sticks out of it moves as a whole. */
-static int empty_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, struct ash_busy_list *busy)
-{
-	int err = 0;
-
-	for (unsigned pass = 0; pass < MIGRATE_PASSES; pass++) {
-		const bool last = pass == MIGRATE_PASSES - 1;
-		ash_pfn_t head, next;
-
-		err = 0;
-		for (ash_pfn_t pfn = start; pfn < end; pfn = next) {
-			enum ash_busy_reason why;
-			int failed;
-
-			if (ash_word_state(look(z, pfn, end, &head, &next)) != ASH_FRAME_USED)
-				continue;
-			failed = ash_migrate_piece(z, head, ash_migrate_target_any, NULL, &why);
-			/* Without room there is no point in going on; anything else may have changed by the next pass. */
-			if (failed != 0 && (last || failed == -ASH_ENOMEM))
-				ash_busy_add(busy, pfn, next - pfn, why);
-			if (failed == -ASH_ENOMEM)
-				return failed;
-			if (failed != 0)
-				err = failed;
-		}
-		if (err == 0)
-			return 0;
-	}
-	return err;
-}
-
 /* All of the range, which is isolated, in one lock hold: either every frame is free now and becomes ours, or none. */
 static int take_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt,
 			 struct ash_page_grant *grant)
@@ -86,7 +36,7 @@ int ash_zone_alloc_contig_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t n
 	if (err != 0)
 		return err;
 	ash_zone_drain(z);
-	err = empty_range(z, start, end, busy);
+	err = ash_migrate_range(z, start, end, busy);
 	if (err == 0) {
 		err = take_isolated(z, start, end, mt, grant);
 		if (err != 0 && ash_zone_test_range_isolated(z, start, nr, busy) == 0)
@@ -101,7 +51,7 @@ static ash_pfn_t first_obstacle(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t end
 {
 	while (pfn < end) {
 		ash_pfn_t head, next;
-		const uint32_t word = look(z, pfn, end, &head, &next);
+		const uint32_t word = ash_migrate_look(z, pfn, end, &head, &next);
 		const enum ash_migratetype block = ash_pageblock_type(z, pfn);
 
 		if (block == ASH_MT_ISOLATE || block == ASH_MT_CMA || ash_word_state(word) == ASH_FRAME_NONE ||

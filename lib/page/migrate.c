@@ -8,6 +8,9 @@
 
 #define MIGRATE_TRIES 5
 
+/* How often a range is gone through before what is still allocated in it counts as busy. */
+#define MIGRATE_PASSES 3
+
 static uint32_t moving_bit(void)
 {
 	return (uint32_t)ASH_FRAME_MOVING << 24;
@@ -121,5 +124,50 @@ int ash_migrate_piece(struct ash_zone *z, ash_pfn_t pfn, ash_migrate_target *tar
 		return 0;
 	if (err != 0)
 		z->ops->mover->putback(z, pfn, order);
+	return err;
+}
+
+uint32_t ash_migrate_look(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t stop, ash_pfn_t *head, ash_pfn_t *next)
+{
+	uint32_t word = 0;
+
+	ash_zone_lock(z);
+	*head = ash_frame_head(z, pfn);
+	if (*head != ASH_PFN_NONE)
+		word = ash_frame_load(z->frames, *head);
+	ash_zone_unlock(z);
+	*next = *head == ASH_PFN_NONE ? pfn + 1 : *head + ash_order_frames(ash_word_order(word));
+	if (*next > stop)
+		*next = stop;
+	return word;
+}
+
+int ash_migrate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, struct ash_busy_list *busy)
+{
+	int err = 0;
+
+	for (unsigned pass = 0; pass < MIGRATE_PASSES; pass++) {
+		const bool last = pass == MIGRATE_PASSES - 1;
+		ash_pfn_t head, next;
+
+		err = 0;
+		for (ash_pfn_t pfn = start; pfn < end; pfn = next) {
+			enum ash_busy_reason why;
+			int failed;
+
+			if (ash_word_state(ash_migrate_look(z, pfn, end, &head, &next)) != ASH_FRAME_USED)
+				continue;
+			failed = ash_migrate_piece(z, head, ash_migrate_target_any, NULL, &why);
+			/* Without room there is no point in going on; anything else may have changed by the next pass. */
+			if (failed != 0 && (last || failed == -ASH_ENOMEM))
+				ash_busy_add(busy, pfn, next - pfn, why);
+			if (failed == -ASH_ENOMEM)
+				return failed;
+			if (failed != 0)
+				err = failed;
+		}
+		if (err == 0)
+			return 0;
+	}
 	return err;
 }

@@ -16,6 +16,15 @@ typedef ash_pfn_t ash_migrate_target(struct ash_zone *z, unsigned order, void *a
 ASH_MUST_USE int ash_migrate_piece(struct ash_zone *z, ash_pfn_t pfn, ash_migrate_target *target, void *arg,
 				   enum ash_busy_reason *why);
 
+/*
+ * Move everything allocated in [start, end), which is isolated, out of it; a piece that sticks out moves as a whole.
+ * -ASH_EBUSY, -ASH_ENOMEM with the frames in the way.
+ */
+ASH_MUST_USE int ash_migrate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, struct ash_busy_list *busy);
+
+/* The word of the piece that covers pfn, or 0 for an offline frame; its head, and its end cut at stop. Takes the lock. */
+uint32_t ash_migrate_look(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t stop, ash_pfn_t *head, ash_pfn_t *next);
+
 /* A destination anywhere in the zone. */
 ash_pfn_t ash_migrate_target_any(struct ash_zone *z, unsigned order, void *arg);
 

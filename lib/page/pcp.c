@@ -47,10 +47,10 @@ void ash_pcp_resize(struct ash_zone *z)
 		/* One less than a power of two, so that refills do not march in step with power-of-two users. */
 		value = (1u << (31u - (unsigned)__builtin_clz((uint32_t)batch))) - 1;
 	}
-	if (value == 0)
+	if (value == 0 || z->pcp_disabled > 0)
 		value = 1;
 	atomic_store_explicit(&z->pcp_batch, value, memory_order_relaxed);
-	atomic_store_explicit(&z->pcp_high, 4 * value, memory_order_relaxed);
+	atomic_store_explicit(&z->pcp_high, z->pcp_disabled > 0 ? 0 : 4 * value, memory_order_relaxed);
 }
 
 /* Up to nr pieces in one zone lock hold, in the order the lists give them. */
@@ -150,6 +150,11 @@ static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_
 		mt = ASH_MT_MOVABLE;
 	if (!ash_pcp_enter(z, pcp))
 		return ASH_PCP_LISTS;
+	if (atomic_load_explicit(&z->pcp_high, memory_order_relaxed) == 0) {
+		/* Disabled: see ash_zone_pcp_disable(). */
+		ash_pcp_leave(z, pcp);
+		return ASH_PCP_LISTS;
+	}
 	index = ash_pcp_list_index(order, mt);
 	ash_pcp_push(z, pcp, &pcp->list[index], pfn, order, mt);
 	return index;

@@ -120,20 +120,19 @@ ASH_INLINE void ash_pcp_push(struct ash_zone *z, struct ash_pcp *pcp, struct ash
 	pcp->pgfree += ash_order_frames(order);
 }
 
-/* A hit: order 0..3, the list not empty, nobody inside. */
-ASH_INLINE bool ash_pcp_alloc_hit(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt,
-				  struct ash_taken *taken)
+/* A hit: order 0..3, the list not empty, nobody inside. Else pfn is ASH_PFN_NONE. */
+ASH_INLINE struct ash_taken ash_pcp_alloc_hit(struct ash_zone *z, struct ash_pcp *pcp, unsigned order,
+					      enum ash_migratetype mt)
 {
+	struct ash_taken taken = { ASH_PFN_NONE, 0 };
 	struct ash_pcp_list *l = &pcp->list[order * ASH_MT_PCPTYPES + (unsigned)mt];
-	bool hit;
 
 	if (!ash_pcp_enter(z, pcp))
-		return false;
-	hit = l->nr > 0;
-	if (ASH_LIKELY(hit))
-		*taken = ash_pcp_pop(z, pcp, l, order, mt);
+		return taken;
+	if (ASH_LIKELY(l->nr > 0))
+		taken = ash_pcp_pop(z, pcp, l, order, mt);
 	ash_pcp_leave(z, pcp);
-	return hit;
+	return taken;
 }
 
 /* A hit: order 0..3, below the high mark, nobody inside. mt is the block's type, one of the pcp types. */
@@ -167,7 +166,7 @@ bool ash_pcp_free_trylock(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn
 /* Give everything back, a batch per zone lock hold. */
 void ash_pcp_drain(struct ash_zone *z, struct ash_pcp *pcp);
 
-/* Batch and high mark for the number of frames now present (kernel: zone_batchsize). */
+/* Batch and high mark for the number of frames now present (kernel: zone_batchsize). Under the zone lock. */
 void ash_pcp_resize(struct ash_zone *z);
 
 /* A racy sum, good enough to decide whether a drain is worth it. */

@@ -120,7 +120,9 @@ int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zero
 		ash_zone_unlock(z);
 		start = piece_end;
 	}
+	ash_zone_lock(z);
 	ash_pcp_resize(z);
+	ash_zone_unlock(z);
 	return 0;
 }
 

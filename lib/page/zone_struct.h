@@ -31,6 +31,7 @@ struct ash_zone {
 	/* Constant after initialisation, and read by every pcp hit. */
 	ash_pfn_t nr_frames;
 	uint8_t pageblock_order, max_order;
+	bool has_cma;    /* some pageblock is CMA: MOVABLE pcp lists may hold frames not for everyone */
 	bool pcp_biased; /* pcp slots have one owner each, who locks without atomics (pcp.h) */
 	unsigned nr_cpus;
 	struct ash_frame *frames;
@@ -60,6 +61,7 @@ struct ash_zone {
 	uint64_t nr_blocks[ASH_MT_NR];      /* online pageblocks by the type a reader is told */
 
 	_Atomic uint64_t wmark[3], wmark_boost; /* watermark.h; read by anyone */
+	unsigned pcp_disabled;                  /* nesting of ash_zone_pcp_disable() */
 	uint64_t reserved_highatomic;           /* frames */
 	_Atomic uint32_t deferred;              /* deferred.h; pushed to without the lock */
 
