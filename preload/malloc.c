@@ -9,7 +9,7 @@
  *   aligned_alloc             alignment 0 or not a power of two: NULL, EINVAL (glibc 2.38); size need not be a multiple
  *   memalign                  alignment is rounded up to a power of two; above half the address space: NULL, EINVAL
  *   posix_memalign            alignment not a power-of-two multiple of sizeof(void *): EINVAL returned; *memptr is
- *                             written on success alone; errno untouched
+ *                             written on success alone
  *   valloc, pvalloc           at a page; pvalloc rounds the size up, and what cannot be rounded is ENOMEM
  *   free and its kin          errno untouched
  *
@@ -83,16 +83,13 @@ ASH_EXPORT void *memalign(size_t align, size_t size)
 
 ASH_EXPORT int posix_memalign(void **memptr, size_t align, size_t size)
 {
-	const int saved = errno;
 	void *p;
 
 	if (ASH_UNLIKELY(!ash_is_pow2(align) || align < sizeof(void *)))
 		return EINVAL;
 	p = ash_heap_aligned(align, size);
-	if (ASH_UNLIKELY(p == NULL)) {
-		errno = saved;
-		return ENOMEM;
-	}
+	if (ASH_UNLIKELY(p == NULL))
+		return ENOMEM; /* errno says so too, as glibc's does; some programs read it there */
 	*memptr = p;
 	return 0;
 }

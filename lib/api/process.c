@@ -19,12 +19,23 @@ int (*ash_heap_boot)(void) = ash_ctl_boot;
  */
 static sigset_t mask_before_fork; /* written and read with the heap's lock held */
 
+/*
+ * glibc's fork takes stdio's list lock after our handlers, and resets it in the child. Another thread in fflush(NULL)
+ * holds it and waits for a stream whose reader waits for us: so it is taken first. It is recursive. (Other C libraries
+ * have no such functions.)
+ */
+extern ASH_WEAK void _IO_list_lock(void);
+extern ASH_WEAK void _IO_list_unlock(void);
+extern ASH_WEAK void _IO_list_resetlock(void);
+
 static void fork_prepare(void)
 {
 	sigset_t all, before;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (_IO_list_lock != NULL)
+		_IO_list_lock();
 	ash_heap_fork_prepare();
 	ash_arena_fork_prepare();
 	mask_before_fork = before;
@@ -36,6 +47,8 @@ static void fork_parent(void)
 
 	ash_arena_fork_parent();
 	ash_heap_fork_parent();
+	if (_IO_list_unlock != NULL)
+		_IO_list_unlock();
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -45,6 +58,8 @@ static void fork_child(void)
 
 	ash_arena_fork_child();
 	ash_heap_fork_child();
+	if (_IO_list_resetlock != NULL)
+		_IO_list_resetlock();
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 

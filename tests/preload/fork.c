@@ -248,6 +248,63 @@ TEST(children_fork_children)
 	free_objects(objects);
 }
 
+/* Streams have locks that fork, readers and fflush(NULL) take in orders of their own. */
+static void *read_lines(void *path)
+{
+	FILE *f = fopen(path, "r");
+
+	while (f != NULL && !atomic_load(&stop)) {
+		char *line = NULL;
+		size_t room = 0;
+
+		rewind(f);
+		if (getline(&line, &room, f) < 0)
+			abort();
+		free(line);
+	}
+	fclose(f);
+	return NULL;
+}
+
+static void *flush_all(void *unused)
+{
+	while (!atomic_load(&stop)) {
+		fflush(NULL);
+		usleep(200);
+	}
+	return NULL;
+}
+
+TEST(fork_while_threads_use_streams)
+{
+	enum { READERS = 4 };
+	char path[] = "/tmp/ashlar-test-XXXXXX";
+	pthread_t threads[READERS + 1];
+	const int fd = mkstemp(path);
+	static char line[50000];
+
+	EXPECT_GE(fd, 0);
+	memset(line, 'x', sizeof(line));
+	EXPECT_EQ(write(fd, line, sizeof(line)), (ssize_t)sizeof(line));
+	atomic_store(&stop, false);
+	alarm(120);
+	for (int i = 0; i <= READERS; i++)
+		EXPECT_EQ(pthread_create(&threads[i], NULL, i < READERS ? read_lines : flush_all, path), 0);
+	for (int round = 0; round < 25; round++) {
+		int status;
+		const pid_t child = fork();
+
+		if (child == 0)
+			_exit(17);
+		EXPECT_EQ(waitpid(child, &status, 0), child);
+		EXPECT_EQ(WEXITSTATUS(status), 17);
+	}
+	alarm(0);
+	join(threads, READERS + 1);
+	close(fd);
+	unlink(path);
+}
+
 /* A child may signal its parent before the parent has come out of fork; the handler forks and allocates. */
 static _Atomic unsigned signals;
 
