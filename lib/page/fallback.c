@@ -34,6 +34,17 @@ static bool find_fallback(const struct ash_zone *z, unsigned order, enum ash_mig
 	return false;
 }
 
+bool ash_fallback_exists(const struct ash_zone *z, unsigned order, enum ash_migratetype mt)
+{
+	enum ash_migratetype from;
+
+	for (; order <= z->max_order; order++) {
+		if (should_try_claim(z, order, mt) && find_fallback(z, order, mt, &from))
+			return true;
+	}
+	return false;
+}
+
 bool ash_fallback_block_claimable(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
 {
 	struct ash_pageblock_count n;

@@ -25,6 +25,9 @@ enum ash_rmqueue_mode {
 struct ash_taken ash_rmqueue(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
 			     enum ash_rmqueue_mode *mode);
 
+/* Whether a buddy of another type, of this order or above, is there that a request for mt may try to claim. */
+bool ash_fallback_exists(const struct ash_zone *z, unsigned order, enum ash_migratetype mt);
+
 /*
  * Whether the pageblock of pfn may become mt by the half rule: it is wholly online, and free frames plus frames
  * compatible with mt make at least half of it.

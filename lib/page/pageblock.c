@@ -32,6 +32,14 @@ void ash_pageblock_set_type_range(struct ash_zone *z, ash_pfn_t pfn, unsigned or
 		ash_pageblock_set_type(z, pfn, mt);
 }
 
+void ash_pageblock_set_skip(struct ash_zone *z, ash_pfn_t pfn, bool skip)
+{
+	const unsigned word = ash_pageblock_word(z, pfn);
+
+	if ((word & ASH_PB_ONLINE) && ((word & ASH_PB_SKIP) != 0) != skip)
+		write_word(z, pfn, word ^ ASH_PB_SKIP);
+}
+
 void ash_pageblock_set_isolated(struct ash_zone *z, ash_pfn_t pfn, bool isolated)
 {
 	const unsigned word = ash_pageblock_word(z, pfn);

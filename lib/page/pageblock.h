@@ -73,6 +73,9 @@ void ash_pageblock_set_type(struct ash_zone *z, ash_pfn_t pfn, enum ash_migratet
 /* The same for every block of a buddy of at least pageblock order that is on no list. */
 void ash_pageblock_set_type_range(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt);
 
+/* A hint for compaction. Offline blocks are left alone. */
+void ash_pageblock_set_skip(struct ash_zone *z, ash_pfn_t pfn, bool skip);
+
 void ash_pageblock_set_isolated(struct ash_zone *z, ash_pfn_t pfn, bool isolated);
 
 /* Mark a block online with the given type. It must be offline. */

@@ -68,6 +68,13 @@ struct ash_zone {
 	uint64_t pgalloc, pgfree; /* past the pcps */
 	uint64_t extfrag_claim, extfrag_steal;
 	uint64_t pgmigrate_success, pgmigrate_fail;
+
+	struct {
+		ash_pfn_t migrate, free_block;    /* where the scanners stopped */
+		bool restart;                     /* they met: begin anew, without skip bits */
+		unsigned considered, defer_shift; /* attempts since, and number of, failed runs */
+		unsigned order_failed;            /* the lowest order that failed */
+	} compact;
 };
 
 ASH_INLINE uint64_t ash_counter_read(const struct ash_counter *c)

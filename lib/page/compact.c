@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT */
+/* Compaction's two scanners and its deferral. */
+#include "page/compact.h"
+
+#include "page/fallback.h"
+#include "page/migrate.h"
+#include "page/reserve.h"
+#include "page/stat.h"
+#include "page/watermark.h"
+
+/* kernel: COMPACT_MAX_DEFER_SHIFT, PAGE_ALLOC_COSTLY_ORDER, sysctl_extfrag_threshold. */
+#define MAX_DEFER_SHIFT 6
+#define COSTLY_ORDER 3
+#define EXTFRAG_THRESHOLD 500
+
+struct control {
+	struct ash_zone *z;
+	unsigned order;
+	enum ash_migratetype mt;
+	enum ash_compact_mode mode;
+	ash_pfn_t migrate;    /* start of the next block to empty */
+	ash_pfn_t free_block; /* start of the block being filled */
+	ash_pfn_t free_pos;   /* where in it to go on looking */
+	bool met;
+	struct ash_compact_stats n;
+};
+
+int ash_zone_isolate_free_page(struct ash_zone *z, ash_pfn_t pfn)
+{
+	enum ash_migratetype mt;
+	int err = -ASH_EBUSY;
+	uint32_t word;
+	unsigned order;
+
+	if (pfn >= z->nr_frames)
+		return -ASH_EBUSY;
+	ash_zone_lock(z);
+	word = ash_frame_load(z->frames, pfn);
+	order = ash_word_order(word);
+	mt = ash_pageblock_type(z, pfn);
+	if (ash_word_state(word) == ASH_FRAME_BUDDY &&
+	    (mt == ASH_MT_ISOLATE || ash_reserve_may_alloc(z, ash_order_frames(order), ASH_ALLOC_CMA))) {
+		ash_freelist_del(z, pfn, order, mt);
+		ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_HELD, order, mt, 0));
+		if (order + 1 >= z->pageblock_order && ash_mt_mergeable(mt) && mt != ASH_MT_MOVABLE) {
+			if (order < z->pageblock_order) {
+				/* Legal order 1: the other free frames of the block must not stay behind. */
+				ash_buddy_move_block(z, ash_pageblock_start(z, pfn), mt, ASH_MT_MOVABLE);
+				ash_pageblock_set_type(z, pfn, ASH_MT_MOVABLE);
+			} else {
+				ash_pageblock_set_type_range(z, pfn, order, ASH_MT_MOVABLE);
+			}
+		}
+		err = (int)order;
+	}
+	ash_zone_unlock(z);
+	return err;
+}
+
+void ash_zone_putback_free_page(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+{
+	ash_zone_report_end(z, pfn, order, false);
+}
+
+static bool source_suitable(const struct control *c, ash_pfn_t block)
+{
+	const unsigned word = ash_pageblock_word(c->z, block);
+	const enum ash_migratetype mt = ash_pageblock_word_type(word);
+
+	if (!(word & ASH_PB_ONLINE) || mt == ASH_MT_ISOLATE || (c->mode != ASH_COMPACT_FULL && (word & ASH_PB_SKIP)))
+		return false;
+	if (c->mode == ASH_COMPACT_ASYNC)
+		return mt == c->mt || (c->mt == ASH_MT_MOVABLE && mt == ASH_MT_CMA);
+	return true;
+}
+
+/* Filling a block that is wholly free would cost what compaction is for. Under the zone lock. */
+static bool target_suitable(const struct control *c, ash_pfn_t block)
+{
+	const struct ash_zone *z = c->z;
+	const unsigned word = ash_pageblock_word(z, block);
+	const enum ash_migratetype mt = ash_pageblock_word_type(word);
+	ash_pfn_t head;
+	uint32_t found;
+
+	if (!(word & ASH_PB_ONLINE) || (mt != ASH_MT_MOVABLE && mt != ASH_MT_CMA))
+		return false;
+	if (c->mode == ASH_COMPACT_FULL)
+		return true;
+	head = ash_frame_head(z, block);
+	if (head == ASH_PFN_NONE)
+		return true;
+	found = ash_frame_load(z->frames, head);
+	return ash_word_state(found) != ASH_FRAME_BUDDY || ash_word_order(found) < z->pageblock_order;
+}
+
+/* The next free piece of the order in the free scanner's block, from its position on. Under the zone lock. */
+static ash_pfn_t take_in_block(struct control *c, unsigned order)
+{
+	struct ash_zone *z = c->z;
+	const ash_pfn_t end = ash_pageblock_end(z, c->free_block);
+
+	while (c->free_pos < end) {
+		const ash_pfn_t pfn = c->free_pos;
+		const uint32_t word = ash_frame_load(z->frames, pfn);
+		const enum ash_migratetype mt = ash_pageblock_type(z, pfn);
+		struct ash_taken taken;
+
+		if (ash_word_state(word) != ASH_FRAME_BUDDY || ash_word_order(word) < order) {
+			c->free_pos += ash_order_frames(ash_word_order(word));
+			continue;
+		}
+		taken = ash_buddy_take(z, pfn, order, ash_word_order(word), mt);
+		ash_frame_store(z->frames, taken.pfn, ash_frame_word(ASH_FRAME_USED, order, ASH_MT_MOVABLE, 0));
+		c->free_pos = pfn + ash_order_frames(order);
+		return taken.pfn;
+	}
+	return ASH_PFN_NONE;
+}
+
+/* The free scanner, as the source of destinations. A block per lock hold. */
+static ash_pfn_t free_scanner(struct ash_zone *z, unsigned order, void *arg)
+{
+	struct control *c = arg;
+	ash_pfn_t pfn = ASH_PFN_NONE;
+
+	while (pfn == ASH_PFN_NONE && !c->met) {
+		const ash_pfn_t from = c->free_pos;
+
+		ash_zone_lock(z);
+		if (c->free_pos > c->free_block || target_suitable(c, c->free_block))
+			pfn = take_in_block(c, order);
+		ash_zone_unlock(z);
+		c->n.free_scanned += c->free_pos - from;
+		if (pfn != ASH_PFN_NONE)
+			break;
+		c->met = c->free_block <= c->migrate + ash_pageblock_frames(z);
+		if (!c->met) {
+			c->free_block -= ash_pageblock_frames(z);
+			c->free_pos = c->free_block;
+		}
+	}
+	return pfn;
+}
+
+/* Empty one block as far as it goes. */
+static void compact_block(struct control *c, ash_pfn_t block)
+{
+	struct ash_zone *z = c->z;
+	const ash_pfn_t end = ash_pageblock_end(z, block);
+	const uint64_t moved = c->n.moved;
+	ash_pfn_t head, next;
+
+	for (ash_pfn_t pfn = block; pfn < end && !c->met; pfn = next) {
+		const uint32_t word = ash_migrate_look(z, pfn, end, &head, &next);
+		enum ash_busy_reason why;
+
+		c->n.migrate_scanned += next - pfn;
+		if (ash_word_state(word) != ASH_FRAME_USED || ash_word_type(word) != ASH_MT_MOVABLE ||
+		    ash_word_order(word) >= z->pageblock_order)
+			continue;
+		if (ash_migrate_piece(z, head, free_scanner, c, &why) == 0) {
+			c->n.moved++;
+			continue;
+		}
+		c->n.failed++;
+		/* The range that was to become free will not: leave the rest of it alone. */
+		if (c->mode == ASH_COMPACT_ASYNC && c->order <= z->max_order) {
+			const uint64_t range_end = (uint64_t)ash_order_start(pfn, c->order) + ash_order_frames(c->order);
+
+			next = range_end < end ? (ash_pfn_t)range_end : end;
+		}
+	}
+	if (c->n.moved == moved && !c->met) {
+		ash_zone_lock(z);
+		ash_pageblock_set_skip(z, block, true);
+		ash_zone_unlock(z);
+	}
+}
+
+static bool found_one(struct control *c)
+{
+	bool found;
+
+	if (c->order > c->z->max_order)
+		return false;
+	ash_zone_lock(c->z);
+	found = ash_freelist_orders(c->z, c->mt) >> c->order != 0 ||
+		(c->mt == ASH_MT_MOVABLE && ash_freelist_orders(c->z, ASH_MT_CMA) >> c->order != 0) ||
+		ash_fallback_exists(c->z, c->order, c->mt);
+	ash_zone_unlock(c->z);
+	return found;
+}
+
+static bool suitable(struct ash_zone *z, unsigned order)
+{
+	struct ash_watermarks w;
+	struct ash_zone_stats s;
+	int index;
+
+	if (order > z->max_order)
+		return true;
+	ash_zone_watermarks(z, &w);
+	ash_zone_stats(z, &s);
+	if (s.free < w.mark[ASH_WMARK_LOW] + 2 * (uint64_t)ash_order_frames(order))
+		return false;
+	index = order > COSTLY_ORDER ? ash_fragmentation_index(&s, order) : -1000;
+	return index < 0 || index > EXTFRAG_THRESHOLD;
+}
+
+/* Where the last run stopped, unless it ended or this one is to see everything. */
+static void start(struct control *c)
+{
+	struct ash_zone *z = c->z;
+	const ash_pfn_t last = ash_pageblock_start(z, z->nr_frames - 1);
+	bool flush;
+
+	ash_zone_lock(z);
+	flush = z->compact.restart;
+	if (flush || c->mode == ASH_COMPACT_FULL || z->compact.migrate >= z->compact.free_block) {
+		z->compact.migrate = 0;
+		z->compact.free_block = last;
+	}
+	z->compact.restart = false;
+	c->migrate = z->compact.migrate;
+	c->free_block = c->free_pos = z->compact.free_block;
+	ash_zone_unlock(z);
+	for (ash_pfn_t b = 0; flush; b += ash_pageblock_frames(z)) {
+		ash_zone_lock(z);
+		ash_pageblock_set_skip(z, b, false);
+		ash_zone_unlock(z);
+		flush = b < last;
+	}
+}
+
+enum ash_compact_result ash_zone_compact(struct ash_zone *z, unsigned order, enum ash_migratetype mt,
+					 enum ash_compact_mode mode, struct ash_compact_stats *stats)
+{
+	struct control c = { .z = z, .order = order, .mt = mt, .mode = mode };
+	enum ash_compact_result result = ASH_COMPACT_COMPLETE;
+
+	if (!suitable(z, order))
+		return ASH_COMPACT_UNSUITABLE;
+	start(&c);
+	while (!c.met && c.migrate < c.free_block) {
+		if (source_suitable(&c, c.migrate))
+			compact_block(&c, c.migrate);
+		c.migrate += ash_pageblock_frames(z);
+		if (found_one(&c)) {
+			result = ASH_COMPACT_SUCCESS;
+			break;
+		}
+	}
+	ash_zone_lock(z);
+	z->compact.migrate = c.migrate;
+	z->compact.free_block = c.free_block;
+	z->compact.restart = result == ASH_COMPACT_COMPLETE;
+	ash_zone_unlock(z);
+	if (stats != NULL) {
+		stats->migrate_scanned += c.n.migrate_scanned;
+		stats->free_scanned += c.n.free_scanned;
+		stats->moved += c.n.moved;
+		stats->failed += c.n.failed;
+	}
+	return result;
+}
+
+bool ash_zone_compact_deferred(struct ash_zone *z, unsigned order)
+{
+	bool deferred = false;
+
+	ash_zone_lock(z);
+	if (order >= z->compact.order_failed && z->compact.defer_shift > 0) {
+		const unsigned limit = 1u << z->compact.defer_shift;
+
+		if (++z->compact.considered >= limit)
+			z->compact.considered = limit;
+		else
+			deferred = true;
+	}
+	ash_zone_unlock(z);
+	return deferred;
+}
+
+void ash_zone_compact_defer(struct ash_zone *z, unsigned order)
+{
+	ash_zone_lock(z);
+	z->compact.considered = 0;
+	if (z->compact.defer_shift == 0 || order < z->compact.order_failed)
+		z->compact.order_failed = order;
+	if (z->compact.defer_shift < MAX_DEFER_SHIFT)
+		z->compact.defer_shift++;
+	ash_zone_unlock(z);
+}
+
+void ash_zone_compact_defer_reset(struct ash_zone *z, unsigned order, bool allocated)
+{
+	ash_zone_lock(z);
+	if (allocated) {
+		z->compact.considered = 0;
+		z->compact.defer_shift = 0;
+	}
+	if (order >= z->compact.order_failed)
+		z->compact.order_failed = order + 1;
+	ash_zone_unlock(z);
+}
+
+int ash_zone_alloc_compact(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
+			   struct ash_page_grant *grant)
+{
+	int err = ash_zone_alloc(z, order, mt, flags, ASH_CPU_NONE, grant);
+
+	if (err != -ASH_ENOMEM || order == 0 || ash_zone_compact_deferred(z, order))
+		return err;
+	for (unsigned mode = ASH_COMPACT_ASYNC; mode <= ASH_COMPACT_SYNC && err != 0; mode++) {
+		const enum ash_compact_result result = ash_zone_compact(z, order, mt, (enum ash_compact_mode)mode, NULL);
+
+		if (result == ASH_COMPACT_UNSUITABLE)
+			return err;
+		err = ash_zone_alloc(z, order, mt, flags, ASH_CPU_NONE, grant);
+	}
+	if (err == 0)
+		ash_zone_compact_defer_reset(z, order, true);
+	else
+		ash_zone_compact_defer(z, order);
+	return err;
+}

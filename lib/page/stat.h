@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernel's fragmentation figures and text forms, from a snapshot of a zone. Kernel: mm/vmstat.c.
+ *
+ * Pure functions of the snapshot: no locks, no allocation, usable anywhere.
+ */
+#ifndef ASH_PAGE_STAT_H
+#define ASH_PAGE_STAT_H
+
+#include "page/zone.h"
+
+/* Thousandths of the free memory that a request of this order cannot use; 1000 when nothing is free. */
+int ash_unusable_index(const struct ash_zone_stats *s, unsigned order);
+
+/*
+ * Why a request of this order fails: towards 0 for lack of memory, towards 1000 because of fragmentation; -1000 when it
+ * would not fail; 0 when nothing is free.
+ */
+int ash_fragmentation_index(const struct ash_zone_stats *s, unsigned order);
+
+/* Percent of free memory outside buddies of this order and above; 0 when nothing is free. Drives proactive work. */
+unsigned ash_extfrag_for_order(const struct ash_zone_stats *s, unsigned order);
+
+/*
+ * One line of /proc/buddyinfo, and the lines of /proc/pagetypeinfo's two tables, for orders 0 to max_order. They return
+ * the length the text has, as snprintf does; buf is always terminated when size is not 0.
+ */
+size_t ash_stat_buddyinfo(const struct ash_zone_stats *s, unsigned max_order, unsigned node, const char *zone,
+			  char *buf, size_t size);
+size_t ash_stat_pagetypeinfo(const struct ash_zone_stats *s, unsigned pageblock_order, unsigned max_order,
+			       unsigned node, const char *zone, char *buf, size_t size);
+
+/* The kernel's name of a migratetype ("Unmovable", ...). */
+const char *ash_migratetype_name(enum ash_migratetype mt);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* Compaction, its deferral, and the figures it goes by. */
+#include "owner.h"
+
+#include "page/compact.h"
+#include "page/stat.h"
+
+/* Every frame allocated as movable, then all but every 4th freed. */
+static void checkerboard(struct fixture *f, ash_pfn_t nr)
+{
+	EXPECT_EQ(ash_zone_online(f->z, 0, nr, false), 0);
+	for (ash_pfn_t i = 0; i < nr; i++)
+		owner_alloc(f, 0);
+	for (ash_pfn_t i = 0; i < nr; i++) {
+		if (i % 4 != 0)
+			owner_free(f, i);
+	}
+}
+
+TEST(compact_packs_the_high_end)
+{
+	struct fixture f;
+	struct ash_compact_stats n = { 0 };
+	struct ash_zone_stats s;
+
+	owner_init(&f, 64, 3, 5);
+	checkerboard(&f, 64);
+	s = stats(&f);
+	EXPECT_EQ(ash_fragmentation_index(&s, 3), 1000 - (1000 + 48 * 1000 / 8) / 32);
+	EXPECT_EQ(ash_unusable_index(&s, 3), 1000);
+	EXPECT_EQ(ash_zone_compact(f.z, ASH_COMPACT_ALL, ASH_MT_MOVABLE, ASH_COMPACT_FULL, &n), ASH_COMPACT_COMPLETE);
+	owner_check(&f);
+	fixture_check(&f);
+	s = stats(&f);
+	EXPECT_EQ(n.moved, 12); /* 16 frames in use, 4 of which were in the last two blocks */
+	EXPECT_EQ(s.free, 48);
+	EXPECT_EQ(s.nr_free[5][ASH_MT_MOVABLE], 1);
+	EXPECT_EQ(s.nr_free[4][ASH_MT_MOVABLE], 1); /* 0 to 47 are free, as one run */
+	EXPECT_EQ(ash_unusable_index(&s, 3), 0);
+	EXPECT_EQ(ash_fragmentation_index(&s, 3), -1000);
+	EXPECT_EQ(ash_extfrag_for_order(&s, 5), 33);
+	fixture_end(&f);
+}
+
+TEST(compact_stops_at_the_first_buddy)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	owner_init(&f, 64, 3, 5);
+	checkerboard(&f, 64);
+	EXPECT_EQ(ash_zone_alloc(f.z, 3, ASH_MT_MOVABLE, 0, CPU_NONE, &g), -ASH_ENOMEM);
+	EXPECT_EQ(ash_zone_alloc_compact(f.z, 3, ASH_MT_MOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 0);
+	EXPECT_EQ(owner.migrated, 2);
+	owner_check(&f);
+	fixture_end(&f);
+}
+
+TEST(compact_never_moves_the_unmovable)
+{
+	struct fixture f;
+
+	owner_init(&f, 64, 3, 5);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	for (ash_pfn_t i = 0; i < 8; i++)
+		EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_UNMOVABLE), i);
+	ash_zone_free(f.z, 3, 0, CPU_NONE);
+	EXPECT_EQ(ash_zone_compact(f.z, ASH_COMPACT_ALL, ASH_MT_MOVABLE, ASH_COMPACT_FULL, NULL), ASH_COMPACT_COMPLETE);
+	EXPECT_EQ(owner.migrated + owner.refused, 0);
+	fixture_end(&f);
+}
+
+TEST(compact_pinned_pieces_fail_and_defer)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	unsigned refused;
+
+	owner_init(&f, 64, 3, 5);
+	checkerboard(&f, 64);
+	for (unsigned i = 0; i < 64; i++)
+		owner.handle[i].pinned = true;
+	EXPECT_EQ(ash_zone_alloc_compact(f.z, 3, ASH_MT_MOVABLE, 0, &g), -ASH_ENOMEM);
+	EXPECT_GT(owner.refused, 0);
+	refused = owner.refused;
+	EXPECT_EQ(ash_zone_alloc_compact(f.z, 3, ASH_MT_MOVABLE, 0, &g), -ASH_ENOMEM);
+	EXPECT_EQ(owner.refused, refused); /* deferred: nobody was asked */
+	owner_check(&f);
+	fixture_end(&f);
+}
+
+TEST(compact_unsuitable_without_free_frames)
+{
+	struct fixture f;
+
+	owner_init(&f, 64, 3, 5);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	for (ash_pfn_t i = 0; i < 60; i++)
+		owner_alloc(&f, 0);
+	EXPECT_EQ(ash_zone_compact(f.z, 3, ASH_MT_MOVABLE, ASH_COMPACT_SYNC, NULL), ASH_COMPACT_UNSUITABLE);
+	fixture_end(&f);
+}
+
+TEST(stat_text_has_the_kernels_shape)
+{
+	struct fixture f;
+	struct ash_zone_stats s;
+	char text[4096], small[8];
+	size_t length;
+
+	fixture_init(&f, 64, 3, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_UNMOVABLE), 0);
+	s = stats(&f);
+	length = ash_stat_buddyinfo(&s, 5, 0, "Normal", text, sizeof(text));
+	EXPECT_STREQ(text, "Node 0, zone   Normal      1      1      1      1      1      1 \n");
+	EXPECT_EQ(length, strlen(text));
+	EXPECT_EQ(ash_stat_buddyinfo(&s, 5, 0, "Normal", small, sizeof(small)), length);
+	EXPECT_STREQ(small, "Node 0,");
+	EXPECT_EQ(ash_stat_buddyinfo(&s, 5, 0, "Normal", NULL, 0), length);
+	ash_stat_pagetypeinfo(&s, 3, 5, 0, "Normal", text, sizeof(text));
+	EXPECT(strstr(text, "Page block order: 3\nPages per block:  8\n\n") == text);
+	EXPECT(strstr(text, "\nNode    0, zone   Normal, type    Unmovable      1      1      1      1      1      0 \n"));
+	EXPECT(strstr(text, "\nNode    0, zone   Normal, type      Movable      0      0      0      0      0      1 \n"));
+	EXPECT(strstr(text, "\nNumber of blocks type     Unmovable      Movable  Reclaimable   HighAtomic          CMA"
+			    "      Isolate \nNode 0, zone   Normal            4            4            0"));
+	fixture_end(&f);
+}
