@@ -49,12 +49,21 @@ static bool wants_hugetlb(void)
 	return ash_arenas.config.huge == ASH_HUGE_2M || ash_arenas.config.huge == ASH_HUGE_1G;
 }
 
-/* One arena pair per node we may use that has memory. A policy of the task's own (numactl) is left in charge: then all
- * memory comes from one arena that binds nothing. */
+/* One arena pair, which binds nothing. node is what it is called. */
+static void use_one_node(int node)
+{
+	ash_arenas.bind = false;
+	ash_arenas.nodes[0] = (int16_t)node;
+	ash_arenas.nr_nodes = 1;
+}
+
+/*
+ * One arena pair per node we may use that has memory. A policy of the task's own (numactl) is left in charge: then all
+ * memory comes from one pair.
+ */
 static void find_nodes(void)
 {
 	uint64_t nodes = ash_numa_allowed();
-	const int here = ash_numa_current();
 
 	if ((nodes & (nodes - 1)) != 0) {
 		const uint64_t with_memory = ash_numa_topology()->with_memory();
@@ -62,15 +71,14 @@ static void find_nodes(void)
 		if ((nodes & with_memory) != 0)
 			nodes &= with_memory;
 	}
-	ash_arenas.bind = (nodes & (nodes - 1)) != 0 && !ash_numa_has_policy();
-	if (!ash_arenas.bind && (nodes >> here & 1) != 0)
-		nodes = 1ull << here;
-	ash_arenas.nr_nodes = 0;
-	for (; nodes != 0; nodes &= nodes - 1) {
-		ash_arenas.nodes[ash_arenas.nr_nodes++] = (int16_t)ash_ctz(nodes);
-		if (!ash_arenas.bind)
-			break;
+	if ((nodes & (nodes - 1)) == 0 || ash_numa_has_policy()) {
+		use_one_node((nodes & (nodes - 1)) == 0 ? (int)ash_ctz(nodes) : ash_numa_current());
+		return;
 	}
+	ash_arenas.bind = true;
+	ash_arenas.nr_nodes = 0;
+	for (; nodes != 0; nodes &= nodes - 1)
+		ash_arenas.nodes[ash_arenas.nr_nodes++] = (int16_t)ash_ctz(nodes);
 }
 
 /* Reserve bytes aligned to align and no more than that where tight, else without trimming (fewer system calls). */
@@ -114,17 +122,19 @@ static int try_layout(size_t span, size_t total, size_t align, bool tight)
 }
 
 /*
- * Under RLIMIT_AS: five eighths of the limit for arenas, the rest is the program's own. A single span may then end
- * anywhere, so that the power of two does not cost up to half of it. Smaller until it fits.
+ * Under RLIMIT_AS: five eighths of the limit for arenas, the rest is the program's own. Too little to be divided among
+ * nodes: first touch has to place it. A single span may end anywhere, so that the power of two does not cost up to half.
+ * Smaller until it fits.
  */
-static int reserve_tight(size_t limit, unsigned spans)
+static int reserve_tight(size_t limit)
 {
-	size_t total = limit / TIGHT_DENOMINATOR * TIGHT_NUMERATOR;
+	const unsigned spans = wants_hugetlb() ? ASH_ARENA_KINDS : 1;
 
-	for (; total / spans >= MIN_SPAN; total /= 2) {
+	use_one_node(ash_numa_current());
+	for (size_t total = limit / TIGHT_DENOMINATOR * TIGHT_NUMERATOR; total / spans >= MIN_SPAN; total /= 2) {
 		size_t span = (size_t)1 << ash_log2_floor(total / spans);
 		size_t bytes = span * spans;
-		size_t align = ash_max(ash_min(ash_min(span / 8, ASH_GIB(1)), ASH_MIB(64)), ASH_PB_BYTES);
+		size_t align = ash_max(ash_min(span / 8, ASH_MIB(64)), ASH_PB_BYTES);
 
 		if (spans == 1) {
 			bytes = ash_align_down(total, ASH_PB_BYTES);
@@ -158,7 +168,7 @@ static int reserve(void)
 		return 0;
 	limit = ash_env_address_limit();
 	if (limit != SIZE_MAX)
-		return reserve_tight(limit, wants_hugetlb() ? spans : ash_arenas.nr_nodes > 1 ? spans : 1);
+		return reserve_tight(limit);
 	for (span /= 2; span >= MIN_SPAN; span /= 2) {
 		if (try_layout(span, span * spans, ash_min(span, ASH_GIB(1)), false) == 0)
 			return 0;
