@@ -7,8 +7,8 @@
  * per connection; objects need not be freed one by one.
  *
  * Thread safety: a heap belongs to whoever calls it, one thread at a time; two threads that allocate from one heap
- * serialise their calls themselves. Different heaps are independent. Objects may be used by any thread. After fork()
- * the child has its own copy of every heap, usable where no thread of the parent was inside a call on it.
+ * serialise their calls themselves. Different heaps are independent. Objects may be used and freed by any thread. After
+ * fork() the child has its own copy of every heap, usable where no thread of the parent was inside a call on it.
  */
 #ifndef ASHLAR_HEAP_H
 #define ASHLAR_HEAP_H
