@@ -82,7 +82,7 @@ static ASH_NOINLINE int alloc_slow(struct ash_zone *z, unsigned order, enum ash_
 int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
 		   struct ash_page_grant *grant)
 {
-	if (ASH_LIKELY(cpu < z->nr_cpus && order <= ASH_PCP_MAX_ORDER && ash_mt_mergeable(mt) &&
+	if (ASH_LIKELY(cpu < z->nr_cpus && order <= z->pcp_max_order && ash_mt_mergeable(mt) &&
 		       !(flags & ASH_ALLOC_HIGHATOMIC) && pcp_serves(z, mt, flags))) {
 		const struct ash_taken taken = ash_pcp_alloc_hit(z, &z->pcps[cpu], order, mt);
 
@@ -137,7 +137,7 @@ static ASH_NOINLINE void free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned o
 void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
 {
 	/* A head that is plainly used, of this order, is aligned and inside: no more needs checking. */
-	if (ASH_LIKELY(cpu < z->nr_cpus && order <= ASH_PCP_MAX_ORDER && pfn < z->nr_frames) &&
+	if (ASH_LIKELY(cpu < z->nr_cpus && order <= z->pcp_max_order && pfn < z->nr_frames) &&
 	    ASH_LIKELY(plainly_used(ash_frame_load(z->frames, pfn), order))) {
 		const enum ash_migratetype mt = ash_pageblock_type(z, pfn);
 

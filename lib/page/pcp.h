@@ -67,7 +67,7 @@ void ash_pcp_lock(struct ash_zone *z, struct ash_pcp *pcp);
 
 ASH_INLINE bool ash_pcp_order_allowed(const struct ash_zone *z, unsigned order)
 {
-	return order <= ASH_PCP_MAX_ORDER || order == z->pageblock_order;
+	return order <= z->pcp_max_order || order == z->pageblock_order;
 }
 
 ASH_INLINE uint32_t ash_pcp_frames(const struct ash_pcp *pcp)

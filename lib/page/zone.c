@@ -48,6 +48,7 @@ int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 		.nr_frames = config->nr_frames,
 		.pageblock_order = g.pageblock_order,
 		.max_order = g.max_order,
+		.pcp_max_order = g.pageblock_order < ASH_PCP_MAX_ORDER ? g.pageblock_order : ASH_PCP_MAX_ORDER,
 		.frames = config->frames,
 		.pageblocks = config->pageblocks,
 		.pcps = config->pcps,

@@ -131,6 +131,19 @@ TEST(T22_isolated_frames_bypass_the_pcp)
 	EXPECT_EQ(scene_stats(&s).nr_free[0][ASH_MT_ISOLATE], 8);
 }
 
+/* A piece of more than one pageblock has no one type to be cached by: an isolated block of it must not be cached. */
+TEST(T22_pieces_above_a_pageblock_bypass_the_pcp)
+{
+	scene_open_edge(&s, 2, 4, "MMMM", 0, 0, 1);
+	scene_used(&s, 0, 3, ASH_MT_MOVABLE);
+	ash_zone_lock(s.z);
+	ash_pageblock_set_isolated(s.z, 4, true);
+	ash_zone_unlock(s.z);
+	ash_zone_free(s.z, 0, 3, 0);
+	EXPECT_STATE(&s, "0:2 M, 4:2 I", "MM*MM");
+	EXPECT_EQ(scene_stats(&s).pcp, 0);
+}
+
 /* [K page_alloc.c:pcp_allowed_order] a piece of no pcp order goes straight to the buddy lists. */
 TEST(T22_large_pieces_bypass_the_pcp)
 {
