@@ -32,6 +32,7 @@ static const uint8_t weights[2][MODEL_NR_CODES] = {
 		[MODEL_CONTIG] = 4,
 		[MODEL_CONTIG_FIND] = 4,
 		[MODEL_PIN] = 2,
+		[MODEL_FREE_TAIL] = 1,
 	},
 	{
 		[MODEL_ALLOC] = 60,
@@ -49,6 +50,7 @@ static const uint8_t weights[2][MODEL_NR_CODES] = {
 		[MODEL_CONTIG] = 6,
 		[MODEL_CONTIG_FIND] = 6,
 		[MODEL_PIN] = 1,
+		[MODEL_FREE_TAIL] = 1,
 	},
 };
 

@@ -11,9 +11,10 @@ const struct model_target model_core = {
 	.alloc_run = ash_zone_alloc_run,
 	.free_run = ash_zone_free_run,
 	.extend_run = ash_zone_extend_run,
-	.report_begin = ash_zone_report_begin,
+	.report_begin = ash_zone_report_begin_max,
 	.report_end = ash_zone_report_end,
 	.drain = ash_zone_drain,
+	.free_tail = ash_zone_free_tail,
 	.online = ash_zone_online,
 	.isolate = ash_zone_isolate_range,
 	.unisolate = ash_zone_unisolate_range,
@@ -355,16 +356,19 @@ static int do_extend(struct model *m, const struct model_op *op, struct model_gr
 static int do_report_begin(struct model *m, const struct model_op *op)
 {
 	const unsigned min_order = op->order % (MAX_ORDER(m) + 1u);
+	const unsigned more = (op->b & 1) ? op->b >> 1 & 7 : MAX_ORDER(m);
+	const unsigned max_order = (unsigned)ash_min(min_order + more, MAX_ORDER(m));
 	struct model_report r = { ASH_PFN_NONE, 0 };
 	int result;
 
 	if (m->nr_reports == MODEL_MAX_REPORTS)
 		return 0;
-	result = m->config.target->report_begin(m->zone, min_order, &r.pfn, &r.order);
+	result = m->config.target->report_begin(m->zone, min_order, max_order, &r.pfn, &r.order);
 	if (result != 0)
 		return result;
-	if (r.order < min_order || r.order > MAX_ORDER(m))
-		return model_fail(m, "M1: a reported buddy is smaller than asked", r.pfn, r.order, min_order);
+	/* Less than a pageblock is not told apart as resident. */
+	if (r.order < min_order || r.order > ash_max(max_order, m->config.geometry.pageblock_order))
+		return model_fail(m, "M1: a reported buddy is smaller or larger than asked", r.pfn, r.order, min_order);
 	if (!model_take(m, r.pfn, 1u << r.order, r.order, false))
 		return 0;
 	if (model_isolated(m, r.pfn))
@@ -408,6 +412,24 @@ static int do_online(struct model *m, const struct model_op *op)
 	return result;
 }
 
+static int do_free_tail(struct model *m, const struct model_op *op)
+{
+	const ash_pfn_t end = 1 + op->a % NR_FRAMES(m);
+	const ash_pfn_t told = m->config.target->free_tail(m->zone, end);
+	ash_pfn_t start = end;
+
+	while (start > 0) {
+		const ash_pfn_t head = ash_frame_head(m->zone, start - 1);
+
+		if (head == ASH_PFN_NONE || ash_word_state(ash_frame_load(m->zone->frames, head)) != ASH_FRAME_BUDDY)
+			break;
+		start--;
+	}
+	if (told != start)
+		model_fail(m, "M5: free memory begins elsewhere than the zone says", end, told, start);
+	return 0;
+}
+
 static int do_pin(struct model *m, const struct model_op *op)
 {
 	struct model_grant *g = &m->grants[op->a % m->nr_grants];
@@ -448,6 +470,8 @@ static int apply(struct model *m, const struct model_op *op, struct model_grant 
 		return model_contig(m, op, got);
 	case MODEL_CONTIG_FIND:
 		return model_contig_find(m, op, got);
+	case MODEL_FREE_TAIL:
+		return do_free_tail(m, op);
 	case MODEL_PIN:
 		return m->nr_grants > 0 ? do_pin(m, op) : 0;
 	case MODEL_NR_CODES:

@@ -18,7 +18,7 @@ enum model_code {
 	MODEL_FREE,         /* grant a, as it was granted; cpu */
 	MODEL_FREE_PART,    /* of grant a, b picks the first frame and the length */
 	MODEL_EXTEND,       /* grant a by b frames */
-	MODEL_REPORT_BEGIN, /* order = smallest order to pull */
+	MODEL_REPORT_BEGIN, /* order = smallest order to pull; b & 1: at most b >> 1 orders more */
 	MODEL_REPORT_END,   /* report a; flags & 1: the frames now read as zero */
 	MODEL_DRAIN,
 	MODEL_ONLINE,      /* a = first frame, b = frames; flags & 1: zeroed */
@@ -27,6 +27,7 @@ enum model_code {
 	MODEL_TEST_RANGE,  /* a = first frame, b = frames: is it isolated and free? */
 	MODEL_CONTIG,      /* a = first frame, b = frames, mt, order = mode */
 	MODEL_CONTIG_FIND, /* a = frames, order = alignment, b = limits and boundary, mt */
+	MODEL_FREE_TAIL,   /* a = end: where does the free memory before it begin? */
 	MODEL_PIN,         /* grant a: its mover refuses from now on, or no longer */
 	MODEL_NR_CODES,
 };
