@@ -57,7 +57,7 @@ def run(scratch, name, programs, *arguments, options=''):
     subprocess.run(git + ['add', '-A'], check=True)
     subprocess.run(git + ['commit', '-qm', 'scratch'], check=True)
     subprocess.run(['meson', 'setup', build, source], check=True, capture_output=True)
-    done = subprocess.run([os.path.join(ROOT, 'tests/run'), '--local-guards', '--build', build, *arguments], capture_output=True,
+    done = subprocess.run([os.path.join(ROOT, 'tests/run'), '--local-guards', '--require', 'checks', '--build', build, *arguments], capture_output=True,
                           text=True)
     last = (done.stdout.splitlines() or [''])[-1]
     match = CLOSING.match(last)
