@@ -13,7 +13,7 @@ static int take_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enu
 	int err = -ASH_EBUSY;
 
 	ash_zone_lock(z);
-	if (!ASH_FAULT(z->fault, "contig take") && ash_run_takeable(z, start, end, ASH_MT_ISOLATE)) {
+	if (!ASH_FAULT(z->fault, "contig take") && ash_run_takeable(z, start, end, ASH_MT_ISOLATE, 0)) {
 		grant->zeroed = ash_run_take(z, start, end, ASH_MT_ISOLATE);
 		grant->pfn = start;
 		ash_run_mark_used(z, start, end, mt);
@@ -57,7 +57,7 @@ static ash_pfn_t first_obstacle(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t end
 		if (block == ASH_MT_ISOLATE || block == ASH_MT_CMA || ash_word_state(word) == ASH_FRAME_NONE ||
 		    ash_word_state(word) == ASH_FRAME_HELD)
 			return pfn;
-		if (ash_word_state(word) == ASH_FRAME_USED && (!may_move || ash_word_type(word) != ASH_MT_MOVABLE))
+		if (ash_word_state(word) == ASH_FRAME_USED && (!may_move || !ash_migrate_possible(z, ash_word_type(word))))
 			return next - 1;
 		pfn = next;
 	}

@@ -12,6 +12,7 @@
 
 #include "base/fault.h"
 #include "page/buddy.h"
+#include "page/migrate.h"
 
 void ash_busy_add(struct ash_busy_list *busy, ash_pfn_t pfn, ash_pfn_t nr, enum ash_busy_reason why)
 {
@@ -84,7 +85,7 @@ static bool has_unmovable(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t e
 		const ash_pfn_t piece_end = head == ASH_PFN_NONE ? start + 1 : head + ash_order_frames(ash_word_order(word));
 		const ash_pfn_t stop = piece_end < end ? piece_end : end;
 
-		if (ash_word_state(word) == ASH_FRAME_USED && ash_word_type(word) != ASH_MT_MOVABLE) {
+		if (ash_word_state(word) == ASH_FRAME_USED && !ash_migrate_possible(z, ash_word_type(word))) {
 			ash_busy_add(busy, start, stop - start, ASH_BUSY_UNMOVABLE);
 			found = true;
 		}
@@ -175,7 +176,7 @@ static bool report_busy(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr,
 	if (ash_word_state(word) == ASH_FRAME_NONE)
 		why = ASH_BUSY_OFFLINE;
 	else if (ash_word_state(word) == ASH_FRAME_USED)
-		why = ash_word_type(word) == ASH_MT_MOVABLE ? ASH_BUSY_PINNED : ASH_BUSY_UNMOVABLE;
+		why = ash_migrate_possible(z, ash_word_type(word)) ? ASH_BUSY_PINNED : ASH_BUSY_UNMOVABLE;
 	ash_busy_add(busy, start, nr, why);
 	return true;
 }

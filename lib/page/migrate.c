@@ -16,6 +16,26 @@ static uint32_t moving_bit(void)
 	return (uint32_t)ASH_FRAME_MOVING << 24;
 }
 
+bool ash_migrate_possible(const struct ash_zone *z, enum ash_migratetype mt)
+{
+	/* Whether a MOVABLE piece has a mover shows when it is asked. */
+	return mt == ASH_MT_MOVABLE || (mt == ASH_MT_RECLAIMABLE && z->ops != NULL && z->ops->shrinker != NULL);
+}
+
+/* Have a RECLAIMABLE piece dropped. That its owner agreed is no proof: it must be gone. */
+static int drop_piece(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+{
+	uint32_t word;
+
+	if (!ash_migrate_possible(z, ASH_MT_RECLAIMABLE) || ASH_FAULT(z->fault, "shrinker drop") ||
+	    z->ops->shrinker->drop(z, pfn, order) != 0)
+		return -ASH_EBUSY;
+	ash_zone_lock(z);
+	word = ash_frame_load(z->frames, pfn);
+	ash_zone_unlock(z);
+	return ash_word_state(word) == ASH_FRAME_USED ? -ASH_EBUSY : 0;
+}
+
 uint32_t ash_zone_private(const struct ash_zone *z, ash_pfn_t pfn)
 {
 	return z->frames[pfn].private;
@@ -142,6 +162,20 @@ uint32_t ash_migrate_look(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t stop, ash
 	return word;
 }
 
+/* One allocated piece of a range that is being emptied. */
+static int empty_piece(struct ash_zone *z, ash_pfn_t head, uint32_t word, enum ash_busy_reason *why)
+{
+	if (!ash_migrate_possible(z, ash_word_type(word))) {
+		/* It was not here when the block was isolated: it came out of a pcp since. */
+		*why = ASH_BUSY_UNMOVABLE;
+		return -ASH_EBUSY;
+	}
+	*why = ASH_BUSY_PINNED;
+	if (ash_word_type(word) == ASH_MT_RECLAIMABLE)
+		return drop_piece(z, head, ash_word_order(word));
+	return ash_migrate_piece(z, head, ash_migrate_target_any, NULL, why);
+}
+
 int ash_migrate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, struct ash_busy_list *busy)
 {
 	int err = 0;
@@ -152,12 +186,13 @@ int ash_migrate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, struct
 
 		err = 0;
 		for (ash_pfn_t pfn = start; pfn < end; pfn = next) {
+			const uint32_t word = ash_migrate_look(z, pfn, end, &head, &next);
 			enum ash_busy_reason why;
 			int failed;
 
-			if (ash_word_state(ash_migrate_look(z, pfn, end, &head, &next)) != ASH_FRAME_USED)
+			if (ash_word_state(word) != ASH_FRAME_USED)
 				continue;
-			failed = ash_migrate_piece(z, head, ash_migrate_target_any, NULL, &why);
+			failed = empty_piece(z, head, word, &why);
 			/* Without room there is no point in going on; anything else may have changed by the next pass. */
 			if (failed != 0 && (last || failed == -ASH_ENOMEM))
 				ash_busy_add(busy, pfn, next - pfn, why);

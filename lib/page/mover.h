@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Movers: how the owner of MOVABLE frames lets the core empty a range. Kernel: struct movable_operations.
+ * Movers and shrinkers: how the owners of MOVABLE and RECLAIMABLE frames let the core empty a range. Kernel: struct movable_operations.
  *
  *      isolate -> migrate -> the frames are the core's            (moved)
  *      isolate -> migrate fails -> putback                        (stays)
@@ -29,6 +29,14 @@ struct ash_mover_ops {
 	int (*migrate)(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsigned order);
 	/* It was not moved after all. */
 	void (*putback)(struct ash_zone *z, ash_pfn_t pfn, unsigned order);
+};
+
+/*
+ * A shrinker: the owner of RECLAIMABLE frames drops them on request. drop() frees the piece, and whatever else it likes,
+ * through the ordinary calls; it returns a negative error when the piece is in use. Called without locks of the zone.
+ */
+struct ash_shrinker_ops {
+	int (*drop)(struct ash_zone *z, ash_pfn_t pfn, unsigned order);
 };
 
 /* The owner's word of a piece's head, which travels with a move. Meaningful while the piece is allocated. */

@@ -31,7 +31,7 @@ static bool remove_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, 
 	bool ok;
 
 	ash_zone_lock(z);
-	ok = !ASH_FAULT(z->fault, "offline remove") && ash_run_takeable(z, start, end, ASH_MT_ISOLATE);
+	ok = !ASH_FAULT(z->fault, "offline remove") && ash_run_takeable(z, start, end, ASH_MT_ISOLATE, 0);
 	if (ok) {
 		*zeroed = ash_run_take(z, start, end, ASH_MT_ISOLATE);
 		for (ash_pfn_t b = start; b < end; b += ash_pageblock_frames(z)) {

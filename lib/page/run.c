@@ -24,7 +24,8 @@ void ash_run_mark_used(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum 
 	}
 }
 
-static bool block_takeable(const struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
+static bool block_takeable(const struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt,
+			   unsigned flags)
 {
 	const enum ash_migratetype have = ash_pageblock_type(z, pfn);
 
@@ -32,10 +33,13 @@ static bool block_takeable(const struct ash_zone *z, ash_pfn_t pfn, unsigned ord
 		return true;
 	if (!ash_mt_mergeable(have) || !ash_mt_mergeable(mt))
 		return false;
-	return order >= z->pageblock_order || ash_fallback_block_claimable(z, pfn, mt);
+	if (order >= z->pageblock_order)
+		return true;
+	return !(flags & ASH_ALLOC_NOFRAGMENT) && ash_fallback_block_claimable(z, pfn, mt);
 }
 
-bool ash_run_takeable(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt)
+bool ash_run_takeable(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt,
+		      unsigned flags)
 {
 	ash_pfn_t checked = ASH_PFN_NONE;
 
@@ -49,7 +53,8 @@ bool ash_run_takeable(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, 
 		if (ash_word_state(word) != ASH_FRAME_BUDDY)
 			return false;
 		/* Once per block: the half rule counts the whole of it. */
-		if (ash_pageblock_start(z, start) != checked && !block_takeable(z, start, ash_word_order(word), mt))
+		if (ash_pageblock_start(z, start) != checked &&
+		    !block_takeable(z, start, ash_word_order(word), mt, flags))
 			return false;
 		checked = ash_pageblock_start(z, start);
 		start = head + ash_order_frames(ash_word_order(word));
@@ -147,7 +152,7 @@ static bool take_one_buddy(struct ash_zone *z, ash_pfn_t nr, unsigned order, enu
  * pageblock order from its first frame, so those are the starts that are tried, largest first.
  */
 static bool take_neighbours(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, enum ash_migratetype mt,
-			    struct ash_taken *taken)
+			    unsigned flags, struct ash_taken *taken)
 {
 	unsigned looked = 0;
 
@@ -159,7 +164,7 @@ static bool take_neighbours(struct ash_zone *z, ash_pfn_t nr, unsigned align_ord
 				if (++looked > SEARCH_LIMIT)
 					return false;
 				if ((pfn & (ash_order_frames(align_order) - 1)) != 0 || z->nr_frames - pfn < nr ||
-				    !ash_run_takeable(z, pfn, pfn + nr, mt))
+				    !ash_run_takeable(z, pfn, pfn + nr, mt, flags))
 					continue;
 				taken->pfn = pfn;
 				taken->zeroed = ash_run_take(z, pfn, pfn + nr, mt);
@@ -188,7 +193,7 @@ static bool alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, en
 	if (order <= z->max_order)
 		ok = take_one_buddy(z, nr, order, mt, flags, taken);
 	if (!ok && nr > ash_pageblock_frames(z))
-		ok = take_neighbours(z, nr, align_order, mt, taken);
+		ok = take_neighbours(z, nr, align_order, mt, flags, taken);
 	if (ok)
 		z->pgalloc += nr;
 	ash_zone_unlock(z);
@@ -223,7 +228,7 @@ int ash_zone_extend_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, enum as
 	if ((uint64_t)pfn + nr > z->nr_frames)
 		return -ASH_EBUSY;
 	ash_zone_lock(z);
-	if (ash_run_takeable(z, pfn, pfn + nr, mt)) {
+	if (ash_run_takeable(z, pfn, pfn + nr, mt, 0)) {
 		*zeroed = ash_run_take(z, pfn, pfn + nr, mt);
 		ash_run_mark_used(z, pfn, pfn + nr, mt);
 		z->pgalloc += nr;

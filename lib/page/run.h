@@ -15,9 +15,11 @@ void ash_run_mark_used(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum 
 
 /*
  * Whether every frame of [start, end) is on a freelist, in pageblocks that a request for mt may have: blocks of its
- * own type, blocks that it takes whole, and blocks of which it may claim the rest by the half rule.
+ * own type, blocks that it takes whole, and, unless flags say NOFRAGMENT, blocks of which it may claim the rest by the
+ * half rule.
  */
-bool ash_run_takeable(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt);
+bool ash_run_takeable(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt,
+		      unsigned flags);
 
 /*
  * Take [start, end), for which ash_run_takeable() has just said yes in the same lock hold, off the lists; the frames

@@ -19,6 +19,7 @@ struct ash_frame;
 struct ash_zone;
 struct ash_pcp;
 struct ash_mover_ops;
+struct ash_shrinker_ops;
 struct ash_fault;
 
 /* What the embedder supplies to a zone besides memory. Any member may be NULL. */
@@ -32,6 +33,7 @@ struct ash_zone_ops {
 	 */
 	void (*barrier)(void);
 	const struct ash_mover_ops *mover; /* for the zone's MOVABLE frames, page/mover.h; NULL: nothing can move */
+	const struct ash_shrinker_ops *shrinker; /* for its RECLAIMABLE frames; NULL: they stay */
 	struct ash_fault *fault;           /* base/fault.h; used by builds with ASH_CHECKS only */
 };
 

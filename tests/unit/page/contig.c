@@ -185,6 +185,55 @@ TEST(contig_every_step_can_fail)
 	EXPECT_GE(steps, 6);
 }
 
+static ash_pfn_t cache[16];
+static bool cache_busy;
+
+static int drop(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		if (cache[i] == pfn && !cache_busy) {
+			ash_zone_free(z, pfn, order, ASH_CPU_NONE);
+			cache[i] = ASH_PFN_NONE;
+			return 0;
+		}
+	}
+	return -ASH_EBUSY;
+}
+
+static int drop_nothing(struct ash_zone *z ASH_UNUSED, ash_pfn_t pfn ASH_UNUSED, unsigned order ASH_UNUSED)
+{
+	return 0; /* a lie */
+}
+
+TEST(contig_reclaimable_is_dropped)
+{
+	static const struct ash_shrinker_ops shrinker = { drop }, liar = { drop_nothing };
+	struct fixture f;
+	struct ash_page_grant g;
+	struct ash_busy entry[4];
+	struct ash_busy_list busy = { entry, 4, 0 };
+
+	owner_init(&f, 64, 3, 5);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	for (unsigned i = 0; i < 16; i++)
+		cache[i] = alloc_pages(&f, 0, ASH_MT_RECLAIMABLE);
+	EXPECT_EQ(cache[15], 15);
+	EXPECT_EQ(ash_zone_alloc_contig_range(f.z, 4, 8, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER, &g, &busy), -ASH_EBUSY);
+	EXPECT_EQ(entry[0].why, ASH_BUSY_UNMOVABLE); /* nobody to drop it */
+	f.ops.shrinker = &liar;
+	EXPECT_EQ(ash_zone_alloc_contig_range(f.z, 4, 8, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER, &g, NULL), -ASH_EBUSY);
+	f.ops.shrinker = &shrinker;
+	cache_busy = true;
+	EXPECT_EQ(ash_zone_alloc_contig_range(f.z, 4, 8, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER, &g, NULL), -ASH_EBUSY);
+	EXPECT_EQ(stats(&f).free, 48);
+	cache_busy = false;
+	EXPECT_EQ(ash_zone_alloc_contig_range(f.z, 4, 8, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER, &g, NULL), 0);
+	EXPECT_EQ(cache[4], ASH_PFN_NONE);
+	EXPECT_EQ(cache[3], 3);
+	EXPECT_EQ(cache[12], 12);
+	fixture_end(&f);
+}
+
 TEST(contig_search_respects_alignment_boundary_limits)
 {
 	struct fixture f;
