@@ -17,9 +17,13 @@ static struct {
 } hook;
 
 /*
- * The value counts the rounds left: destructors run again while any key is non-NULL, at most
- * PTHREAD_DESTRUCTOR_ITERATIONS times, and being in the last of them puts us behind everybody else's destructors.
+ * The value counts the rounds left: destructors run again while any key is non-NULL, at least
+ * _POSIX_THREAD_DESTRUCTOR_ITERATIONS (4) times. Two rounds put us behind everybody else's first destructors. More would
+ * forget the thread that arms us from a destructor, in a round that has passed our key already: it still has two to come.
  */
+enum { ROUNDS = 2 };
+ASH_BUILD_ASSERT(2 * ROUNDS <= _POSIX_THREAD_DESTRUCTOR_ITERATIONS, "armed in any of the first ROUNDS rounds, we come");
+
 static void on_round(void *value)
 {
 	uintptr_t left = (uintptr_t)value;
@@ -53,5 +57,5 @@ int ash_thread_on_exit(void (*fn)(void))
 		if (err < 0)
 			return err;
 	}
-	return -pthread_setspecific(hook.key, (void *)(uintptr_t)PTHREAD_DESTRUCTOR_ITERATIONS);
+	return -pthread_setspecific(hook.key, (void *)(uintptr_t)ROUNDS);
 }

@@ -2,8 +2,9 @@
 /*
  * A call at the end of each thread: the only place of the library that uses pthread keys.
  *
- * The call comes in the last round of thread-specific data destructors, after C++ thread_local destructors, so that
- * what other destructors allocate and free still finds a live heap.
+ * The call comes in the second round of thread-specific data destructors, after C++ thread_local destructors and the
+ * first destructor of every key, so that what those allocate and free still finds a live heap. A thread may arm it as
+ * late as in the second round itself; what runs after the call must do without.
  */
 #ifndef ASH_OS_THREAD_H
 #define ASH_OS_THREAD_H

@@ -358,18 +358,47 @@ static void *armed_thread(ASH_UNUSED void *arg)
 static int exits_seen_by_peer;
 static pthread_key_t peer_key;
 
-/* Re-arms itself as long as it may: our hook must still come after it. */
-static void peer_destructor(void *value)
+/* The hook must come after the first destructor of every key, whichever key is older. */
+static void peer_destructor(ASH_UNUSED void *value)
 {
 	exits_seen_by_peer = exits;
-	if ((uintptr_t)value > 1)
-		pthread_setspecific(peer_key, (void *)((uintptr_t)value - 1));
 }
 
-static void *armed_thread_with_peer(ASH_UNUSED void *arg)
+static void *armed_thread_with_peer(void *key)
 {
-	pthread_setspecific(peer_key, (void *)3);
+	pthread_setspecific(*(pthread_key_t *)key, key);
 	return (void *)(intptr_t)ash_thread_on_exit(count_exit);
+}
+
+/* Arms the hook in the round that the value says. */
+static void arming_destructor(void *value)
+{
+	if ((uintptr_t)value > 1)
+		pthread_setspecific(peer_key, (void *)((uintptr_t)value - 1));
+	else if (ash_thread_on_exit(count_exit) != 0)
+		exits = -1000;
+}
+
+/* Never armed while it runs: a destructor is the first to need the hook. */
+static void *thread_armed_at_its_end(void *value)
+{
+	pthread_setspecific(peer_key, value);
+	return NULL;
+}
+
+static int run_with_peer(void (*destructor)(void *), void *(*fn)(void *), void *arg)
+{
+	void *err = NULL;
+	pthread_t t;
+
+	exits = 0;
+	exits_seen_by_peer = -1;
+	EXPECT_EQ(pthread_key_create(&peer_key, destructor), 0);
+	EXPECT_EQ(pthread_create(&t, NULL, fn, arg), 0);
+	EXPECT_EQ(pthread_join(t, &err), 0);
+	EXPECT_EQ((intptr_t)err, 0);
+	pthread_key_delete(peer_key);
+	return exits;
 }
 
 TEST(thread_exit_is_told_once_and_after_other_destructors)
@@ -382,14 +411,14 @@ TEST(thread_exit_is_told_once_and_after_other_destructors)
 	pthread_join(t, &err);
 	EXPECT_EQ((intptr_t)err, 0);
 	EXPECT_EQ(exits, 1);
-	EXPECT_EQ(pthread_key_create(&peer_key, peer_destructor), 0);
-	exits_seen_by_peer = -1;
-	pthread_create(&t, NULL, armed_thread_with_peer, NULL);
-	pthread_join(t, &err);
-	EXPECT_EQ((intptr_t)err, 0);
-	EXPECT_EQ(exits_seen_by_peer, 1);
-	EXPECT_EQ(exits, 2);
-	pthread_key_delete(peer_key);
+	EXPECT_EQ(run_with_peer(peer_destructor, armed_thread_with_peer, &peer_key), 1);
+	EXPECT_EQ(exits_seen_by_peer, 0);
+}
+
+TEST(thread_exit_is_told_when_armed_by_a_destructor)
+{
+	EXPECT_EQ(run_with_peer(arming_destructor, thread_armed_at_its_end, (void *)1), 1);
+	EXPECT_EQ(run_with_peer(arming_destructor, thread_armed_at_its_end, (void *)2), 1);
 }
 
 TEST(the_clock_runs_and_can_be_turned)
