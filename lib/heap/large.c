@@ -19,6 +19,8 @@ void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroe
 	if (nr > ASH_TAG_FRAMES_MASK)
 		return NULL;
 	if (h->first_class) {
+		/* Its runs come home over the remote list, and nothing else here would look. */
+		(void)ash_remote_drain(h);
 		nr = ash_max(nr, (size_t)1 << ASH_SLAB_MIN_ORDER);
 		align_order = (unsigned)ash_max(align_order, ASH_SLAB_MIN_ORDER);
 		flags |= ASH_TAG_LISTED;

@@ -343,6 +343,22 @@ TEST(objects_of_a_first_class_heap_are_freed_by_any_thread)
 	EXPECT_EQ(fake_arena_faults(), 0);
 }
 
+TEST(large_objects_of_a_first_class_heap_come_home_when_it_only_makes_large_ones)
+{
+	struct ash_heap *h = ash_heap_new(-1);
+	const size_t before = fake_arena_used_frames();
+
+	for (unsigned i = 0; i < 20; i++) {
+		void *p = ash_heap_new_alloc(h, 1, 1 << 20, false);
+
+		EXPECT(p != NULL);
+		ash_heap_free(p);
+	}
+	EXPECT_LE(fake_arena_used_frames() - before, 256);
+	ash_heap_new_destroy(h);
+	EXPECT_EQ(fake_arena_used_frames(), before);
+}
+
 /* Each dies with SIGABRT in a child of its own. */
 static bool dies(void (*fn)(void))
 {
