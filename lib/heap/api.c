@@ -255,10 +255,18 @@ void *ash_heap_realloc(void *p, size_t size)
 		ash_heap_settle();
 		return p;
 	}
+	const size_t usable = ash_heap_usable(p);
+	const int saved = errno;
+
 	to = ash_fast_malloc(size);
-	if (ASH_UNLIKELY(to == NULL))
-		return NULL;
-	memcpy(to, p, ash_min(size, ash_heap_usable(p)));
+	if (ASH_UNLIKELY(to == NULL)) {
+		/* Moving what shrinks only saves memory: without any to move to, it stays. */
+		if (size > usable)
+			return NULL;
+		errno = saved;
+		return p;
+	}
+	memcpy(to, p, ash_min(size, usable));
 	ash_fast_free(p);
 	return to;
 }

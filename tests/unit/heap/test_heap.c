@@ -156,6 +156,28 @@ TEST(a_failed_allocation_changes_nothing)
 	ash_heap_free(keep);
 }
 
+TEST(shrinking_needs_no_memory)
+{
+	unsigned char *large = ash_heap_malloc(200000), *small = ash_heap_malloc(1000);
+
+	memset(large, 0x5a, 200000);
+	memset(small, 0x5b, 1000);
+	fake_arena_fail_at(1);
+	while (ash_heap_malloc(16) != NULL)
+		;
+	while (ash_heap_malloc(48) != NULL)
+		;
+	errno = 0;
+	EXPECT(ash_heap_realloc(large, 16) == large);
+	EXPECT(ash_heap_realloc(small, 48) == small);
+	EXPECT_EQ(errno, 0);
+	fake_arena_fail_at(0);
+	for (unsigned i = 0; i < 48; i++)
+		EXPECT(small[i] == 0x5b && large[i % 16] == 0x5a);
+	ash_heap_free(large);
+	ash_heap_free(small);
+}
+
 TEST(impossible_requests_fail_with_enomem)
 {
 	static const size_t sizes[] = { SIZE_MAX, SIZE_MAX - 4096, (size_t)PTRDIFF_MAX + 1, PTRDIFF_MAX,
