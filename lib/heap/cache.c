@@ -12,7 +12,7 @@
 static unsigned slab_carve(struct ash_slab *s, const struct ash_class *c, struct ash_object **list)
 {
 	const unsigned nr = (unsigned)ash_min(c->carve, c->capacity - s->carved);
-	char *first = (char *)ash_frame_address(s->frame) + (size_t)s->carved * c->size;
+	char *first = (char *)ash_frame_address(ash_slab_frame(s)) + (size_t)s->carved * c->size;
 	struct ash_object *o = (struct ash_object *)first;
 
 	for (unsigned i = 1; i < nr; i++) {

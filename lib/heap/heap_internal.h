@@ -65,12 +65,11 @@ struct ash_slab {
 	uint32_t carved;                    /* (o) */
 	struct ash_slab *next, *prev;       /* (o) partial list; NULL prev and not head: off the list */
 	struct ash_slab *all_next, *all_prev; /* (o) every slab of the heap */
-	uint32_t frame;                     /* (c) head frame index in the reservation */
-	uint8_t cls;                        /* (c) */
+	uint8_t cls;                        /* (o) */
 	bool partial;                       /* (o) is on the partial list */
 	struct ash_heap *owner;             /* (c) */
 };
-ASH_BUILD_ASSERT(sizeof(struct ash_slab) == 64, "one cache line per slab");
+ASH_BUILD_ASSERT(sizeof(struct ash_slab) == 64, "one cache line per slab, and a power of two to divide by");
 #define ASH_SLAB_MIN_ORDER 4 /* 64 KiB */
 #define ASH_SLAB_MAX_ORDER 7 /* 512 KiB */
 #define ASH_SLAB_ORDERS (ASH_SLAB_MAX_ORDER - ASH_SLAB_MIN_ORDER + 1)
@@ -136,6 +135,12 @@ extern ASH_HIDDEN struct ash_heap ash_heap_none;
 ASH_INLINE struct ash_slab *ash_slab_at(size_t frame, unsigned order)
 {
 	return &ash_slabs[(frame & ~(((size_t)1 << order) - 1)) >> ASH_SLAB_MIN_ORDER];
+}
+
+/* Its head frame's index in the reservation, which may be beyond 32 bits. */
+ASH_INLINE size_t ash_slab_frame(const struct ash_slab *s)
+{
+	return (size_t)(s - ash_slabs) << ASH_SLAB_MIN_ORDER;
 }
 
 ASH_INLINE struct ash_slab *ash_slab_of(const void *p, unsigned cls)

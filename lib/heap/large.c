@@ -30,7 +30,6 @@ void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroe
 	if (h->first_class) {
 		struct ash_slab *s = ash_slab_at(ash_frame_index(run.addr), ASH_SLAB_MIN_ORDER);
 
-		s->frame = (uint32_t)ash_frame_index(run.addr);
 		s->cls = ASH_SLAB_LARGE;
 		s->owner = h;
 		ash_slab_link_all(h, s);
@@ -62,12 +61,12 @@ static void large_release(void *p, uint32_t nr)
 /* A first-class heap gives one of its runs back; by its user, or with nobody using it. */
 void ash_large_release(struct ash_heap *h, struct ash_slab *s)
 {
-	const uint32_t nr = ash_tag_load(s->frame) & ASH_TAG_FRAMES_MASK;
+	const uint32_t nr = ash_tag_load(ash_slab_frame(s)) & ASH_TAG_FRAMES_MASK;
 
 	ash_slab_unlink_all(h, s);
 	h->large_frames -= nr;
 	h->large_count--;
-	large_release(ash_frame_address(s->frame), nr);
+	large_release(ash_frame_address(ash_slab_frame(s)), nr);
 }
 
 /* tag: that of p's frame, LARGE. Any thread. */

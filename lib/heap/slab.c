@@ -59,8 +59,10 @@ void ash_slab_unlink_partial(struct ash_heap *h, struct ash_slab *s)
 
 static void slab_set_tags(const struct ash_slab *s, unsigned order, uint32_t tag)
 {
+	const size_t frame = ash_slab_frame(s);
+
 	for (size_t i = 0; i < (size_t)1 << order; i++)
-		ash_tag_store(s->frame + i, tag);
+		ash_tag_store(frame + i, tag);
 }
 
 /* Give a slab's frames back to the arena. Whatever lists it was on, it is on no more. */
@@ -71,7 +73,7 @@ void ash_slab_release(struct ash_heap *h, struct ash_slab *s)
 	slab_set_tags(s, order, 0);
 	ash_slab_unlink_all(h, s);
 	h->slab_frames -= (uint64_t)1 << order;
-	ash_run_free(ash_frame_address(s->frame), (size_t)1 << order);
+	ash_run_free(ash_frame_address(ash_slab_frame(s)), (size_t)1 << order);
 }
 
 static struct ash_slab *empty_pop(struct ash_heap *h, unsigned order)
@@ -113,7 +115,6 @@ struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls)
 		if (ash_run_alloc(h->zonelist, (size_t)1 << order, order, ASH_MT_UNMOVABLE, &run) != 0)
 			return NULL;
 		s = ash_slab_at(ash_frame_index(run.addr), order);
-		s->frame = (uint32_t)ash_frame_index(run.addr);
 		s->cls = ASH_NR_CLASSES;
 		s->owner = h;
 		ash_slab_link_all(h, s);
