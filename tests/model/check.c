@@ -83,7 +83,17 @@ static bool may_change(const struct model *m, const struct model_op *op, const s
 		       unsigned from, unsigned to)
 {
 	const bool contig = op->code == MODEL_CONTIG || op->code == MODEL_CONTIG_FIND;
+	const ash_pfn_t pfn = (ash_pfn_t)(block << m->config.geometry.pageblock_order);
 
+	if (op->code == MODEL_GO_OFFLINE && m->owner[pfn] == MODEL_OFFLINE)
+		return true;
+	/* Such an allocation makes the pageblocks it is served from HIGHATOMIC; a failing one gives a block back. */
+	if (to == ASH_MT_HIGHATOMIC && mergeable(from))
+		return got->nr > 0 && (op->flags & ASH_ALLOC_HIGHATOMIC) &&
+		       block >= got->pfn >> m->config.geometry.pageblock_order &&
+		       block <= (got->pfn + got->nr - 1) >> m->config.geometry.pageblock_order;
+	if (from == ASH_MT_HIGHATOMIC && mergeable(to))
+		return m->disturbed;
 	/* An offline pageblock reads as type 0. */
 	if (op->code == MODEL_ONLINE && to == ASH_MT_MOVABLE)
 		return true;
@@ -111,6 +121,7 @@ static bool check_type(struct model *m, const struct model_op *op, const struct 
 		return model_fail(m, "M8: the type of an isolated pageblock changed", pfn, from, to);
 	if (!may_change(m, op, got, block, from, to))
 		return model_fail(m, "M4: a pageblock changed its type unasked", pfn, from, to);
+	m->counts.reserves += to == ASH_MT_HIGHATOMIC;
 	if (got->nr > 0)
 		m->counts.claims++;
 	else
@@ -148,6 +159,13 @@ static bool check_sums(struct model *m)
 			free_blocks += order >= m->config.geometry.pageblock_order ? frames : 0;
 		}
 	}
+	if (m->config.types == NULL &&
+	    m->zone->reserved_highatomic != s->pageblocks[ASH_MT_HIGHATOMIC] << m->config.geometry.pageblock_order &&
+	    s->isolated == 0)
+		return model_fail(m, "M5: the HIGHATOMIC reserve is not its pageblocks", 0, m->zone->reserved_highatomic,
+				  s->pageblocks[ASH_MT_HIGHATOMIC]);
+	if (m->pcp_off > 0 && s->pcp > 0)
+		return model_fail(m, "M5: a pcp that is switched off holds frames", 0, s->pcp, m->pcp_off);
 	if (s->present != m->nr_online)
 		return model_fail(m, "M5: present is not what was onlined", 0, s->present, m->nr_online);
 	if (s->free != free)

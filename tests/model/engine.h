@@ -23,6 +23,9 @@ int model_unisolate(struct model *m, const struct model_op *op);
 int model_test_range(struct model *m, const struct model_op *op);
 int model_contig(struct model *m, const struct model_op *op, struct model_grant *got);
 int model_contig_find(struct model *m, const struct model_op *op, struct model_grant *got);
+int model_offline(struct model *m, const struct model_op *op);
+int model_compact(struct model *m, const struct model_op *op);
+bool model_nothing_moving(struct model *m);
 extern const struct ash_mover_ops model_mover;
 
 /* Types (check.c). model_isolated: by the model, not by the zone. */

@@ -15,6 +15,7 @@ static struct {
 	uint64_t fired;
 } points[] = {
 	{ "isolate block", 0 }, { "contig take", 0 }, { "mover isolate", 0 }, { "migration target", 0 }, { "migrate", 0 },
+	{ "offline remove", 0 },
 };
 #define NR_POINTS (sizeof(points) / sizeof(points[0]))
 

@@ -25,13 +25,19 @@ static const uint8_t weights[2][MODEL_NR_CODES] = {
 		[MODEL_REPORT_BEGIN] = 5,
 		[MODEL_REPORT_END] = 6,
 		[MODEL_DRAIN] = 2,
-		[MODEL_ONLINE] = 3,
+		[MODEL_ONLINE] = 6,
 		[MODEL_ISOLATE] = 3,
 		[MODEL_UNISOLATE] = 4,
 		[MODEL_TEST_RANGE] = 1,
 		[MODEL_CONTIG] = 4,
 		[MODEL_CONTIG_FIND] = 4,
 		[MODEL_PIN] = 2,
+		[MODEL_FREE_TRYLOCK] = 8,
+		[MODEL_GO_OFFLINE] = 2,
+		[MODEL_COMPACT] = 2,
+		[MODEL_ALLOC_COMPACT] = 5,
+		[MODEL_PCP_OFF] = 1,
+		[MODEL_PCP_ON] = 2,
 		[MODEL_FREE_TAIL] = 1,
 	},
 	{
@@ -43,13 +49,19 @@ static const uint8_t weights[2][MODEL_NR_CODES] = {
 		[MODEL_REPORT_BEGIN] = 6,
 		[MODEL_REPORT_END] = 5,
 		[MODEL_DRAIN] = 4,
-		[MODEL_ONLINE] = 1,
+		[MODEL_ONLINE] = 4,
 		[MODEL_ISOLATE] = 5,
 		[MODEL_UNISOLATE] = 6,
 		[MODEL_TEST_RANGE] = 1,
 		[MODEL_CONTIG] = 6,
 		[MODEL_CONTIG_FIND] = 6,
 		[MODEL_PIN] = 1,
+		[MODEL_FREE_TRYLOCK] = 15,
+		[MODEL_GO_OFFLINE] = 2,
+		[MODEL_COMPACT] = 2,
+		[MODEL_ALLOC_COMPACT] = 3,
+		[MODEL_PCP_OFF] = 1,
+		[MODEL_PCP_ON] = 2,
 		[MODEL_FREE_TAIL] = 1,
 	},
 };
@@ -74,6 +86,7 @@ static uint8_t pick_code(unsigned phase, uint64_t *rng)
 static const uint8_t flag_rolls[16] = {
 	[0] = ASH_ALLOC_NOFRAGMENT, [1] = ASH_ALLOC_TRYLOCK,	[2] = ASH_ALLOC_CMA,
 	[3] = ASH_ALLOC_CMA,	    [4] = ASH_ALLOC_NOFRAGMENT | ASH_ALLOC_CMA,
+	[5] = ASH_ALLOC_HIGHATOMIC,
 };
 
 struct model_op model_random_op(const struct model *m, uint64_t *rng)
@@ -93,6 +106,7 @@ struct model_op model_random_op(const struct model *m, uint64_t *rng)
 	switch (op.code) {
 	case MODEL_ALLOC:
 	case MODEL_ALLOC_RUN:
+	case MODEL_ALLOC_COMPACT:
 		op.flags = flag_rolls[(r >> 32) % ASH_ARRAY_LEN(flag_rolls)];
 		if (op.code == MODEL_ALLOC_RUN)
 			op.a %= 2u << (r >> 40) % (max_order + 1);
@@ -107,6 +121,18 @@ struct model_op model_random_op(const struct model *m, uint64_t *rng)
 			*(op.code == MODEL_CONTIG_FIND ? &op.a : &op.b) %= 3u << m->config.geometry.pageblock_order;
 		op.flags = (uint8_t)((r >> 32) % 2 == 0 ? MODEL_MOVER_WORKS : (r >> 33) % MODEL_MOVER_MODES);
 		break;
+	case MODEL_COMPACT:
+		op.flags = (uint8_t)((r >> 32) % 3);
+		break;
+	case MODEL_ONLINE:
+		/* Mostly what offlining took: whole pageblocks. */
+		if ((r >> 40) % 4 != 0) {
+			const unsigned pb = m->config.geometry.pageblock_order;
+
+			op.a = (uint32_t)(op.a % m->nr_pageblocks) << pb;
+			op.b = (1u << pb) - 1;
+		}
+		ASH_FALLTHROUGH;
 	default:
 		op.flags = (uint8_t)((r >> 32) & 1);
 	}

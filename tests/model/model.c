@@ -14,6 +14,12 @@ const struct model_target model_core = {
 	.report_begin = ash_zone_report_begin_max,
 	.report_end = ash_zone_report_end,
 	.drain = ash_zone_drain,
+	.free_trylock = ash_zone_free_trylock,
+	.offline = ash_zone_offline,
+	.compact = ash_zone_compact,
+	.alloc_compact = ash_zone_alloc_compact,
+	.pcp_disable = ash_zone_pcp_disable,
+	.pcp_enable = ash_zone_pcp_enable,
 	.free_tail = ash_zone_free_tail,
 	.online = ash_zone_online,
 	.isolate = ash_zone_isolate_range,
@@ -135,7 +141,7 @@ static void no_barrier(void)
 /* Small zones have a batch of 1; a larger one brings the bulk paths into reach. */
 static void set_batch(struct model *m)
 {
-	if (m->config.pcp_batch == 0)
+	if (m->config.pcp_batch == 0 || m->pcp_off > 0)
 		return;
 	atomic_store_explicit(&m->zone->pcp_batch, m->config.pcp_batch, memory_order_relaxed);
 	atomic_store_explicit(&m->zone->pcp_high, 4 * m->config.pcp_batch, memory_order_relaxed);
@@ -265,7 +271,9 @@ static int do_alloc(struct model *m, const struct model_op *op, struct model_gra
 	const unsigned order = op->order % (MAX_ORDER(m) + 1u);
 	const unsigned cpu = op->cpu < m->config.nr_cpus ? op->cpu : ASH_CPU_NONE;
 	struct ash_page_grant grant = { .pfn = ASH_PFN_NONE };
-	const int result = m->config.target->alloc(m->zone, order, op->mt, op->flags, cpu, &grant);
+	const int result = op->code == MODEL_ALLOC_COMPACT ?
+				   m->config.target->alloc_compact(m->zone, order, op->mt, op->flags, &grant) :
+				   m->config.target->alloc(m->zone, order, op->mt, op->flags, cpu, &grant);
 
 	if (result != 0) {
 		if (could_serve(m, order, op->mt, op->flags))
@@ -305,6 +313,8 @@ static int do_free(struct model *m, const struct model_op *op)
 
 	if (g->order == MODEL_ORDER_RUN)
 		m->config.target->free_run(m->zone, g->pfn, g->nr);
+	else if (op->code == MODEL_FREE_TRYLOCK)
+		m->config.target->free_trylock(m->zone, g->pfn, g->order, cpu);
 	else
 		m->config.target->free(m->zone, g->pfn, g->order, cpu);
 	model_disown(m, g->pfn, g->nr);
@@ -408,7 +418,6 @@ static int do_online(struct model *m, const struct model_op *op)
 			   (unsigned long)-result);
 	else if (result == 0)
 		own_online(m, start, nr, op->flags & 1);
-	set_batch(m);
 	return result;
 }
 
@@ -438,13 +447,29 @@ static int do_pin(struct model *m, const struct model_op *op)
 	return 0;
 }
 
+static int do_pcp(struct model *m, bool off)
+{
+	if (off && m->pcp_off < 3) {
+		m->config.target->pcp_disable(m->zone);
+		m->pcp_off++;
+	} else if (!off && m->pcp_off > 0) {
+		m->config.target->pcp_enable(m->zone);
+		m->pcp_off--;
+	}
+	return 0;
+}
+
 static int apply(struct model *m, const struct model_op *op, struct model_grant *got)
 {
 	switch ((enum model_code)op->code) {
+	case MODEL_ALLOC_COMPACT:
+		m->mover_mode = op->b % MODEL_MOVER_MODES;
+		ASH_FALLTHROUGH;
 	case MODEL_ALLOC:
 		return do_alloc(m, op, got);
 	case MODEL_ALLOC_RUN:
 		return do_alloc_run(m, op, got);
+	case MODEL_FREE_TRYLOCK:
 	case MODEL_FREE:
 		return m->nr_grants > 0 ? do_free(m, op) : 0;
 	case MODEL_FREE_PART:
@@ -470,6 +495,13 @@ static int apply(struct model *m, const struct model_op *op, struct model_grant 
 		return model_contig(m, op, got);
 	case MODEL_CONTIG_FIND:
 		return model_contig_find(m, op, got);
+	case MODEL_GO_OFFLINE:
+		return model_offline(m, op);
+	case MODEL_COMPACT:
+		return model_compact(m, op);
+	case MODEL_PCP_OFF:
+	case MODEL_PCP_ON:
+		return do_pcp(m, op->code == MODEL_PCP_OFF);
 	case MODEL_FREE_TAIL:
 		return do_free_tail(m, op);
 	case MODEL_PIN:
@@ -484,10 +516,12 @@ static int apply(struct model *m, const struct model_op *op, struct model_grant 
 /* What an operation may do besides its own work: empty the pcps for an allocation, move grants for a range. */
 static bool may_have_changed(const struct model *m, const struct model_op *op, bool had_pcp, uint64_t moves)
 {
-	const bool drains = op->code == MODEL_ALLOC || op->code == MODEL_ALLOC_RUN || op->code == MODEL_CONTIG ||
-			    op->code == MODEL_CONTIG_FIND;
+	const bool allocates = op->code == MODEL_ALLOC || op->code == MODEL_ALLOC_RUN || op->code == MODEL_ALLOC_COMPACT;
+	const bool drains = allocates || op->code == MODEL_CONTIG || op->code == MODEL_CONTIG_FIND ||
+			    op->code == MODEL_GO_OFFLINE;
 
-	return (drains && had_pcp && m->stats.pcp == 0) || m->counts.moves + m->counts.putbacks != moves;
+	return (drains && had_pcp && m->stats.pcp == 0) || m->counts.moves + m->counts.putbacks != moves ||
+	       (allocates && m->zone->reserved_highatomic < m->reserved) || op->code == MODEL_COMPACT;
 }
 
 bool model_step(struct model *m, const struct model_op *op)
@@ -507,6 +541,8 @@ bool model_step(struct model *m, const struct model_op *op)
 		return false;
 	ash_zone_stats(m->zone, &m->stats);
 	m->disturbed = may_have_changed(m, op, had_pcp, moves);
+	m->reserved = m->zone->reserved_highatomic;
+	set_batch(m);
 	if (!model_check_types(m, op, &got))
 		return false;
 	digest = ash_zone_digest(m->zone);
@@ -528,6 +564,11 @@ bool model_finish(struct model *m)
 
 	if (!model_step(m, &op))
 		return false;
+	op.code = MODEL_PCP_ON;
+	while (m->pcp_off > 0) {
+		if (!model_step(m, &op))
+			return false;
+	}
 	op.code = MODEL_FREE;
 	while (m->nr_grants > 0) {
 		if (!model_step(m, &op))

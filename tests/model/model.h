@@ -26,7 +26,9 @@
 #include "base/fault.h"
 #include "model/op.h"
 #include "page/contig.h"
+#include "page/compact.h"
 #include "page/mover.h"
+#include "page/offline.h"
 
 /* The calls under test. Negative tests put a wrapper that misbehaves in place of one of them. */
 struct model_target {
@@ -40,6 +42,14 @@ struct model_target {
 	int (*report_begin)(struct ash_zone *z, unsigned min_order, unsigned max_order, ash_pfn_t *pfn, unsigned *order);
 	void (*report_end)(struct ash_zone *z, ash_pfn_t pfn, unsigned order, bool zeroed);
 	void (*drain)(struct ash_zone *z);
+	void (*free_trylock)(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu);
+	int (*offline)(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool *zeroed, struct ash_busy_list *busy);
+	enum ash_compact_result (*compact)(struct ash_zone *z, unsigned order, enum ash_migratetype mt,
+					   enum ash_compact_mode mode, struct ash_compact_stats *stats);
+	int (*alloc_compact)(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
+			     struct ash_page_grant *grant);
+	void (*pcp_disable)(struct ash_zone *z);
+	void (*pcp_enable)(struct ash_zone *z);
 	ash_pfn_t (*free_tail)(struct ash_zone *z, ash_pfn_t end);
 	int (*online)(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed);
 	int (*isolate)(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_isolate_mode mode,
@@ -118,6 +128,7 @@ struct model_counts {
 	uint64_t checks;
 	uint64_t claims, steals, merges; /* type changes seen by M3 and M4 */
 	uint64_t moves, putbacks;
+	uint64_t reserves; /* pageblocks that became HIGHATOMIC */
 };
 
 /* Fails the at-th fault point that is passed, counted from 0. */
@@ -144,6 +155,8 @@ struct model {
 	struct model_report reports[MODEL_MAX_REPORTS];
 	unsigned nr_reports;
 	uint64_t digest;
+	unsigned pcp_off;  /* how often more pcps were switched off than on */
+	uint64_t reserved; /* frames in HIGHATOMIC pageblocks, as the zone counts them */
 	bool disturbed; /* the present operation drained the pcps or moved grants on its way */
 	struct ash_zone_stats stats; /* after the last step */
 	struct model_error error;

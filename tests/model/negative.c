@@ -229,6 +229,44 @@ static void report_says_zeroed(struct ash_zone *z, ash_pfn_t pfn, unsigned order
 	ash_zone_report_end(z, pfn, order, true);
 }
 
+static void trylock_leaks(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
+{
+	if (++calls % 10 != 0)
+		ash_zone_free_trylock(z, pfn, order, cpu);
+}
+
+static int offline_does_nothing(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool *zeroed,
+				struct ash_busy_list *busy)
+{
+	(void)z;
+	(void)start;
+	(void)nr;
+	(void)busy;
+	*zeroed = false;
+	return 0;
+}
+
+static int offline_says_zeroed(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool *zeroed,
+			       struct ash_busy_list *busy)
+{
+	const int result = ash_zone_offline(z, start, nr, zeroed, busy);
+
+	*zeroed = true;
+	return result;
+}
+
+static enum ash_compact_result compact_claims_success(struct ash_zone *z, unsigned order, enum ash_migratetype mt,
+						      enum ash_compact_mode mode, struct ash_compact_stats *stats)
+{
+	(void)ash_zone_compact(z, order, mt, mode, stats);
+	return ASH_COMPACT_SUCCESS;
+}
+
+static void pcp_stays_on(struct ash_zone *z)
+{
+	(void)z;
+}
+
 static void drain_nothing(struct ash_zone *z)
 {
 	(void)z;
@@ -516,4 +554,9 @@ CAUGHT(contig, contig_moves_the_unmovable, "M9: a mover was asked for something 
 CAUGHT(contig, contig_moves_what_is_free, "M9: a mover was asked for a frame that nobody owns", 0)
 CAUGHT(contig, contig_puts_back_unasked, "M9: something is put back", 0)
 CAUGHT(contig, contig_migrates_unasked, "M9: a grant is migrated that was not isolated", 0)
+CAUGHT(free_trylock, trylock_leaks, "M5: free and pcp", 0)
+CAUGHT(offline, offline_does_nothing, "M8: pageblocks were taken offline|M8: a pageblock|M5:", 0)
+CAUGHT(offline, offline_says_zeroed, "M2: pageblocks taken offline", 0)
+CAUGHT(compact, compact_claims_success, "M7: compaction claims", 0)
+CAUGHT(pcp_disable, pcp_stays_on, "M5: a pcp that is switched off", 0)
 CAUGHT(drain, drain_nothing, "M5: frames are missing", 0)

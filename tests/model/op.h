@@ -28,7 +28,13 @@ enum model_code {
 	MODEL_CONTIG,      /* a = first frame, b = frames, mt, order = mode */
 	MODEL_CONTIG_FIND, /* a = frames, order = alignment, b = limits and boundary, mt */
 	MODEL_FREE_TAIL,   /* a = end: where does the free memory before it begin? */
-	MODEL_PIN,         /* grant a: its mover refuses from now on, or no longer */
+	MODEL_FREE_TRYLOCK,  /* grant a, as a signal handler frees it; cpu */
+	MODEL_GO_OFFLINE,    /* a = first pageblock, b = pageblocks */
+	MODEL_COMPACT,       /* order (above the largest: everything), mt, flags = mode, b = how the mover behaves */
+	MODEL_ALLOC_COMPACT, /* order, mt, flags; b = how the mover behaves */
+	MODEL_PCP_OFF,       /* until MODEL_PCP_ON */
+	MODEL_PCP_ON,
+	MODEL_PIN,           /* grant a: its mover refuses from now on, or no longer */
 	MODEL_NR_CODES,
 };
 

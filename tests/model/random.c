@@ -29,6 +29,7 @@ static const struct model_config configs[] = {
 	{ .geometry = { 0, 3 }, .nr_frames = 32, .online_nr = 32, .nr_cpus = 0 },
 	{ .geometry = { 3, 5 }, .nr_frames = 128, .online_nr = 128, .nr_cpus = 1, .movable = true },
 	{ .geometry = { 4, 6 }, .nr_frames = 190, .online_start = 10, .online_nr = 180, .nr_cpus = 2, .movable = true },
+	{ .geometry = { 2, 4 }, .nr_frames = 512, .online_nr = 512, .nr_cpus = 1, .movable = true },
 	{ .geometry = { 3, 4 }, .nr_frames = 80, .online_nr = 80, .nr_cpus = 1, .types = "MMCCHMUCMR" },
 	{ .geometry = { 2, 5 }, .nr_frames = 64, .online_nr = 64, .nr_cpus = 2, .types = "CCCCHHMMMMUURRCM" },
 	{ .geometry = { 9, 10 }, .nr_frames = 4096, .online_nr = 4096, .nr_cpus = 2, .check_every = 64 },
@@ -57,6 +58,9 @@ static void run_seed(struct hosted_world *w, uint64_t seed, size_t n, struct mod
 	TEST_FAIL("the core and the model disagree");
 }
 
+/* Over all zones. */
+static struct model_counts total_counts;
+
 static void run_config(const struct model_config *config, size_t total)
 {
 	static struct model_op ops[OPS_PER_SEED];
@@ -74,10 +78,13 @@ static void run_config(const struct model_config *config, size_t total)
 		sum.steals += w.m->counts.steals;
 		sum.merges += w.m->counts.merges;
 		sum.moves += w.m->counts.moves;
+		total_counts.reserves += w.m->counts.reserves;
 		sum.putbacks += w.m->counts.putbacks;
 		for (unsigned code = 0; code < MODEL_NR_CODES; code++) {
 			sum.done[code] += w.m->counts.done[code];
 			sum.refused[code] += w.m->counts.refused[code];
+			total_counts.done[code] += w.m->counts.done[code];
+			total_counts.refused[code] += w.m->counts.refused[code];
 		}
 	}
 	printf("# (%u,%u) %u frames: %llu operations, %llu checks, %llu claims, %llu steals, %llu retyping merges, "
@@ -113,4 +120,9 @@ TEST(random_operations_agree_with_the_model)
 
 	for (size_t i = 0; i < NR_CONFIGS; i++)
 		run_config(&configs[i], total / NR_CONFIGS + 1);
+	for (unsigned code = 0; code < MODEL_NR_CODES; code++)
+		EXPECT_GT(total_counts.done[code], 100);
+	EXPECT_GT(total_counts.refused[MODEL_GO_OFFLINE], 0);
+	EXPECT_GT(total_counts.refused[MODEL_ALLOC_COMPACT], 0);
+	EXPECT_GT(total_counts.reserves, 0);
 }

@@ -128,7 +128,7 @@ int model_test_range(struct model *m, const struct model_op *op)
 
 /* --- Contiguous ranges --- */
 
-static bool nothing_moving(struct model *m)
+bool model_nothing_moving(struct model *m)
 {
 	for (ash_pfn_t i = 0; i < m->nr_grants; i++) {
 		if (m->grants[i].moving)
@@ -157,7 +157,7 @@ int model_contig(struct model *m, const struct model_op *op, struct model_grant 
 
 	m->mover_mode = op->flags % MODEL_MOVER_MODES;
 	result = m->config.target->contig(m->zone, r.start, r.nr, op->mt, r.mode, &grant, &busy);
-	if (!nothing_moving(m))
+	if (!model_nothing_moving(m))
 		return result;
 	if (result != 0) {
 		if (clear && !m->fault.fired)
@@ -201,7 +201,7 @@ static bool fits(const struct ash_contig_request *q, ash_pfn_t pfn, ash_pfn_t hi
 /* M7: is there a place for the request that needs nothing moved? */
 static bool place_exists(const struct model *m, const struct ash_contig_request *q, ash_pfn_t high)
 {
-	if (NR_FRAMES(m) > 512 || q->nr > NR_FRAMES(m))
+	if (NR_FRAMES(m) > 256 || q->nr > NR_FRAMES(m))
 		return false;
 	for (ash_pfn_t pfn = 0; pfn <= NR_FRAMES(m) - q->nr; pfn++) {
 		const struct range r = { pfn, q->nr, ASH_ISOLATE_OTHER, true };
@@ -223,7 +223,7 @@ int model_contig_find(struct model *m, const struct model_op *op, struct model_g
 
 	m->mover_mode = op->flags % MODEL_MOVER_MODES;
 	result = m->config.target->contig_find(m->zone, &q, &grant, NULL);
-	if (!nothing_moving(m))
+	if (!model_nothing_moving(m))
 		return result;
 	if (result != 0) {
 		const bool impossible = q.boundary_order > 0 && q.nr > 1u << q.boundary_order;
@@ -241,6 +241,73 @@ int model_contig_find(struct model *m, const struct model_op *op, struct model_g
 	r = (struct range){ grant.pfn, q.nr, ASH_ISOLATE_OTHER, true };
 	if (m->error.what == NULL)
 		own_range(m, &r, &grant, op->mt, got);
+	return 0;
+}
+
+/* --- Offlining and compaction --- */
+
+int model_offline(struct model *m, const struct model_op *op)
+{
+	const ash_pfn_t size = 1u << PB_ORDER(m);
+	struct range r = {
+		.start = (ash_pfn_t)(op->a % m->nr_pageblocks) * size,
+		.nr = (1 + op->b % 4) * size,
+		.mode = ASH_ISOLATE_OFFLINE,
+	};
+	struct ash_busy entries[NR_BUSY];
+	struct ash_busy_list busy = { entries, NR_BUSY, 0 };
+	bool legal, clear, dirty = false, zeroed = false;
+	int result;
+
+	r.in_span = r.start + r.nr <= NR_FRAMES(m);
+	legal = r.in_span && isolatable(m, &r);
+	clear = legal && unowned(m, r.start, r.nr);
+	m->mover_mode = op->flags % MODEL_MOVER_MODES;
+	result = m->config.target->offline(m->zone, r.start, r.nr, &zeroed, &busy);
+	if (!model_nothing_moving(m))
+		return result;
+	if (result != 0) {
+		if (clear && !m->fault.fired)
+			model_fail(m, "M7: free pageblocks could not be taken offline", r.start, r.nr,
+				   (unsigned long)-result);
+		if (r.in_span && busy.nr == 0 && !m->fault.fired)
+			model_fail(m, "M8: a range was refused without a reason", r.start, r.nr, 0);
+		return result;
+	}
+	if (!legal || !unowned(m, r.start, r.nr)) {
+		model_fail(m, "M8: pageblocks were taken offline that may not be", r.start, r.nr, 0);
+		return result;
+	}
+	for (ash_pfn_t pfn = r.start; pfn < r.start + r.nr; pfn++) {
+		dirty = dirty || m->dirty[pfn];
+		m->owner[pfn] = MODEL_OFFLINE;
+	}
+	if (zeroed && dirty)
+		model_fail(m, "M2: pageblocks taken offline said to be zero hold a written frame", r.start, r.nr, 0);
+	m->nr_online -= r.nr;
+	m->nr_unowned -= r.nr;
+	return 0;
+}
+
+int model_compact(struct model *m, const struct model_op *op)
+{
+	const unsigned order = op->order % (m->config.geometry.max_order + 2u);
+	const bool all = order > m->config.geometry.max_order;
+	struct ash_zone_stats now;
+	bool any = all;
+
+	m->mover_mode = op->b % MODEL_MOVER_MODES;
+	if (m->config.target->compact(m->zone, all ? ASH_COMPACT_ALL : order, op->mt,
+				      (enum ash_compact_mode)(op->flags % 3), NULL) != ASH_COMPACT_SUCCESS)
+		any = true;
+	ash_zone_stats(m->zone, &now);
+	for (unsigned o = order; o <= m->config.geometry.max_order; o++) {
+		for (unsigned mt = 0; mt < ASH_MT_ISOLATE; mt++)
+			any = any || now.nr_free[o][mt] > 0;
+	}
+	if (!any)
+		model_fail(m, "M7: compaction claims a success that is nowhere", order, op->mt, op->flags);
+	model_nothing_moving(m);
 	return 0;
 }
 
