@@ -23,14 +23,21 @@ static void *objects[COUNT_MAX];
 static size_t size;
 static unsigned count;
 
+static pthread_barrier_t turn;
+
+/* The other thread: allocates, lets the objects be freed, and again; it lives as long as they do. */
 static void *fill(void *unused)
 {
-	for (unsigned i = 0; i < count; i++)
-		objects[i] = bench_malloc(size);
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < count; i++)
+			objects[i] = bench_malloc(size);
+		pthread_barrier_wait(&turn);
+		pthread_barrier_wait(&turn);
+	}
 	return NULL;
 }
 
-static void pairs(unsigned n)
+static __attribute__((noinline)) void pairs(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		void *p = malloc(size);
@@ -40,7 +47,7 @@ static void pairs(unsigned n)
 	}
 }
 
-static void burst(unsigned n)
+static __attribute__((noinline)) void burst(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		objects[i] = malloc(size);
@@ -48,7 +55,7 @@ static void burst(unsigned n)
 		free(objects[i]);
 }
 
-static void callocs(unsigned n)
+static __attribute__((noinline)) void callocs(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		void *p = calloc(1, size);
@@ -58,7 +65,7 @@ static void callocs(unsigned n)
 	}
 }
 
-static void aligned(unsigned n)
+static __attribute__((noinline)) void aligned(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		void *p = aligned_alloc(64, size);
@@ -68,7 +75,7 @@ static void aligned(unsigned n)
 	}
 }
 
-static void reallocs(unsigned n)
+static __attribute__((noinline)) void reallocs(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		void *q = realloc(objects[0], size - (i & 1));
@@ -78,7 +85,7 @@ static void reallocs(unsigned n)
 	}
 }
 
-static void frees(unsigned n)
+static __attribute__((noinline)) void frees(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		free(objects[i]);
@@ -115,19 +122,22 @@ int main(int argc, char **argv)
 	if (op->run == frees) {
 		pthread_t thread;
 
+		pthread_barrier_init(&turn, NULL, 2);
+		if (pthread_create(&thread, NULL, fill, NULL) != 0)
+			bench_die("no thread");
 		/* Once to warm both sides up, once to count. */
-		for (unsigned round = 0; round < 2; round++) {
-			if (pthread_create(&thread, NULL, fill, NULL) != 0)
-				bench_die("no thread");
-			pthread_join(thread, NULL);
-			if (round == 0)
-				frees(count);
-		}
-	} else {
-		if (op->run == reallocs)
-			objects[0] = bench_malloc(size);
-		op->run(count);
+		pthread_barrier_wait(&turn);
+		frees(count);
+		pthread_barrier_wait(&turn);
+		pthread_barrier_wait(&turn);
+		measured(op, count);
+		pthread_barrier_wait(&turn);
+		pthread_join(thread, NULL);
+		return 0;
 	}
+	if (op->run == reallocs)
+		objects[0] = bench_malloc(size);
+	op->run(count);
 	measured(op, count);
 	return 0;
 }
