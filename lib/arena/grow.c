@@ -7,8 +7,8 @@
  * single madvise. What follows wants huge pages, and once the process has clearly outgrown its start, that too is made
  * huge, so that nearly all of a grown heap is.
  *
- * An H arena maps and populates hugetlb pages (huge.c): exactly what is needed, and never more than an eighth of what is
- * in use beyond it.
+ * An H arena maps and populates hugetlb pages (huge.c): exactly what is needed, and never more than a sixteenth of what
+ * is in use beyond it.
  *
  * Charge, commit, cover the metadata, online, take: each step undone if a later one fails, except that committed address
  * space that is not online costs nothing but its overcommit charge, and is uncommitted.
@@ -22,7 +22,7 @@
 #define SPARE_MIN ASH_PB_BYTES
 #define SPARE_MAX ASH_MIB(8)
 #define OUTGROWN ASH_MIB(16) /* online in the whole process, when an arena's start is made huge */
-enum { T_SPARE_SHARE = 8, H_SPARE_SHARE = 8, DRY_MS = 1000, TAKE_TRIES = 8 };
+enum { T_SPARE_SHARE = 8, H_SPARE_SHARE = 16, DRY_MS = 1000, TAKE_TRIES = 8 };
 
 bool ash_arena_charge(size_t bytes)
 {
@@ -174,7 +174,7 @@ static void promote_start(struct ash_arena *a)
 	(void)ash_vmem_advise((void *)t->start, (size_t)t->small_frames << ASH_PAGE_SHIFT, ASH_VMEM_COLLAPSE);
 }
 
-/* Pages of 2^page_shift bytes for everything below need_end, with an eighth of what is in use to spare if it can be. */
+/* Pages of 2^page_shift bytes for everything below need_end, with a sixteenth of what is in use to spare if it can be. */
 static int h_extend(struct ash_arena *a, size_t need_end, unsigned page_shift)
 {
 	const size_t page = (size_t)1 << (page_shift - ASH_PAGE_SHIFT);
