@@ -8,7 +8,9 @@
  *
  * After fork the child has one thread. Heaps of the others may have been copied in the middle of a list operation:
  * they are marked LOST and never read again; objects freed to them are kept on their remote lists. That memory is lost
- * to the child, and is the price of a fast path without locks.
+ * to the child, and is the price of a fast path without locks. Remote lists are forgotten, of all heaps: the kernel copies
+ * page by page while other threads run, so the child may have the head of a list and not the link that was written before
+ * it. What was on them is therefore taken home just before.
  */
 #include "heap/fast.h"
 
@@ -158,14 +160,20 @@ void ash_heap_flush_thread(void)
 		heap_flush_all(h);
 }
 
-size_t ash_heap_trim(void)
+/* Under ash_heaps.lock. */
+static void orphans_drain(void)
 {
-	ash_heap_flush_thread();
-	ash_heaps_lock();
 	for (struct ash_heap *h = ash_heaps.orphans; h != NULL; h = h->orphan_next) {
 		ash_remote_drain_to_slabs(h);
 		ash_heap_release_empty(h);
 	}
+}
+
+size_t ash_heap_trim(void)
+{
+	ash_heap_flush_thread();
+	ash_heaps_lock();
+	orphans_drain();
 	ash_heaps_unlock();
 	return ash_arena_ready() ? ash_arena_trim() : 0;
 }
@@ -190,9 +198,13 @@ void ash_heap_thread_exit(void)
 	ash_heaps_unlock();
 }
 
+/* First-class heaps are not ours to touch: what was freed to one and not yet taken is with its next reset. */
 void ash_heap_fork_prepare(void)
 {
+	if (ash_heap_self != &ash_heap_none)
+		ash_remote_drain(ash_heap_self);
 	ash_heaps_lock();
+	orphans_drain();
 }
 
 void ash_heap_fork_parent(void)
@@ -205,6 +217,7 @@ void ash_heap_fork_child(void)
 	for (uint32_t owner = 1; owner <= ash_heaps.nr; owner++) {
 		struct ash_heap *h = ash_heaps.table[owner];
 
+		atomic_store_explicit(&h->remote, NULL, memory_order_relaxed);
 		if (h != ash_heap_self && !h->first_class &&
 		    atomic_load_explicit(&h->state, memory_order_relaxed) == ASH_HEAP_ACTIVE)
 			atomic_store_explicit(&h->state, ASH_HEAP_LOST, memory_order_relaxed);

@@ -381,10 +381,10 @@ TEST(large_objects_of_a_first_class_heap_come_home_when_it_only_makes_large_ones
 	EXPECT_EQ(fake_arena_used_frames(), before);
 }
 
-/* Each dies with SIGABRT in a child of its own. */
-static bool dies(void (*fn)(void))
+/* How fn ends in a child of its own, as waitpid() says it. */
+static int ends(void (*fn)(void))
 {
-	int status;
+	int status = -1;
 	const pid_t pid = fork();
 
 	if (pid == 0) {
@@ -393,7 +393,64 @@ static bool dies(void (*fn)(void))
 		_exit(0);
 	}
 	waitpid(pid, &status, 0);
+	return status;
+}
+
+static bool dies(void (*fn)(void))
+{
+	const int status = ends(fn);
+
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+/* What a child finds whose copy of an object is older than its copy of the list's head: a head, and no link behind it. */
+static void plant_torn_list(struct ash_heap *h, uintptr_t *object)
+{
+	*object = 0x5a5a5a5a5a5a5a50;
+	atomic_store(&h->remote, (struct ash_object *)object);
+}
+
+static void live_with_torn_lists(void)
+{
+	struct ash_heap *h = ash_heap_new(-1);
+	uintptr_t *mine = ash_heap_malloc(48), *of_h = ash_heap_new_alloc(h, 1, 48, false);
+
+	ash_heap_fork_prepare();
+	plant_torn_list(ash_heap_self, mine);
+	plant_torn_list(h, of_h);
+	ash_heap_fork_child();
+	for (unsigned i = 0; i < 10000; i++)
+		if (ash_heap_malloc(48) == NULL || ash_heap_new_alloc(h, 1, 48, false) == NULL)
+			_exit(1);
+	ash_heap_new_reset(h);
+	ash_heap_trim();
+}
+
+TEST(a_child_does_not_follow_lists_that_were_being_written_to)
+{
+	EXPECT_EQ(ends(live_with_torn_lists), 0);
+}
+
+TEST(what_others_freed_before_a_fork_is_not_lost_to_the_child)
+{
+	static void *blocks[1000];
+	struct hand_over h = { blocks, 1000, 4000 };
+	size_t used;
+
+	for (unsigned i = 0; i < h.nr; i++)
+		blocks[i] = ash_heap_malloc(h.size);
+	used = fake_arena_used_frames();
+	run_thread(thread_frees, &h);
+	ash_heap_fork_prepare();
+	EXPECT(atomic_load(&ash_heap_self->remote) == NULL);
+	ash_heap_fork_parent();
+	for (unsigned i = 0; i < h.nr; i++)
+		blocks[i] = ash_heap_malloc(h.size);
+	EXPECT_LE(fake_arena_used_frames(), used);
+	for (unsigned i = 0; i < h.nr; i++)
+		ash_heap_free(blocks[i]);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
 }
 
 static void free_twice(void)
