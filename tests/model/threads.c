@@ -327,7 +327,7 @@ TEST(threads_that_own_their_pcps)
 struct drainer {
 	struct stress s;
 	_Atomic bool stop;
-	uint64_t drains;
+	_Atomic uint64_t drains;
 };
 
 static void *drain_forever(void *arg)
@@ -336,7 +336,7 @@ static void *drain_forever(void *arg)
 
 	while (!atomic_load_explicit(&d->stop, memory_order_relaxed)) {
 		ash_zone_drain(d->s.z);
-		d->drains++;
+		atomic_fetch_add_explicit(&d->drains, 1, memory_order_relaxed);
 	}
 	return NULL;
 }
@@ -354,7 +354,7 @@ TEST(an_owner_against_a_drainer)
 	d.s.owned = true;
 	open_zone(&d.s, &world, (struct ash_geometry){ 4, 5 }, 64, 1);
 	EXPECT_EQ(pthread_create(&thread, NULL, drain_forever, &d), 0);
-	for (unsigned i = 0; i < rounds || d.drains < 1000; i++) {
+	for (unsigned i = 0; i < rounds || atomic_load_explicit(&d.drains, memory_order_relaxed) < 1000; i++) {
 		struct ash_page_grant a, b;
 
 		EXPECT_EQ(ash_zone_alloc(d.s.z, 0, ASH_MT_MOVABLE, 0, 0, &a), 0);
