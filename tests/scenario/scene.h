@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "page/mover.h"
+#include "page/isolate.h"
 #include "page/pageblock.h"
 
 struct scene {
