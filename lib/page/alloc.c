@@ -79,18 +79,32 @@ static ASH_NOINLINE int alloc_slow(struct ash_zone *z, unsigned order, enum ash_
 	return err;
 }
 
+/* The pcp was entered and is of no use. Apart, so that a hit saves no registers for what follows here. */
+static ASH_NOINLINE int leave_and_alloc_slow(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
+					     unsigned cpu, struct ash_page_grant *grant)
+{
+	ash_pcp_leave(z, &z->pcps[cpu]);
+	return alloc_slow(z, order, mt, flags, cpu, grant);
+}
+
 int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
 		   struct ash_page_grant *grant)
 {
 	if (ASH_LIKELY(cpu < z->nr_cpus && order <= z->pcp_max_order && ash_mt_mergeable(mt) &&
 		       !(flags & ASH_ALLOC_HIGHATOMIC) && pcp_serves(z, mt, flags))) {
-		const struct ash_taken taken = ash_pcp_alloc_hit(z, &z->pcps[cpu], order, mt);
+		struct ash_pcp *pcp = &z->pcps[cpu];
+		struct ash_pcp_list *l = &pcp->list[order * ASH_MT_PCPTYPES + (unsigned)mt];
+		struct ash_taken taken;
 
-		if (ASH_LIKELY(taken.pfn != ASH_PFN_NONE)) {
-			grant->pfn = taken.pfn;
-			grant->zeroed = taken.zeroed;
-			return 0;
-		}
+		if (ASH_UNLIKELY(!ash_pcp_enter(z, pcp)))
+			return alloc_slow(z, order, mt, flags, cpu, grant);
+		if (ASH_UNLIKELY(l->nr == 0))
+			return leave_and_alloc_slow(z, order, mt, flags, cpu, grant);
+		taken = ash_pcp_pop(z, pcp, l, order, mt);
+		grant->pfn = taken.pfn;
+		grant->zeroed = taken.zeroed;
+		ash_pcp_leave(z, pcp);
+		return 0;
 	}
 	return alloc_slow(z, order, mt, flags, cpu, grant);
 }
@@ -134,15 +148,31 @@ static ASH_NOINLINE void free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned o
 	free_to_zone(z, pfn, order);
 }
 
+static ASH_NOINLINE void leave_and_free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
+{
+	ash_pcp_leave(z, &z->pcps[cpu]);
+	free_slow(z, pfn, order, cpu);
+}
+
 void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
 {
 	/* A head that is plainly used, of this order, is aligned and inside: no more needs checking. */
 	if (ASH_LIKELY(cpu < z->nr_cpus && order <= z->pcp_max_order && pfn < z->nr_frames) &&
 	    ASH_LIKELY(plainly_used(ash_frame_load(z->frames, pfn), order))) {
 		const enum ash_migratetype mt = ash_pageblock_type(z, pfn);
+		struct ash_pcp *pcp = &z->pcps[cpu];
 
-		if (ASH_LIKELY(ash_mt_mergeable(mt)) && ASH_LIKELY(ash_pcp_free_hit(z, &z->pcps[cpu], pfn, order, mt)))
+		if (ASH_UNLIKELY(!ash_mt_mergeable(mt)) || ASH_UNLIKELY(!ash_pcp_enter(z, pcp))) {
+			free_slow(z, pfn, order, cpu);
 			return;
+		}
+		if (ASH_UNLIKELY(ash_pcp_frames(pcp) >= atomic_load_explicit(&z->pcp_high, memory_order_relaxed))) {
+			leave_and_free_slow(z, pfn, order, cpu);
+			return;
+		}
+		ash_pcp_push(z, pcp, &pcp->list[order * ASH_MT_PCPTYPES + (unsigned)mt], pfn, order, mt);
+		ash_pcp_leave(z, pcp);
+		return;
 	}
 	free_slow(z, pfn, order, cpu);
 }

@@ -120,36 +120,6 @@ ASH_INLINE void ash_pcp_push(struct ash_zone *z, struct ash_pcp *pcp, struct ash
 	pcp->pgfree += ash_order_frames(order);
 }
 
-/* A hit: order 0..3, the list not empty, nobody inside. Else pfn is ASH_PFN_NONE. */
-ASH_INLINE struct ash_taken ash_pcp_alloc_hit(struct ash_zone *z, struct ash_pcp *pcp, unsigned order,
-					      enum ash_migratetype mt)
-{
-	struct ash_taken taken = { ASH_PFN_NONE, 0 };
-	struct ash_pcp_list *l = &pcp->list[order * ASH_MT_PCPTYPES + (unsigned)mt];
-
-	if (!ash_pcp_enter(z, pcp))
-		return taken;
-	if (ASH_LIKELY(l->nr > 0))
-		taken = ash_pcp_pop(z, pcp, l, order, mt);
-	ash_pcp_leave(z, pcp);
-	return taken;
-}
-
-/* A hit: order 0..3, below the high mark, nobody inside. mt is the block's type, one of the pcp types. */
-ASH_INLINE bool ash_pcp_free_hit(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order,
-				 enum ash_migratetype mt)
-{
-	bool hit;
-
-	if (!ash_pcp_enter(z, pcp))
-		return false;
-	hit = ash_pcp_frames(pcp) < atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
-	if (ASH_LIKELY(hit))
-		ash_pcp_push(z, pcp, &pcp->list[order * ASH_MT_PCPTYPES + (unsigned)mt], pfn, order, mt);
-	ash_pcp_leave(z, pcp);
-	return hit;
-}
-
 /* With a refill if need be. false: the pcp is busy, or empty and the zone has nothing for it. */
 bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
 		   struct ash_taken *taken);
