@@ -1,33 +1,37 @@
 # SPDX-License-Identifier: MIT
 """Our own workloads: a name each, the program under bench/, and its arguments.
 
-Sizes are chosen for about half a second under the slower allocators; QUICK shrinks each for a test of correctness.
+Sizes are chosen for some tenths of a second; QUICK shrinks each for a test of correctness.
 """
 
 WORKLOADS = (
-    ("churn-lifo", "churn", ("order=lifo", "ops=10000000")),
-    ("churn-fifo", "churn", ("order=fifo", "ops=10000000")),
-    ("churn-random", "churn", ("order=random", "ops=10000000")),
-    ("churn-many", "churn", ("order=random", "live=400000", "ops=4000000")),
-    ("churn-48", "churn", ("order=random", "size=48", "ops=15000000")),
-    ("larson", "larson", ("threads=2",)),
-    ("larson-8", "larson", ("threads=8", "generations=20", "ops=100000")),
-    ("prodcons", "prodcons", ("consumers=1", "ops=4000000")),
-    ("prodcons-fanout", "prodcons", ("consumers=4", "ops=4000000")),
-    ("grow-double", "grow", ("mode=double", "rounds=10")),
-    ("grow-half", "grow", ("mode=half", "rounds=5")),
+    ("churn-lifo", "churn", ("order=lifo", "ops=5000000")),
+    ("churn-fifo", "churn", ("order=fifo", "ops=5000000")),
+    ("churn-random", "churn", ("order=random", "ops=5000000")),
+    ("churn-many", "churn", ("order=random", "live=400000", "ops=2000000")),
+    ("churn-48", "churn", ("order=random", "size=48", "ops=10000000")),
+    ("larson", "larson", ("threads=2", "generations=25")),
+    ("larson-8", "larson", ("threads=8", "generations=10", "ops=100000")),
+    ("prodcons", "prodcons", ("consumers=1", "ops=2000000")),
+    ("prodcons-fanout", "prodcons", ("consumers=4", "ops=2000000")),
+    ("grow-double", "grow", ("mode=double", "rounds=5")),
+    ("grow-half", "grow", ("mode=half", "rounds=3")),
     ("grow-page", "grow", ("mode=page", "max=33554432", "rounds=2")),
-    ("grow-string", "grow", ("mode=string", "max=65536", "rounds=3000")),
-    ("big", "big", ("ops=400",)),
-    ("big-small-set", "big", ("live=4", "max=2097152", "ops=4000")),
-    ("mixed", "mixed", ("phases=6",)),
-    ("mixed-2", "mixed", ("threads=2", "phases=6")),
-    ("threads", "threads", ("threads=10000",)),
-    ("zeroed-small", "zeroed", ("ops=8000000",)),
-    ("zeroed-large", "zeroed", ("min=65536", "max=4194304", "live=32", "ops=1500")),
-    ("aligned", "aligned", ("ops=5000000",)),
+    ("grow-string", "grow", ("mode=string", "max=65536", "rounds=1500")),
+    ("big", "big", ("ops=200",)),
+    ("big-small-set", "big", ("live=4", "max=2097152", "ops=2000")),
+    ("mixed", "mixed", ("phases=4",)),
+    ("mixed-2", "mixed", ("threads=2", "phases=3")),
+    ("threads", "threads", ("threads=5000",)),
+    ("zeroed-small", "zeroed", ("ops=4000000",)),
+    ("zeroed-large", "zeroed", ("min=65536", "max=4194304", "live=32", "ops=500")),
+    ("aligned", "aligned", ("ops=3000000",)),
 )
 
+# MiB to warm up before a run, where the peak is more than WARM_DEFAULT.
+WARM = {"big": 384, "churn-many": 320, "zeroed-large": 160, "grow-double": 160, "grow-half": 160, "grow-page": 160,
+        "mixed-2": 192, "gcc": 192}
+WARM_DEFAULT = 96
 
 
 def quick(program, args):

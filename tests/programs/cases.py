@@ -321,10 +321,10 @@ def lua(u):
 
 def stress(u):
     need("stress-ng")
-    for more in (["--malloc-bytes", "48M", "--malloc-ops", "60000"],
-                 ["--malloc-bytes", "16M", "--malloc-ops", "30000", "--malloc-pthreads", "2", "--malloc-touch"],
-                 ["--malloc-bytes", "16M", "--malloc-ops", "20000", "--malloc-thresh", "64K"]):
-        done = u.good(["stress-ng", "--malloc", "2", "--verify", "--timeout", "8", "--oomable",
+    for more in (["--malloc-bytes", "48M", "--malloc-ops", "30000"],
+                 ["--malloc-bytes", "16M", "--malloc-ops", "10000", "--malloc-pthreads", "2", "--malloc-touch"],
+                 ["--malloc-bytes", "16M", "--malloc-ops", "10000", "--malloc-thresh", "64K"]):
+        done = u.good(["stress-ng", "--malloc", "2", "--verify", "--timeout", "5", "--oomable",
                        "--temp-path", u.tmp] + more, timeout=40)
         text = (done.stdout + done.stderr).decode(errors="replace")
         if "unsuccessful" in text or "successful run" not in text:
