@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/single_threaded.h>
 
 #include "arena/arena.h"
 #include "base/compiler.h"
@@ -17,7 +18,13 @@ int (*ash_heap_boot)(void) = ash_ctl_boot;
  * handler: one that forks or allocates would wait for its own thread. (A child may well signal its parent before the
  * parent has come out of fork.)
  */
-static sigset_t mask_before_fork; /* written and read with the heap's lock held */
+static sigset_t mask_before_fork; /* written and read with the heap's lock held, or by the only thread */
+
+/*
+ * The only thread of a process may fork in a signal handler that interrupted its own malloc: it holds whatever locks are
+ * held, and in the child, too, it goes on from there. So it takes none.
+ */
+static bool fork_alone;
 
 /*
  * glibc's fork takes stdio's list lock after our handlers, and resets it in the child. Another thread in fflush(NULL)
@@ -34,6 +41,11 @@ static void fork_prepare(void)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	fork_alone = __libc_single_threaded && !ash_arena_fork_copies();
+	if (fork_alone) {
+		mask_before_fork = before;
+		return;
+	}
 	if (_IO_list_lock != NULL)
 		_IO_list_lock();
 	ash_heap_fork_prepare();
@@ -45,10 +57,12 @@ static void fork_parent(void)
 {
 	const sigset_t before = mask_before_fork;
 
-	ash_arena_fork_parent();
-	ash_heap_fork_parent();
-	if (_IO_list_unlock != NULL)
-		_IO_list_unlock();
+	if (!fork_alone) {
+		ash_arena_fork_parent();
+		ash_heap_fork_parent();
+		if (_IO_list_unlock != NULL)
+			_IO_list_unlock();
+	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -56,10 +70,12 @@ static void fork_child(void)
 {
 	const sigset_t before = mask_before_fork;
 
-	ash_arena_fork_child();
-	ash_heap_fork_child();
-	if (_IO_list_resetlock != NULL)
-		_IO_list_resetlock();
+	if (!fork_alone) {
+		ash_arena_fork_child();
+		ash_heap_fork_child();
+		if (_IO_list_resetlock != NULL)
+			_IO_list_resetlock();
+	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 

@@ -176,6 +176,7 @@ size_t ash_arena_trim(void);
  * then); parent and child release them, the child after moving the copy to the addresses of the original. Without H
  * memory only the locks are taken. Not from a signal handler that may have interrupted this library.
  */
+bool ash_arena_fork_copies(void); /* fork has memory to copy; else a process with one thread needs none of these */
 void ash_arena_fork_prepare(void);
 void ash_arena_fork_parent(void);
 void ash_arena_fork_child(void);

@@ -141,6 +141,17 @@ static bool wants_rescue(struct ash_arena *a)
 	return ash_arenas.config.fork == ASH_FORK_COPY && ash_arena_has_hugetlb(a);
 }
 
+bool ash_arena_fork_copies(void)
+{
+	for (unsigned i = 0; i < ash_registry.nr_spans; i++) {
+		struct ash_arena *a = ash_arena_peek(i);
+
+		if (a != NULL && wants_rescue(a))
+			return true;
+	}
+	return false;
+}
+
 static void each_arena(void (*fn)(struct ash_arena *a))
 {
 	for (unsigned i = 0; i < ash_registry.nr_spans; i++) {

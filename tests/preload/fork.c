@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -341,6 +342,51 @@ TEST(a_signal_handler_may_fork_while_its_thread_forks)
 	}
 	EXPECT_GE(signals, 1);
 	sigaction(SIGUSR1, &before, NULL);
+}
+
+/* In a program of its own, so that there is one thread and never was another: the handler interrupts malloc wherever it is. */
+static int churn_with_forking_handler(void)
+{
+	struct sigaction action = { .sa_handler = fork_in_handler, .sa_flags = SA_RESTART };
+	const struct itimerval often = { { 0, 700 }, { 0, 700 } };
+	void *p[OBJECTS] = { NULL };
+	uint64_t random = test_seed;
+
+	signals = 0;
+	sigaction(SIGPROF, &action, NULL);
+	setitimer(ITIMER_PROF, &often, NULL);
+	alarm(60);
+	while (signals < 150) {
+		const unsigned i = (unsigned)(test_random(&random) % OBJECTS);
+
+		free(p[i]);
+		p[i] = malloc(random_size(&random) * 3);
+		memset(p[i], 1, 1);
+	}
+	return 0;
+}
+
+__attribute__((constructor(101))) static void child_of_the_test_below(void)
+{
+	if (getenv("ASH_TEST_CHURN") != NULL)
+		_exit(churn_with_forking_handler());
+}
+
+TEST(a_signal_handler_may_fork_while_its_thread_allocates)
+{
+	int status;
+	pid_t child;
+
+	if (getenv("ASH_TEST_UNDER") != NULL && strcmp(getenv("ASH_TEST_UNDER"), "h") == 0)
+		SKIP("a fork that copies huge pages needs the locks that malloc may hold");
+	child = fork();
+	if (child == 0) {
+		setenv("ASH_TEST_CHURN", "1", 1);
+		execl("/proc/self/exe", "fork", (char *)NULL);
+		_exit(52);
+	}
+	EXPECT_EQ(waitpid(child, &status, 0), child);
+	EXPECT_EQ(status, 0);
 }
 
 /* The mask of blocked signals comes back as it was, on both sides. */
