@@ -126,7 +126,8 @@ const struct ash_arena_config *ash_arena_config(void);
  */
 #define ASH_ZONELIST_MAX 128
 struct ash_zonelist {
-	unsigned nr;
+	uint16_t nr;
+	uint16_t node; /* whose it is; 0 where all memory is one */
 	uint16_t arena[ASH_ZONELIST_MAX]; /* span indices */
 };
 /* For memory near node (a kernel node number, or -1 for the calling thread's). Creates arenas as needed. */

@@ -252,26 +252,18 @@ struct ash_arena *ash_arena_get(unsigned index)
 	return a;
 }
 
-static unsigned slot_of_node(int node)
-{
-	for (unsigned i = 0; i < ash_arenas.nr_nodes; i++) {
-		if (ash_arenas.nodes[i] == node)
-			return i;
-	}
-	return ASH_ZONELIST_MAX;
-}
-
-/* Slots by distance from ours, ours first; equal distances and unknown ones in the order of node numbers. */
-static void order_slots(unsigned from, uint8_t order[])
+/* Slots by distance from a node, which need not have one; equal distances and unknown ones in the order of node numbers. */
+static void order_slots(int from, uint8_t order[])
 {
 	const struct ash_numa_topology *t = ash_numa_topology();
 	int distance[ASH_ZONELIST_MAX / ASH_ARENA_KINDS];
 
 	for (unsigned i = 0; i < ash_arenas.nr_nodes; i++) {
+		const bool same = ash_arenas.nodes[i] == from;
 		unsigned at = i;
-		int d = i == from ? 0 : t->distance(ash_arenas.nodes[from], ash_arenas.nodes[i]);
+		int d = same ? 0 : t->distance(from, ash_arenas.nodes[i]);
 
-		d = d == 0 && i != from ? DISTANCE_UNKNOWN : d;
+		d = d == 0 && !same ? DISTANCE_UNKNOWN : d;
 		for (; at > 0 && distance[at - 1] > d; at--) {
 			distance[at] = distance[at - 1];
 			order[at] = order[at - 1];
@@ -290,7 +282,7 @@ static void zonelist_add(struct ash_zonelist *zl, unsigned slot, enum ash_arena_
 }
 
 /* The ladder of the nearest node, then of the next. Strictness leaves out the rungs below hugetlb. */
-static void zonelist_fill(struct ash_zonelist *zl, unsigned from)
+static void zonelist_fill(struct ash_zonelist *zl, int from)
 {
 	uint8_t order[ASH_ZONELIST_MAX / ASH_ARENA_KINDS] = { 0 };
 
@@ -305,41 +297,42 @@ static void zonelist_fill(struct ash_zonelist *zl, unsigned from)
 }
 
 /* Caller holds the setup turn. NULL: no metadata left. */
-static struct ash_zonelist *zonelist_create(unsigned slot)
+static struct ash_zonelist *zonelist_create(int node)
 {
 	struct ash_zonelist *zl = ash_meta_alloc(sizeof(*zl));
 
 	if (zl != NULL) {
-		zonelist_fill(zl, slot);
-		atomic_store_explicit(&ash_arenas.zonelists[slot], zl, memory_order_release);
+		zl->node = ash_arenas.nr_nodes > 1 ? (uint16_t)node : 0;
+		zonelist_fill(zl, node);
+		atomic_store_explicit(&ash_arenas.zonelists[node], zl, memory_order_release);
 	}
 	return zl;
 }
 
 const struct ash_zonelist *ash_zonelist_for(int node)
 {
-	unsigned slot = 0;
 	struct ash_zonelist *zl;
 
-	if (ash_arenas.nr_nodes > 1) {
-		slot = slot_of_node(node < 0 ? ash_numa_current() : node);
-		if (slot == ASH_ZONELIST_MAX)
-			slot = 0;
-	}
-	zl = atomic_load_explicit(&ash_arenas.zonelists[slot], memory_order_acquire);
-	if (zl != NULL)
+	if (ash_arenas.nr_nodes == 1)
+		node = ash_arenas.first_node;
+	else if (node < 0)
+		node = ash_numa_current();
+	else if (node >= ASH_NODES_MAX)
+		node = ash_arenas.first_node;
+	zl = atomic_load_explicit(&ash_arenas.zonelists[node], memory_order_acquire);
+	if (ASH_LIKELY(zl != NULL))
 		return zl;
 	ash_lock(&ash_arenas.setup, &ash_futex_ops);
-	zl = atomic_load_explicit(&ash_arenas.zonelists[slot], memory_order_relaxed);
+	zl = atomic_load_explicit(&ash_arenas.zonelists[node], memory_order_relaxed);
 	if (zl == NULL)
-		zl = zonelist_create(slot);
+		zl = zonelist_create(node);
 	ash_unlock(&ash_arenas.setup, &ash_futex_ops);
-	/* Slot 0's is made by set-up, so there is always one to fall back on. */
-	return zl != NULL ? zl : atomic_load_explicit(&ash_arenas.zonelists[0], memory_order_acquire);
+	return zl != NULL ? zl : atomic_load_explicit(&ash_arenas.zonelists[ash_arenas.first_node], memory_order_acquire);
 }
 
 static int set_up(const struct ash_arena_config *config)
 {
+	const struct ash_zonelist *zl;
 	int err;
 
 	if (ash_env_page_size() != ASH_PAGE_SIZE)
@@ -350,7 +343,9 @@ static int set_up(const struct ash_arena_config *config)
 	err = reserve();
 	if (err < 0)
 		return err;
-	if (zonelist_create(0) == NULL || arena_create(ASH_ARENA_T) == NULL) {
+	ash_arenas.first_node = ash_numa_current();
+	zl = zonelist_create(ash_arenas.first_node);
+	if (zl == NULL || arena_create(ash_align_down(zl->arena[0], ASH_ARENA_KINDS) + ASH_ARENA_T) == NULL) {
 		ash_registry.nr_frames = 0;
 		return -ENOMEM;
 	}

@@ -17,6 +17,7 @@
 #define ASH_ARENA_INTERNAL_H
 
 #include "arena/arena.h"
+#include "os/numa.h"
 #include "os/sync.h"
 #include "os/vmem.h"
 
@@ -76,7 +77,8 @@ struct ash_arenas {
 	bool bind;                      /* (c) place memory by node: more than one, and no policy of the task's own */
 	unsigned align_order;           /* (c) spans are aligned to 2^this frames */
 	_Atomic(struct ash_arena *) arenas[ASH_ZONELIST_MAX];                          /* (a) NULL: not created yet */
-	_Atomic(struct ash_zonelist *) zonelists[ASH_ZONELIST_MAX / ASH_ARENA_KINDS]; /* (a) */
+	_Atomic(struct ash_zonelist *) zonelists[ASH_NODES_MAX];                      /* (a) by kernel node number */
+	int first_node;                 /* (c) whose zonelist there always is */
 	_Atomic size_t online_bytes;    /* (a) of all arenas, for the limit */
 	_Atomic bool past_start;        /* (a) the first base pages are used up: hugetlb may be used */
 	_Atomic uint64_t decay_due;     /* (a) clock of the next look */

@@ -4,6 +4,7 @@
 #include "arena/fake_pool.h"
 
 #include <linux/mempolicy.h>
+#include <sys/resource.h>
 
 #include "base/bits.h"
 
@@ -90,7 +91,7 @@ static const char *nodes_of(const struct ash_zonelist *zl, char out[64])
 		struct ash_run r;
 
 		/* Arenas come to be when they are used. */
-		const struct ash_zonelist one = { 1, { zl->arena[i] } };
+		const struct ash_zonelist one = { .nr = 1, .arena = { zl->arena[i] } };
 
 		EXPECT_EQ(ash_run_alloc(&one, 1024, 0, ASH_MT_UNMOVABLE, &r), 0);
 		EXPECT(ash_arena_stats(zl->arena[i], &s));
@@ -121,9 +122,30 @@ CHILD_TEST(only_allowed_nodes_with_memory_have_arenas)
 	start(ASH_HUGE_AUTO, false);
 	EXPECT_STREQ(nodes_of(ash_zonelist_for(3), text), "3 0");
 	EXPECT_EQ(ash_arena_count(), 4);
-	/* A node we have nothing on: some node we have. */
-	EXPECT_EQ(ash_zonelist_for(2)->nr, 2);
 	EXPECT_EQ(ash_zonelist_for(1000)->nr, 2);
+}
+
+/* By its own distances, not by those of the nearest: 1 is nearer to 2 than to 0, 3 to 0 than to 2. */
+CHILD_TEST(a_node_without_memory_uses_the_nearest_first)
+{
+	char text[64];
+
+	machine(0x5, "0,2\n");
+	start(ASH_HUGE_AUTO, false);
+	EXPECT_STREQ(nodes_of(ash_zonelist_for(1), text), "2 0");
+	EXPECT_STREQ(nodes_of(ash_zonelist_for(3), text), "0 2");
+	EXPECT_EQ(ash_arena_count(), 4);
+}
+
+CHILD_TEST(a_limit_on_addresses_leaves_no_node_out)
+{
+	const struct rlimit limit = { 2ul << 30, 2ul << 30 };
+	char text[64];
+
+	machine(0xf, "0-3\n");
+	EXPECT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+	start(ASH_HUGE_AUTO, false);
+	EXPECT_STREQ(nodes_of(ash_zonelist_for(3), text), "3 1 0 2");
 }
 
 CHILD_TEST(ordinary_memory_prefers_its_node)
