@@ -68,7 +68,7 @@ static void *thread_alloc(size_t size, bool *zeroed)
 	void *p = NULL;
 
 	if (ASH_LIKELY(size <= ASH_MAX_REQUEST)) {
-		h = ash_heap_get();
+		h = ash_heap_get_local();
 		if (ASH_LIKELY(h != NULL))
 			p = heap_alloc(h, size, zeroed);
 		ash_heap_settle();
@@ -140,7 +140,7 @@ void *ash_heap_aligned(size_t align, size_t size)
 	if (align <= 16)
 		return ash_fast_malloc(size);
 	if (size <= ASH_MAX_REQUEST && align <= ASH_MAX_REQUEST) {
-		h = ash_heap_get();
+		h = ash_heap_get_local();
 		if (h != NULL)
 			p = heap_aligned(h, align, size, &zeroed);
 		ash_heap_settle();

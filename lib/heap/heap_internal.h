@@ -117,13 +117,17 @@ struct ash_heap {
 	_Atomic uint32_t state;                       /* (a) enum ash_heap_state */
 };
 
+/* Nodes told apart; those beyond share. */
+#define ASH_HEAP_NODES 64
+
 /* Every heap there ever was: structures are reused, never given back, so a stale owner number is always readable. */
 struct ash_heaps {
 	struct ash_lock lock;
 	struct ash_heap **table;        /* [owner]; (l) to write, owners in tags are always valid to read */
 	uint32_t nr;                    /* (l) highest owner in use */
 	uint32_t max;                   /* (c) entries in table */
-	struct ash_heap *orphans, *free; /* (l) */
+	struct ash_heap *orphans[ASH_HEAP_NODES]; /* (l) by the node of their memory */
+	struct ash_heap *free;          /* (l) */
 	_Atomic uint64_t foreign_frees;
 };
 extern ASH_HIDDEN struct ash_heaps ash_heaps;
@@ -171,6 +175,17 @@ ASH_INLINE void ash_heap_settle(void)
 {
 	if (ASH_UNLIKELY(ash_heap_thread_ended))
 		ash_heap_thread_exit();
+}
+/*
+ * The same, to take memory: a thread that has come to another node leaves its heap to threads there and takes one of
+ * where it is.
+ */
+struct ash_heap *ash_heap_move(struct ash_heap *h);
+ASH_INLINE struct ash_heap *ash_heap_get_local(void)
+{
+	struct ash_heap *h = ash_heap_get();
+
+	return ASH_LIKELY(h == NULL || h->zonelist == ash_zonelist_for(-1)) ? h : ash_heap_move(h);
 }
 struct ash_heap *ash_heap_create_structure(bool first_class, int node);
 void ash_heaps_orphan_drain(struct ash_heap *h);

@@ -4,7 +4,9 @@
  *
  * A thread's heap is made on its first slow path. When the thread ends the heap empties its caches and becomes an
  * orphan, whole: its slabs keep their tags, objects still alive in it are freed to it as before, and the next new
- * thread adopts it. So short-lived threads cost no new memory, and no slab ever changes its owner.
+ * thread of the same NUMA node adopts it. So short-lived threads cost no new memory, and no slab ever changes its owner
+ * or is used from afar. A thread that finds itself on another node, the next time it needs more than its bins hold,
+ * does both: it leaves its heap behind and takes one of where it is.
  *
  * After fork the child has one thread. Heaps of the others may have been copied in the middle of a list operation:
  * they are marked LOST and never read again; objects freed to them are kept on their remote lists. That memory is lost
@@ -80,12 +82,13 @@ static struct ash_heap *heap_structure(void)
 }
 
 /* One that somebody left: a destroyed heap's structure, or for a thread an orphan with all it had. */
-static struct ash_heap *heap_reuse(bool first_class)
+static struct ash_heap *heap_reuse(bool first_class, unsigned node)
 {
-	struct ash_heap **list, *h;
+	struct ash_heap **list = &ash_heaps.orphans[node % ASH_HEAP_NODES], *h;
 
 	ash_heaps_lock();
-	list = first_class || ash_heaps.orphans == NULL ? &ash_heaps.free : &ash_heaps.orphans;
+	if (first_class || *list == NULL)
+		list = &ash_heaps.free;
 	h = *list;
 	if (h != NULL) {
 		*list = h->orphan_next;
@@ -106,7 +109,7 @@ struct ash_heap *ash_heap_create_structure(bool first_class, int node)
 	zonelist = ash_zonelist_for(node);
 	if (zonelist == NULL)
 		return NULL;
-	h = heap_reuse(first_class);
+	h = heap_reuse(first_class, zonelist->node);
 	if (h == NULL)
 		h = heap_structure();
 	if (h == NULL)
@@ -163,9 +166,11 @@ void ash_heap_flush_thread(void)
 /* Under ash_heaps.lock. */
 static void orphans_drain(void)
 {
-	for (struct ash_heap *h = ash_heaps.orphans; h != NULL; h = h->orphan_next) {
-		ash_remote_drain_to_slabs(h);
-		ash_heap_release_empty(h);
+	for (unsigned node = 0; node < ASH_HEAP_NODES; node++) {
+		for (struct ash_heap *h = ash_heaps.orphans[node]; h != NULL; h = h->orphan_next) {
+			ash_remote_drain_to_slabs(h);
+			ash_heap_release_empty(h);
+		}
 	}
 }
 
@@ -178,6 +183,23 @@ size_t ash_heap_trim(void)
 	return ash_arena_ready() ? ash_arena_trim() : 0;
 }
 
+/* The thread has done with a heap that is no longer ash_heap_self. */
+static void heap_abandon(struct ash_heap *h)
+{
+	struct ash_heap **list = &ash_heaps.orphans[h->zonelist->node % ASH_HEAP_NODES];
+
+	heap_flush_all(h);
+	ash_heaps_lock();
+	atomic_store_explicit(&h->state, ASH_HEAP_ORPHAN, memory_order_seq_cst);
+	/* A sender that read ACTIVE has spliced before; one that reads ORPHAN waits for this lock and drains. */
+	atomic_thread_fence(memory_order_seq_cst);
+	ash_remote_drain_to_slabs(h);
+	ash_heap_release_empty(h);
+	h->orphan_next = *list;
+	*list = h;
+	ash_heaps_unlock();
+}
+
 void ash_heap_thread_exit(void)
 {
 	struct ash_heap *h = ash_heap_self;
@@ -186,16 +208,19 @@ void ash_heap_thread_exit(void)
 	if (h == &ash_heap_none)
 		return;
 	ash_heap_self = &ash_heap_none;
-	heap_flush_all(h);
-	ash_heaps_lock();
-	atomic_store_explicit(&h->state, ASH_HEAP_ORPHAN, memory_order_seq_cst);
-	/* A sender that read ACTIVE has spliced before; one that reads ORPHAN waits for this lock and drains. */
-	atomic_thread_fence(memory_order_seq_cst);
-	ash_remote_drain_to_slabs(h);
-	ash_heap_release_empty(h);
-	h->orphan_next = ash_heaps.orphans;
-	ash_heaps.orphans = h;
-	ash_heaps_unlock();
+	heap_abandon(h);
+}
+
+/* Without memory for another heap the old one has to do: its own zonelist falls back, too. */
+struct ash_heap *ash_heap_move(struct ash_heap *old)
+{
+	struct ash_heap *h = ash_heap_create_structure(false, -1);
+
+	if (h == NULL)
+		return old;
+	ash_heap_self = h;
+	heap_abandon(old);
+	return h;
 }
 
 /* First-class heaps are not ours to touch: what was freed to one and not yet taken is with its next reset. */
