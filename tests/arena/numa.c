@@ -4,7 +4,6 @@
 #include "arena/fake_pool.h"
 
 #include <linux/mempolicy.h>
-#include <sys/resource.h>
 
 #include "base/bits.h"
 
@@ -135,17 +134,6 @@ CHILD_TEST(a_node_without_memory_uses_the_nearest_first)
 	EXPECT_STREQ(nodes_of(ash_zonelist_for(1), text), "2 0");
 	EXPECT_STREQ(nodes_of(ash_zonelist_for(3), text), "0 2");
 	EXPECT_EQ(ash_arena_count(), 4);
-}
-
-CHILD_TEST(a_limit_on_addresses_leaves_no_node_out)
-{
-	const struct rlimit limit = { 2ul << 30, 2ul << 30 };
-	char text[64];
-
-	machine(0xf, "0-3\n");
-	EXPECT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
-	start(ASH_HUGE_AUTO, false);
-	EXPECT_STREQ(nodes_of(ash_zonelist_for(3), text), "3 1 0 2");
 }
 
 CHILD_TEST(ordinary_memory_prefers_its_node)
