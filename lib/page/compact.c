@@ -305,23 +305,38 @@ void ash_zone_compact_defer_reset(struct ash_zone *z, unsigned order, bool alloc
 	ash_zone_unlock(z);
 }
 
-int ash_zone_alloc_compact(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
-			   struct ash_page_grant *grant)
+static int compact_and_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
+			     struct ash_page_grant *grant)
 {
-	int err = ash_zone_alloc(z, order, mt, flags, ASH_CPU_NONE, grant);
+	/* In defrag mode even a single frame is worth a free pageblock rather than a stolen buddy. */
+	const unsigned want = (flags & ASH_ALLOC_NOFRAGMENT) && order < z->pageblock_order ? z->pageblock_order : order;
+	int err = -ASH_ENOMEM;
 
-	if (err != -ASH_ENOMEM || order == 0 || ash_zone_compact_deferred(z, order))
+	if (want == 0 || ash_zone_compact_deferred(z, want))
 		return err;
 	for (unsigned mode = ASH_COMPACT_ASYNC; mode <= ASH_COMPACT_SYNC && err != 0; mode++) {
-		const enum ash_compact_result result = ash_zone_compact(z, order, mt, (enum ash_compact_mode)mode, NULL);
+		const enum ash_compact_result result = ash_zone_compact(z, want, mt, (enum ash_compact_mode)mode, NULL);
 
 		if (result == ASH_COMPACT_UNSUITABLE)
 			return err;
 		err = ash_zone_alloc(z, order, mt, flags, ASH_CPU_NONE, grant);
 	}
 	if (err == 0)
-		ash_zone_compact_defer_reset(z, order, true);
+		ash_zone_compact_defer_reset(z, want, true);
 	else
-		ash_zone_compact_defer(z, order);
+		ash_zone_compact_defer(z, want);
+	return err;
+}
+
+int ash_zone_alloc_compact(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
+			   struct ash_page_grant *grant)
+{
+	const unsigned strict = z->defrag_mode ? flags | ASH_ALLOC_NOFRAGMENT : flags;
+	int err = ash_zone_alloc(z, order, mt, strict, ASH_CPU_NONE, grant);
+
+	if (err == -ASH_ENOMEM)
+		err = compact_and_alloc(z, order, mt, strict, grant);
+	if (err == -ASH_ENOMEM && strict != flags)
+		err = ash_zone_alloc(z, order, mt, flags, ASH_CPU_NONE, grant);
 	return err;
 }

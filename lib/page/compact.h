@@ -38,7 +38,8 @@ enum ash_compact_result ash_zone_compact(struct ash_zone *z, unsigned order, enu
 
 /*
  * ash_zone_alloc() with direct compaction: as it is, after an asynchronous run, after a synchronous one; failed
- * synchronous runs defer later attempts of this order and above.
+ * synchronous runs defer later attempts of this order and above. In a zone in defrag mode (config.defrag_mode) no
+ * attempt fragments a pageblock until compaction has failed; then, once, it may (kernel: vm.defrag_mode).
  */
 ASH_MUST_USE int ash_zone_alloc_compact(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
 					struct ash_page_grant *grant);

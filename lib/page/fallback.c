@@ -54,9 +54,9 @@ bool ash_fallback_block_claimable(const struct ash_zone *z, ash_pfn_t pfn, enum 
 	if (n.online != ash_pageblock_frames(z))
 		return false;
 	if (mt == ASH_MT_MOVABLE)
-		alike = n.movable;
+		alike = n.used[ASH_MT_MOVABLE];
 	else if (ash_pageblock_type(z, pfn) == ASH_MT_MOVABLE)
-		alike = n.online - n.free - n.movable;
+		alike = n.online - n.free - n.used[ASH_MT_MOVABLE];
 	/* Between UNMOVABLE and RECLAIMABLE nobody can tell whose the frames are. */
 	return (uint64_t)n.free + alike >= (ash_pageblock_frames(z) + 1) / 2;
 }

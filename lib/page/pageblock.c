@@ -100,7 +100,7 @@ void ash_pageblock_count(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pag
 	const ash_pfn_t start = ash_pageblock_start(z, pfn), end = ash_pageblock_end(z, pfn);
 	ash_pfn_t head = ash_frame_head(z, start);
 
-	*out = (struct ash_pageblock_count){ 0, 0, 0 };
+	*out = (struct ash_pageblock_count){ 0 };
 	for (pfn = start; pfn < end; head = pfn) {
 		const uint32_t word = head == ASH_PFN_NONE ? 0 : ash_frame_load(z->frames, head);
 		const uint64_t piece_end = (uint64_t)head + ash_order_frames(ash_word_order(word));
@@ -113,8 +113,8 @@ void ash_pageblock_count(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pag
 		out->online += next - pfn;
 		if (ash_word_state(word) == ASH_FRAME_BUDDY)
 			out->free += next - pfn;
-		else if (ash_word_state(word) == ASH_FRAME_USED && ash_word_type(word) == ASH_MT_MOVABLE)
-			out->movable += next - pfn;
+		else if (ash_word_state(word) == ASH_FRAME_USED)
+			out->used[ash_word_type(word)] += next - pfn;
 		pfn = next;
 	}
 }

@@ -97,7 +97,7 @@ ASH_INLINE bool ash_pageblock_zeroed(const struct ash_zone *z, ash_pfn_t pfn)
 /* What stands in one pageblock, counted piece by piece under the zone lock. */
 struct ash_pageblock_count {
 	ash_pfn_t free;    /* on the freelists */
-	ash_pfn_t movable; /* allocated as MOVABLE */
+	ash_pfn_t used[ASH_MT_NR]; /* allocated, by the type asked for */
 	ash_pfn_t online;  /* less than a pageblock: the block straddles the edge of what is online */
 };
 void ash_pageblock_count(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pageblock_count *out);

@@ -56,6 +56,7 @@ int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 		.ops = config->ops,
 		.fault = config->ops != NULL ? config->ops->fault : NULL,
 		.owner = config->owner,
+		.defrag_mode = config->defrag_mode,
 	};
 	z->pcp_biased = config->pcp_owned && config->ops != NULL && config->ops->barrier != NULL;
 	if (config->ops != NULL && config->ops->lock.wait != NULL && config->ops->lock.wake != NULL)
@@ -195,4 +196,23 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 	out->pgmigrate_fail = z->pgmigrate_fail;
 	out->free_highatomic = ash_counter_read(&z->free_highatomic);
 	ash_zone_unlock(z);
+}
+
+void ash_zone_count_mixed(struct ash_zone *z, uint64_t mixed[ASH_MT_NR])
+{
+	for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
+		mixed[mt] = 0;
+	for (uint64_t b = 0; b < z->nr_frames; b += ash_pageblock_frames(z)) {
+		struct ash_pageblock_count n;
+		enum ash_migratetype mt;
+		bool foreign = false;
+
+		ash_zone_lock(z);
+		ash_pageblock_count(z, (ash_pfn_t)b, &n);
+		mt = ash_pageblock_type(z, (ash_pfn_t)b);
+		ash_zone_unlock(z);
+		for (unsigned t = 0; t < ASH_MT_PCPTYPES; t++)
+			foreign |= n.used[t] > 0 && t != (mt == ASH_MT_CMA ? ASH_MT_MOVABLE : mt);
+		mixed[mt] += foreign;
+	}
 }

@@ -44,6 +44,7 @@ struct ash_zone_config {
 	_Atomic uint8_t *pageblocks;      /* ash_zone_nr_pageblocks() entries, zero-filled */
 	struct ash_pcp *pcps;             /* nr_cpus entries, zero-filled; may be NULL with nr_cpus == 0 */
 	unsigned nr_cpus;
+	bool defrag_mode;                 /* see ash_zone_alloc_compact() */
 	bool pcp_owned;                   /* no two threads ever use one pcp slot at the same time */
 	const struct ash_zone_ops *ops;   /* may be NULL */
 	void *owner;                      /* for the embedder */
@@ -151,6 +152,12 @@ struct ash_zone_fault {
 	unsigned long a, b;
 };
 int ash_zone_check(struct ash_zone *z, struct ash_zone_fault *fault);
+
+/*
+ * Pageblocks per type that hold a frame allocated as another type (kernel: pagetypeinfo's mixed blocks; CMA counts as
+ * MOVABLE). O(frames), a pageblock per lock hold.
+ */
+void ash_zone_count_mixed(struct ash_zone *z, uint64_t mixed[ASH_MT_NR]);
 
 /* A hash over types, lists and counters: equal before and after a refused operation. */
 uint64_t ash_zone_digest(struct ash_zone *z);

@@ -32,6 +32,7 @@ struct ash_zone {
 	ash_pfn_t nr_frames;
 	uint8_t pageblock_order, max_order;
 	uint8_t pcp_max_order; /* small pieces that are cached: not above a pageblock, whose type they would not have */
+	bool defrag_mode;
 	bool has_cma;    /* some pageblock is CMA: MOVABLE pcp lists may hold frames not for everyone */
 	bool pcp_biased; /* pcp slots have one owner each, who locks without atomics (pcp.h) */
 	unsigned nr_cpus;

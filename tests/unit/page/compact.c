@@ -102,6 +102,40 @@ TEST(compact_unsuitable_without_free_frames)
 	fixture_end(&f);
 }
 
+TEST(compact_defrag_mode_steals_last)
+{
+	for (int defrag = 0; defrag < 2; defrag++) {
+		struct fixture f;
+		struct ash_page_grant g;
+		struct ash_zone_config c = { .nr_frames = 64, .geometry = { 3, 5 }, .defrag_mode = defrag };
+
+		owner_init(&f, 64, 3, 5);
+		c.frames = f.frames;
+		c.pageblocks = f.pageblocks;
+		c.ops = &f.ops;
+		EXPECT_EQ(ash_zone_init(f.z, &c), 0);
+		checkerboard(&f, 64);
+		/* Three quarters of every block are free: without defrag mode the block is simply claimed. */
+		EXPECT_EQ(ash_zone_alloc_compact(f.z, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+		EXPECT_EQ(owner.migrated > 0, defrag);
+		owner_check(&f);
+		fixture_end(&f);
+
+		/* Nothing can be moved: the one relaxed try serves. */
+		owner_init(&f, 64, 3, 5);
+		c.frames = f.frames;
+		c.pageblocks = f.pageblocks;
+		c.ops = &f.ops;
+		EXPECT_EQ(ash_zone_init(f.z, &c), 0);
+		checkerboard(&f, 64);
+		for (unsigned i = 0; i < 64; i++)
+			owner.handle[i].pinned = true;
+		EXPECT_EQ(ash_zone_alloc_compact(f.z, 0, ASH_MT_UNMOVABLE, ASH_ALLOC_NOFRAGMENT, &g), -ASH_ENOMEM);
+		EXPECT_EQ(ash_zone_alloc_compact(f.z, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+		fixture_end(&f);
+	}
+}
+
 TEST(stat_text_has_the_kernels_shape)
 {
 	struct fixture f;

@@ -182,3 +182,27 @@ TEST(zone_check_sees_damage)
 	f.pageblocks[0] ^= 0x10;
 	fixture_end(&f);
 }
+
+TEST(zone_mixed_blocks)
+{
+	struct fixture f;
+	uint64_t mixed[ASH_MT_NR];
+
+	fixture_init(&f, 64, 3, 3, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 61, false), 0);
+	/* Every block full of movable frames but for one frame each, too little to claim: UNMOVABLE must steal. */
+	for (ash_pfn_t p = 0; p < 61; p++)
+		EXPECT_NE(alloc_pages(&f, 0, ASH_MT_MOVABLE), ASH_PFN_NONE);
+	ash_zone_count_mixed(f.z, mixed);
+	EXPECT_EQ(mixed[ASH_MT_MOVABLE], 0);
+	ash_zone_free(f.z, 9, 0, CPU_NONE);
+	ash_zone_free(f.z, 11, 0, CPU_NONE);
+	ash_zone_free(f.z, 30, 0, CPU_NONE);
+	for (unsigned i = 0; i < 3; i++)
+		EXPECT_NE(alloc_pages(&f, 0, ASH_MT_UNMOVABLE), ASH_PFN_NONE);
+	ash_zone_count_mixed(f.z, mixed);
+	EXPECT_EQ(mixed[ASH_MT_MOVABLE], 2); /* a block counts once */
+	EXPECT_EQ(mixed[ASH_MT_UNMOVABLE], 0);
+	EXPECT_EQ(stats(&f).extfrag_steal, 3);
+	fixture_end(&f);
+}
