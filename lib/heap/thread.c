@@ -62,8 +62,16 @@ static bool heaps_boot(void)
 	return ok;
 }
 
+/* For a structure that owns nothing yet: of a heap in use, others read these. */
+static void heap_start(struct ash_heap *h, bool first_class)
+{
+	h->first_class = first_class;
+	/* What the program makes a heap for is not a small process's odd stdio buffer. */
+	h->medium_direct = first_class ? UINT16_MAX : 0;
+}
+
 /* A structure for a heap that has never been: metadata first, because getting it may enter the kernel. */
-static struct ash_heap *heap_structure(void)
+static struct ash_heap *heap_structure(bool first_class)
 {
 	struct ash_heap *h = ash_meta_alloc(sizeof(*h));
 
@@ -71,6 +79,7 @@ static struct ash_heap *heap_structure(void)
 		return NULL;
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++)
 		h->bins[cls].room = ash_classes[cls].cache_max;
+	heap_start(h, first_class);
 	ash_heaps_lock();
 	if (ash_heaps.nr + 1 < ash_heaps.max) {
 		h->owner = ++ash_heaps.nr;
@@ -92,6 +101,8 @@ static struct ash_heap *heap_reuse(bool first_class, unsigned node)
 	h = *list;
 	if (h != NULL) {
 		*list = h->orphan_next;
+		if (list == &ash_heaps.free)
+			heap_start(h, first_class);
 		atomic_store_explicit(&h->state, ASH_HEAP_ACTIVE, memory_order_seq_cst);
 	}
 	ash_heaps_unlock();
@@ -111,13 +122,9 @@ struct ash_heap *ash_heap_create_structure(bool first_class, int node)
 		return NULL;
 	h = heap_reuse(first_class, zonelist->node);
 	if (h == NULL)
-		h = heap_structure();
-	if (h == NULL)
-		return NULL;
-	h->first_class = first_class;
-	/* What the program makes a heap for is not a small process's odd stdio buffer. */
-	h->medium_direct = first_class ? UINT16_MAX : 0;
-	h->zonelist = zonelist;
+		h = heap_structure(first_class);
+	if (h != NULL)
+		h->zonelist = zonelist;
 	return h;
 }
 
