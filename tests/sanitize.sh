@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The page core, its model and its scenarios under AddressSanitizer with UndefinedBehaviorSanitizer, and under
-# ThreadSanitizer. Each sanitizer has a build folder of its own below the given one, kept for the next run.
+# The page core, its model and its scenarios under AddressSanitizer with UndefinedBehaviorSanitizer; the core and the heap
+# under ThreadSanitizer. Each sanitizer has a build folder of its own below the given one, kept for the next run.
 #
 # usage: sanitize.sh SOURCE BUILD [asan|tsan]
 set -eu
@@ -69,10 +69,12 @@ if [ "$only" != tsan ]; then
 	caught 'shift exponent 40' "$build/sanitize-asan/tests/model/planted" undefined
 fi
 if [ "$only" != asan ]; then
-	build_one tsan thread 'tests/model/planted tests/model/model_threads tests/model/model_races'
+	programs='tests/model/model_threads tests/model/model_races tests/unit/heap/test_heap tests/heap/test_heap_stress'
+	build_one tsan thread "tests/model/planted $programs"
 	export TSAN_OPTIONS=halt_on_error=1
-	good "$build/sanitize-tsan/tests/model/model_threads"
-	good "$build/sanitize-tsan/tests/model/model_races"
+	for program in $programs; do
+		good "$build/sanitize-tsan/$program"
+	done
 	caught 'data race' "$build/sanitize-tsan/tests/model/planted" race
 fi
 rm -f "$out"
