@@ -48,7 +48,7 @@ static void put_cgroup(struct ash_text *t, unsigned page_shift, size_t wanted)
 	ash_text_str(t, " in use");
 }
 
-static void write_line(const struct ash_arena *a, enum ash_backing rung, size_t wanted)
+static void write_line(const struct ash_arena *a, enum ash_backing rung, size_t wanted, enum ash_backing instead)
 {
 	struct ash_text t;
 
@@ -69,15 +69,17 @@ static void write_line(const struct ash_arena *a, enum ash_backing rung, size_t 
 	}
 	ash_text_str(&t, ash_arenas.config.strict ? "): refused, as asked (strict)" : "): using ");
 	if (!ash_arenas.config.strict)
-		ash_text_str(&t, rung_names[rung + 1]);
+		ash_text_str(&t, rung_names[instead]);
 }
 
-void ash_degrade_note(struct ash_arena *a, enum ash_backing rung, size_t wanted)
+void ash_degrade_note(struct ash_arena *a, enum ash_backing rung, size_t wanted, enum ash_backing instead)
 {
 	(void)atomic_fetch_add_explicit(&a->fallbacks, 1, memory_order_relaxed);
 	if (atomic_exchange_explicit(&degraded.begun, true, memory_order_relaxed))
 		return;
-	write_line(a, rung, wanted);
+	if (instead == ASH_BACKING_THP && ash_thp_mode() == ASH_THP_NEVER)
+		instead = ASH_BACKING_BASE;
+	write_line(a, rung, wanted, instead);
 	atomic_store_explicit(&degraded.written, true, memory_order_release);
 	if (!ash_arenas.config.quiet)
 		ash_log(degraded.line);

@@ -91,7 +91,8 @@ static bool thp_refused(struct ash_arena *a, ash_pfn_t new_end)
 	    ash_thp_mode() != ASH_THP_NEVER)
 		return false;
 	ash_degrade_note(a, ASH_BACKING_THP,
-			 (size_t)(new_end - atomic_load_explicit(&a->end, memory_order_relaxed)) << ASH_PAGE_SHIFT);
+			 (size_t)(new_end - atomic_load_explicit(&a->end, memory_order_relaxed)) << ASH_PAGE_SHIFT,
+			 ASH_BACKING_BASE);
 	return ash_arenas.config.strict;
 }
 
@@ -205,21 +206,22 @@ static void note_dry(struct ash_arena *a, size_t nr)
 
 static int h_grow_to(struct ash_arena *a, size_t need_end)
 {
+	const bool want_1g = ash_arenas.config.huge == ASH_HUGE_1G;
 	const size_t nr = need_end - atomic_load_explicit(&a->end, memory_order_relaxed);
-	int err = -ENOMEM;
+	int err_1g = -ENOMEM, err = -ENOMEM;
 
 	if (need_end > a->nr_frames || known_dry(a, nr))
 		return -ENOMEM;
-	if (ash_arenas.config.huge == ASH_HUGE_1G) {
-		err = h_extend(a, need_end, ASH_HUGE_1G_SHIFT);
-		if (err == -ENOMEM)
-			ash_degrade_note(a, ASH_BACKING_HUGETLB_1G, nr << ASH_PAGE_SHIFT);
-	}
-	if (err < 0 && !(ash_arenas.config.huge == ASH_HUGE_1G && ash_arenas.config.strict)) {
+	if (want_1g)
+		err_1g = err = h_extend(a, need_end, ASH_HUGE_1G_SHIFT);
+	if (err < 0 && !(want_1g && ash_arenas.config.strict))
 		err = h_extend(a, need_end, ASH_HUGE_2M_SHIFT);
-		if (err == -ENOMEM)
-			ash_degrade_note(a, ASH_BACKING_HUGETLB_2M, nr << ASH_PAGE_SHIFT);
-	}
+	/* A refusal of option "limit" (-EDQUOT) is not the pool's. */
+	if (want_1g && err_1g == -ENOMEM)
+		ash_degrade_note(a, ASH_BACKING_HUGETLB_1G, nr << ASH_PAGE_SHIFT,
+				 err == 0 ? ASH_BACKING_HUGETLB_2M : ASH_BACKING_THP);
+	else if (err == -ENOMEM)
+		ash_degrade_note(a, ASH_BACKING_HUGETLB_2M, nr << ASH_PAGE_SHIFT, ASH_BACKING_THP);
 	if (err < 0)
 		note_dry(a, nr);
 	return err < 0 ? -ENOMEM : 0;

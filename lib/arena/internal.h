@@ -147,8 +147,8 @@ ASH_MUST_USE int ash_hugetlb_reprove(struct ash_arena *a, size_t nr_blocks, unsi
 bool ash_arena_has_hugetlb(struct ash_arena *a);
 
 /* degrade.c */
-/* A rung could not be had for wanted bytes: count it and, once per process, say so. */
-void ash_degrade_note(struct ash_arena *a, enum ash_backing rung, size_t wanted);
+/* A rung could not be had for wanted bytes: count it and, once per process, say so and what is used instead. */
+void ash_degrade_note(struct ash_arena *a, enum ash_backing rung, size_t wanted, enum ash_backing instead);
 
 ASH_INLINE unsigned ash_pb_kind(uint8_t word)
 {

@@ -135,7 +135,8 @@ static int cover_table(const struct meta_table *t, size_t first, size_t nr)
 int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
 {
 	const size_t base = (size_t)a->index << ash_registry.span_frame_shift;
-	const ash_pfn_t want = (ash_pfn_t)ash_min(ash_align_up(end, ASH_GIB_FRAMES), a->nr_frames);
+	/* The page core also looks at the frame behind the last one online. */
+	const ash_pfn_t want = (ash_pfn_t)ash_min(ash_align_up((size_t)end + 1, ASH_GIB_FRAMES), a->nr_frames);
 	int err = 0;
 
 	if (!meta.piecemeal || want <= a->covered)

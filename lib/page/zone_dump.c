@@ -23,19 +23,19 @@ static uint64_t digest_frames(const struct ash_zone *z)
 	ash_pfn_t pfn = 0;
 
 	while (pfn < z->nr_frames) {
-		const unsigned block = ash_pageblock_word(z, pfn);
-		const uint32_t word = ash_frame_load(z->frames, pfn);
-		const ash_pfn_t step = ash_order_frames(ash_word_order(word));
+		uint32_t word;
 
-		if (!(block & ASH_PB_ONLINE)) {
+		/* The embedder need not have metadata of frames far from any that is online. */
+		if (!(ash_pageblock_word(z, pfn) & ASH_PB_ONLINE)) {
 			pfn = ash_pageblock_end(z, pfn);
 			continue;
 		}
+		word = ash_frame_load(z->frames, pfn);
 		if (ash_word_state(word) != ASH_FRAME_NONE)
 			sum += mix((uint64_t)pfn << 32 | word);
 		if (ash_word_state(word) == ASH_FRAME_BUDDY)
 			sum += mix(mix(pfn) ^ z->frames[pfn].private);
-		pfn += step;
+		pfn += ash_order_frames(ash_word_order(word));
 	}
 	return sum;
 }

@@ -252,6 +252,46 @@ CHILD_TEST(gigabyte_pages_then_two_megabytes_then_ordinary)
 	check_zones();
 }
 
+static bool is_large(ASH_UNUSED long nr, ASH_UNUSED long a, long b, ASH_UNUSED long c, ASH_UNUSED long d)
+{
+	return (size_t)b > ASH_MIB(8);
+}
+
+/* Where metadata is charged it is committed a gigabyte of frames at a time; searches look one frame further. */
+CHILD_TEST(metadata_reaches_as_far_as_the_page_core_looks)
+{
+	static const size_t lengths[] = { 1024, (1ul << 18) - 1024, 2048, 8192 };
+	const struct ash_zonelist *zl;
+
+	fake_pool_on(8, 1);
+	fake_fail(__NR_mprotect, is_large, 0, 1, -ENOMEM);
+	zl = start(huge_config(ASH_HUGE_1G));
+	for (unsigned i = 0; i < 4; i++) {
+		(void)run(zl, lengths[i]);
+		check_zones();
+	}
+	EXPECT_NE(ash_zone_digest(ash_arena_zone(T)), ash_zone_digest(ash_arena_zone(H)));
+	EXPECT_EQ(fake.rules[0].times, 0);
+}
+
+CHILD_TEST(the_line_names_the_rung_that_is_used_in_the_end)
+{
+	fake_pool_on(1, 0);
+	fake_file("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
+	(void)run(start(huge_config(ASH_HUGE_1G)), 2048);
+	EXPECT(strstr(fake.log, "no 1 GiB huge pages") != NULL);
+	EXPECT(strstr(fake.log, "using transparent huge pages\n") != NULL);
+}
+
+CHILD_TEST(base_pages_are_called_base_pages)
+{
+	fake_pool_on(1, 0);
+	fake_file("/sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]\n");
+	(void)run(start(huge_config(ASH_HUGE_2M)), 2048);
+	EXPECT(strstr(fake.log, "no 2 MiB huge pages") != NULL);
+	EXPECT(strstr(fake.log, "using base pages\n") != NULL);
+}
+
 CHILD_TEST(strict_gigabytes_do_not_become_megabytes)
 {
 	struct ash_arena_config config = huge_config(ASH_HUGE_1G);
