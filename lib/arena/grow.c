@@ -239,15 +239,21 @@ int ash_arena_grow_to(struct ash_arena *a, size_t end)
 }
 
 /*
- * Runs longer than a pageblock are taken where they were made room for, because the page core finds them by buddies and
- * a run need not be a power of two. Shorter ones go through its freelists, which pack them by type.
+ * Runs longer than a pageblock, or aligned to more than one, are taken where they were made room for, because the page
+ * core finds them by buddies of a power of two, which is more than the run. Others go through its freelists, which pack
+ * them by type.
  */
+static bool taken_exactly(size_t nr, unsigned align_order)
+{
+	return nr > ASH_PB_FRAMES || align_order > ASH_PAGEBLOCK_ORDER;
+}
+
 static int take(struct ash_arena *a, size_t at, size_t nr, unsigned align_order, enum ash_migratetype mt,
 		struct ash_page_grant *grant)
 {
 	int err = ash_zone_alloc_run(a->zone, (ash_pfn_t)nr, align_order, mt, 0, grant);
 
-	if (err == 0 || nr <= ASH_PB_FRAMES)
+	if (err == 0 || !taken_exactly(nr, align_order))
 		return err;
 	err = ash_zone_extend_run(a->zone, (ash_pfn_t)at, (ash_pfn_t)nr, mt, &grant->zeroed);
 	if (err == 0)
@@ -261,7 +267,7 @@ static size_t run_start(const struct ash_arena *a, size_t nr, unsigned align_ord
 	const size_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
 	unsigned order = align_order;
 
-	if (nr > ASH_PB_FRAMES) {
+	if (taken_exactly(nr, align_order)) {
 		/* Whole pageblocks: the free part of a shared one may be of a type that is not to be taken. */
 		const size_t tail = again ? end : ash_zone_free_tail(a->zone, (ash_pfn_t)end);
 
@@ -283,7 +289,9 @@ int ash_arena_grow(struct ash_arena *a, size_t nr, unsigned align_order, enum as
 
 		if (small_only && at + nr > a->small_frames)
 			return -ENOMEM;
-		if (a->kind == ASH_ARENA_H && ash_hugetlb_reprove(a, nr, align_order) == 0)
+		/* The free tail may hold it already, where it is less than the buddy that was looked for. */
+		if (at + nr <= atomic_load_explicit(&a->end, memory_order_relaxed) ||
+		    (a->kind == ASH_ARENA_H && ash_hugetlb_reprove(a, nr, align_order) == 0))
 			err = 0;
 		else
 			err = ash_arena_grow_to(a, at + nr);

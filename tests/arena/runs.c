@@ -263,6 +263,19 @@ CHILD_TEST(every_alignment_up_to_a_gigabyte)
 	check_zones();
 }
 
+CHILD_TEST(a_far_aligned_frame_brings_online_what_lies_before_it_and_little_more)
+{
+	struct ash_arena_config config = test_config();
+	const struct ash_zonelist *zl;
+
+	config.limit = ASH_GIB(1) + ASH_MIB(16);
+	zl = start(config);
+	run(zl, 1, 0);
+	run(zl, 1, ASH_MAX_ORDER);
+	EXPECT_LE(stats(0).online, config.limit >> ASH_PAGE_SHIFT);
+	check_zones();
+}
+
 CHILD_TEST(runs_above_the_largest_buddy_are_had_and_had_again)
 {
 	const struct ash_zonelist *zl = start(test_config());
