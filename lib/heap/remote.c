@@ -52,12 +52,12 @@ void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag)
 	struct ash_outbox *box = &self->outbox[owner % ASH_OUTBOXES];
 
 	if (box->owner != owner) {
-		if (box->owner != 0)
-			outbox_send(box);
 		if (ash_heaps.table[owner]->first_class) {
 			ash_remote_send(ash_heaps.table[owner], o, o);
 			return;
 		}
+		if (box->owner != 0)
+			outbox_send(box);
 		box->owner = owner;
 		box->tail = o;
 		box->head = NULL;

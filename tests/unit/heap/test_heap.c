@@ -381,6 +381,30 @@ TEST(large_objects_of_a_first_class_heap_come_home_when_it_only_makes_large_ones
 	EXPECT_EQ(fake_arena_used_frames(), before);
 }
 
+TEST(frees_to_first_class_heaps_leave_the_outboxes_alone)
+{
+	static void *blocks[1];
+	struct hand_over h = { blocks, 1, 100 };
+	struct ash_heap *heaps[ASH_OUTBOXES];
+	unsigned waiting = 0;
+
+	run_thread(thread_allocates, &h);
+	ash_heap_flush_thread();
+	ash_heap_free(blocks[0]);
+	/* One of so many in a row shares the outbox. */
+	for (unsigned i = 0; i < ASH_OUTBOXES; i++) {
+		heaps[i] = ash_heap_new(-1);
+		ash_heap_free(ash_heap_new_alloc(heaps[i], 1, 100, false));
+	}
+	for (unsigned i = 0; i < ASH_OUTBOXES; i++)
+		waiting += ash_heap_self->outbox[i].owner != 0;
+	EXPECT_EQ(waiting, 1);
+	for (unsigned i = 0; i < ASH_OUTBOXES; i++)
+		ash_heap_new_destroy(heaps[i]);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
 /* How fn ends in a child of its own, as waitpid() says it. */
 static int ends(void (*fn)(void))
 {
