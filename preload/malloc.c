@@ -118,7 +118,6 @@ ASH_EXPORT void free_sized(void *p, size_t size)
 	ash_heap_free_sized(p, size);
 }
 
-/* The size class of an aligned object does not follow from its size alone, so the plain free looks it up. */
 ASH_EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
 {
 	ash_fast_free(p);

@@ -2,8 +2,7 @@
 /*
  * C++ operators new and delete, exported under their mangled names without linking a C++ library.
  *
- * libstdc++'s operators would reach our malloc by themselves; these are here because they save that hop, and because
- * sized delete spares the look-up of the size.
+ * libstdc++'s operators would reach our malloc by themselves; these are here because they save that hop.
  *
  * Out of memory. What operator new must do then (call the new-handler and try again, or throw std::bad_alloc) is the
  * C++ library's own business, so the request is handed to its operator new: that calls malloc, which is ours and fails

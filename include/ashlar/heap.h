@@ -28,7 +28,8 @@ ASH_API struct ash_heap *ash_heap_create(int node) ASH_API_MUST_USE;
 
 /*
  * size bytes of heap, uninitialised, aligned to 16; size 0 gives a unique pointer. It lives until ash_free() of it,
- * ash_heap_reset() or ash_heap_destroy(), whichever comes first.
+ * ash_heap_reset() or ash_heap_destroy(), whichever comes first. ash_realloc() may move it out of heap: where it does,
+ * the new object is like one of ash_malloc().
  * NULL: errno ENOMEM.
  */
 ASH_API void *ash_heap_alloc(struct ash_heap *heap, size_t size) ASH_API_MALLOC ASH_API_SIZE(2);
@@ -43,7 +44,7 @@ ASH_API void *ash_heap_zalloc(struct ash_heap *heap, size_t size) ASH_API_MALLOC
 ASH_API void *ash_heap_aligned_alloc(struct ash_heap *heap, size_t align, size_t size) ASH_API_MALLOC ASH_API_ALIGN(2)
 	ASH_API_SIZE(3);
 
-/* End every object of heap; the heap stays, empty, and keeps a little memory for its next use. */
+/* End every object of heap and give its memory back; the heap stays, empty. */
 ASH_API void ash_heap_reset(struct ash_heap *heap);
 
 /* End every object of heap and the heap. NULL: nothing happens. */
