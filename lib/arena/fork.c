@@ -19,8 +19,9 @@
  * while such threads run and orders their writes no better. Memory that is quiescent because atfork handlers hold its locks is
  * exact: ours is registered first, so its prepare runs after the program's.
  *
- * What this does not cover: a child that runs on a stack inside hugetlb memory (a pthread stack from malloc), which has
- * no stack between the fork and our handler; and clone() called directly, which runs no handlers.
+ * What this does not cover: in a program with threads glibc's fork resets the locks of open streams in the child before
+ * any handler, so a FILE in hugetlb memory ends the child with SIGSEGV; a child that runs on a stack inside hugetlb memory
+ * (a pthread stack from malloc) has no stack between the fork and our handler; clone() called directly runs no handlers.
  */
 #include <string.h>
 

@@ -93,7 +93,7 @@ static struct totals totals_of(const struct ash_snapshot *s)
 		}
 		/* Free pageblocks known to be zero have no memory behind them: the system has it, or never gave it. */
 		t.free_bytes += (a->zone.free - a->zone.free_zeroed) * ASH_PAGE_SIZE;
-		t.online += (a->online - a->zone.free_zeroed) * ASH_PAGE_SIZE;
+		t.online += (a->online - a->returned - a->zone.free_zeroed) * ASH_PAGE_SIZE;
 		t.peak += a->peak_online * ASH_PAGE_SIZE;
 	}
 	return t;

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,13 @@ static inline bool under_ashlar(void)
 	if (under != NULL)
 		return strcmp(under, "glibc") != 0;
 	return preload != NULL && strstr(preload, "ashlar") != NULL;
+}
+
+static inline bool under_hugetlb(void)
+{
+	const char *under = getenv("ASH_TEST_UNDER");
+
+	return under != NULL && strcmp(under, "h") == 0;
 }
 
 /* A byte that depends on where it stands and on the seed, so that moved, stale or foreign content is noticed. */

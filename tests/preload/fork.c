@@ -284,6 +284,11 @@ TEST(fork_while_threads_use_streams)
 	const int fd = mkstemp(path);
 	static char line[50000];
 
+	if (under_hugetlb()) {
+		close(fd);
+		unlink(path);
+		SKIP("known: glibc's fork resets streams in the child before huge pages are in place there");
+	}
 	EXPECT_GE(fd, 0);
 	memset(line, 'x', sizeof(line));
 	EXPECT_EQ(write(fd, line, sizeof(line)), (ssize_t)sizeof(line));
@@ -327,6 +332,8 @@ TEST(a_signal_handler_may_fork_while_its_thread_forks)
 	struct sigaction action = { .sa_handler = fork_in_handler }, before;
 	const pid_t parent = getpid();
 
+	if (!under_ashlar())
+		SKIP("glibc 2.36 itself may hang in a program that has had threads");
 	EXPECT_EQ(sigaction(SIGUSR1, &action, &before), 0);
 	for (int round = 0; round < 50; round++) {
 		int status;
@@ -377,7 +384,7 @@ TEST(a_signal_handler_may_fork_while_its_thread_allocates)
 	int status;
 	pid_t child;
 
-	if (getenv("ASH_TEST_UNDER") != NULL && strcmp(getenv("ASH_TEST_UNDER"), "h") == 0)
+	if (under_hugetlb())
 		SKIP("a fork that copies huge pages needs the locks that malloc may hold");
 	child = fork();
 	if (child == 0) {
