@@ -27,9 +27,8 @@ RULES = [
     (['lib'], r'\b(?:dlsym|dlopen|pthread_once|alloca|strcpy|strcat)\s*\(', True, ('lib/os/numa_dlopen.c',),
      'not safe inside malloc'),
     (['lib', 'preload'], r'__attribute__', True, ('lib/base/compiler.h',), 'attributes have names in base/compiler.h'),
-    # ctl calls the kernel through os's door (ash_sys) for what no layer below needs a verb for.
     (['lib'], r'\bsyscall\s*\(', True, ('lib/os/',), 'system calls live in os'),
-    (['lib'], r'\bash_sys\s*\(|\b(?:SYS|__NR)_\w+', True, ('lib/os/', 'lib/ctl/'), 'system calls live in os'),
+    (['lib'], r'\bash_sys\s*\(|\b(?:SYS|__NR)_\w+', True, ('lib/os/',), 'system calls live in os'),
     (['lib', 'preload', 'include', 'tools'], r'\b(?:TODO|FIXME|XXX|HACK)\b(?!.*#\d)', False, (),
      'names no issue (TODO #N)'),
     (['lib', 'preload', 'include', 'tools', 'examples'], r'(?i)\bchunk', False, (), 'the words are frame, pageblock, run, slab'),
