@@ -102,6 +102,13 @@ static struct hash state_of(const struct model *m)
 	absorb(&h, (m->counts.moves + m->counts.putbacks) % 6);
 	for (ash_pfn_t i = 0; i < m->nr_grants; i++)
 		h.a += (m->grants[i].pfn + 1) * (m->grants[i].order + 1ull) * 0xd6e8feb86659fd93u;
+	/* Where compaction goes on, whom it passes over and how long it waits. */
+	for (size_t i = 0; i < sizeof(z->compact); i += sizeof(uint32_t)) {
+		uint32_t part = 0;
+
+		memcpy(&part, (const char *)&z->compact + i, ash_min(sizeof(part), sizeof(z->compact) - i));
+		absorb(&h, part);
+	}
 	absorb(&h, m->digest);
 	return h;
 }
@@ -282,6 +289,20 @@ static const struct model_op contig_ops[] = {
 	{ MODEL_CONTIG_FIND, 1, ASH_MT_UNMOVABLE, MODEL_MOVER_HESITATES, NONE, 5, 63 },
 };
 
+/* Memory that comes and goes, and compaction of what is left. */
+static const struct model_op offline_ops[] = {
+	{ MODEL_ALLOC, 0, ASH_MT_MOVABLE, 0, NONE, 0, 0 },
+	{ MODEL_ALLOC, 1, ASH_MT_UNMOVABLE, 0, NONE, 0, 0 },
+	{ .code = MODEL_FREE, .cpu = NONE },
+	{ .code = MODEL_FREE_TRYLOCK, .cpu = NONE },
+	{ .code = MODEL_GO_OFFLINE, .a = 1 },
+	{ .code = MODEL_GO_OFFLINE, .a = 2, .b = 1 },
+	{ .code = MODEL_ONLINE, .a = 4, .b = 3, .flags = 1 },
+	{ .code = MODEL_ONLINE, .a = 8, .b = 7 },
+	{ MODEL_COMPACT, 2, ASH_MT_MOVABLE, 2, 0, 0, MODEL_MOVER_WORKS },
+	{ MODEL_ALLOC_COMPACT, 3, ASH_MT_UNMOVABLE, 0, 0, 0, MODEL_MOVER_HESITATES },
+};
+
 /* Buddies of order 0 to 2, three types. */
 static const struct model_op small_ops[] = {
 	ALLOCS(0, NONE), ALLOCS(1, NONE), ALLOCS(2, NONE), { .code = MODEL_FREE, .cpu = NONE },
@@ -356,6 +377,8 @@ EXPLORE(states_of_isolation_max_1, ZONE(2, 3, 16), isolate_ops, 60000, 2000000)
 EXPLORE(states_of_isolation_max_2, ZONE(2, 4, 16), isolate_ops, 60000, 2000000)
 EXPLORE(states_of_isolation_8_frames_max_2, ZONE(1, 3, 8), isolate_tiny_ops, 60000, 3000000)
 EXPLORE(states_of_contiguous_ranges, ZONE(2, 4, 16), contig_ops, 40000, 1500000)
+
+EXPLORE(states_of_offlining_and_compaction, ZONE(2, 4, 16), offline_ops, 20000, 1000000)
 
 #define MIXED_ZONE { .geometry = { 2, 4 }, .nr_frames = 16, .online_nr = 16, .types = "MCHM" }
 EXPLORE(states_of_isolation_of_unmergeable_types, MIXED_ZONE, isolate_ops, 40000, 1000000)
