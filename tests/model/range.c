@@ -357,6 +357,8 @@ static int mover_migrate(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsig
 		ash_zone_free(z, src, order, ASH_CPU_NONE);
 		return (m->counts.moves & 1) ? 0 : -ASH_EBUSY;
 	}
+	if (m->error.op.code == MODEL_COMPACT && dst <= src)
+		model_fail(m, "M9: compaction moved a piece down", src, dst, order);
 	if (ash_pageblock_type(z, dst) == ASH_MT_ISOLATE)
 		model_fail(m, "M9: a destination lies in an isolated pageblock", dst, src, order);
 	if (!model_take(m, dst, g->nr, order, false))
