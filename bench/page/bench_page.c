@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/futex.h>
 #include <linux/membarrier.h>
 
 #include "page/zone.h"
@@ -51,6 +52,17 @@ static void *zalloc(size_t bytes)
 static void barrier_all(void)
 {
 	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+
+/* Waiting in the kernel, as a process does: spinning on a preempted holder would measure the scheduler. */
+static void lock_wait(_Atomic uint32_t *word, uint32_t value)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void lock_wake(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 static ash_pfn_t get(const struct worker *w)
@@ -148,7 +160,7 @@ int main(int argc, char **argv)
 	const unsigned threads = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
 	const struct ash_geometry geometry = { ASH_PAGEBLOCK_ORDER, ASH_MAX_ORDER };
 	struct ash_zone_config c = { .nr_frames = (ash_pfn_t)frames, .geometry = geometry, .nr_cpus = threads };
-	static struct ash_zone_ops ops = { .barrier = barrier_all };
+	static struct ash_zone_ops ops = { .lock = { lock_wait, lock_wake }, .barrier = barrier_all };
 
 	/* Without the system call the pcps are locked by atomics. */
 	c.pcp_owned = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
