@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Every header and source of a layer compiles where only the layers below it exist.
 
-usage: layers_compile.py ROOT [CC]
+usage: layers_compile.py ROOT [CC [LAYER...]]     (no LAYER: all of them)
 For each layer a folder is staged that holds the allowed layers and nothing else, as links to files (links to folders
 would let `../` escape through them). Every .h is compiled alone, every .c on its own; freestanding layers with
 -ffreestanding -nostdinc and only the compiler's header folder.
@@ -40,8 +40,8 @@ def compile_one(job):
     return None if done.returncode == 0 else f'{path} does not compile alone:\n{done.stderr.strip()[:600]}'
 
 
-def main(root, cc):
-    layers = tree.read_layers(root)
+def main(root, cc, only):
+    layers = {name: layer for name, layer in tree.read_layers(root).items() if not only or name in only}
     with tempfile.TemporaryDirectory() as scratch:
         jobs = []
         for layer in layers.values():
@@ -57,4 +57,4 @@ def main(root, cc):
     tree.verdict('layers-compile', problems, len(jobs), 'compilations', 2 * len(layers))
 
 
-main(os.path.abspath(sys.argv[1]), (sys.argv[2:] or ['cc'])[0].split())
+main(os.path.abspath(sys.argv[1]), (sys.argv[2:] or ['cc'])[0].split(), sys.argv[3:])

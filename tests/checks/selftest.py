@@ -129,8 +129,12 @@ def build_archives(copy, build):
         subprocess.run(['ar', 'rc', os.path.join(folder, f'libash_{layer}.a'), obj], check=True)
 
 
-def run_check(check, copy, build):
-    args = [sys.executable, os.path.join(HERE, check + '.py'), copy] + ([build] if check == 'layers_link' else [])
+def run_check(check, copy, build, changes):
+    args = [sys.executable, os.path.join(HERE, check + '.py'), copy]
+    if check == 'layers_link':
+        args.append(build)
+    if check == 'layers_compile':  # only what is planted in: it takes its time, and runs on the whole tree anyway
+        args += ['cc', (changes or [('lib/base/', '')])[0][0].split('/')[1]]
     done = subprocess.run(args, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
@@ -145,7 +149,7 @@ def attempt(root, check, changes, words):
             plant(copy, changes)
         if check == 'layers_link':
             build_archives(copy, build)
-        status, output = run_check(check, copy, build)
+        status, output = run_check(check, copy, build, changes)
     if status == 77:
         return 'skip: ' + output.strip()
     if changes == ():
