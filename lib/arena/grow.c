@@ -231,10 +231,8 @@ int ash_arena_grow_to(struct ash_arena *a, size_t end)
 {
 	int err = a->kind == ASH_ARENA_T ? t_grow_to(a, end) : h_grow_to(a, end);
 
-	if (err == 0 && end > a->small_frames) {
-		ash_meta_guard();
+	if (err == 0 && end > a->small_frames)
 		promote_start(a);
-	}
 	return err;
 }
 

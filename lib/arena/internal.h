@@ -51,7 +51,7 @@ struct ash_arena {
 	struct ash_lock growth;
 	_Atomic uint32_t growths;    /* (g,a) turns that brought something online: "look again before growing" */
 	_Atomic ash_pfn_t end;       /* (g,a) frames from here on were never online */
-	ash_pfn_t covered;           /* (g) metadata is writable below this; used where it is committed piecemeal */
+	ash_pfn_t covered;           /* (g) metadata is writable below this */
 	bool huge_advised;           /* (g) T: the kernel was told that the span wants huge pages */
 	_Atomic bool start_promoted; /* (a) T: the start was made huge */
 	uint64_t dry_until;          /* (g) H: clock before which a growth of dry_frames or more is not tried again */
@@ -112,10 +112,8 @@ void ash_arenas_end_turns(void);
 
 /* meta.c */
 ASH_MUST_USE int ash_meta_init(size_t nr_frames);
-/* Make the metadata of a's frames below pfn end writable, where that was not done for all at once. Growth turn. */
+/* Make the metadata of a's frames below pfn end writable. Growth turn. */
 ASH_MUST_USE int ash_meta_cover(struct ash_arena *a, ash_pfn_t end);
-/* Put guards between the tables, once the process is worth it. Any growth turn. */
-void ash_meta_guard(void);
 struct ash_frame *ash_meta_frames(size_t first);
 _Atomic uint8_t *ash_meta_pageblocks(size_t first);
 _Atomic uint8_t *ash_meta_backing(size_t first);

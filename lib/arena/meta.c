@@ -4,13 +4,11 @@
  *
  *      | guard | first bytes to bump | pageblocks | backing | frames | guard | tags | guard | bump | guard | client tables |
  *
- * One mapping, PROT_NONE at first. Its inside is made writable at once and without being charged (NORESERVE), so a table
- * for terabytes costs only the pages that are written; what a small process writes lies close together, to share page
- * tables. The inner guards come when the process has grown: they cost a starting one too much.
- *
- * Where the kernel charges all the same (vm.overcommit_memory=2) or RLIMIT_DATA forbids it, the tables are made writable
- * piecemeal, a gigabyte of frames at a time, as frames go online: that is the unit within which the page core may look at
- * the metadata of a frame that is not online.
+ * One mapping, PROT_NONE at first, uncharged (NORESERVE). It becomes writable piecemeal: the little that every process
+ * writes at once, the tables a gigabyte of frames at a time as frames go online (the unit within which the page core may
+ * look at the metadata of a frame that is not online), the bump area by steps. So what is writable goes with what the
+ * process uses: mlockall(2) populates no table for memory that is not there, and where the kernel charges all the same
+ * (vm.overcommit_memory=2, RLIMIT_DATA) it charges that much. What lies between is the guards.
  *
  * Everything here is out of core dumps and never huge: it is sparse, and a huge page would make it cost 2 MiB a table.
  */
@@ -32,14 +30,12 @@ struct meta_table {
 };
 
 static struct {
-	bool piecemeal;   /* (c) */
 	size_t nr_frames; /* (c) of the reservation */
 	struct meta_table tables[MAX_TABLES];
 	unsigned nr_tables; /* setup turn and all growth turns */
 	uintptr_t client_next, client_end; /* setup turn: space for the clients' tables */
 	uintptr_t writable, small_end;     /* (c) start of what is written; end of the tables per pageblock */
 	uintptr_t bump_end;                /* (c) */
-	_Atomic bool guarded;              /* (a) */
 	_Atomic uintptr_t early_next;      /* (a) the first bytes that are bumped */
 	_Atomic uintptr_t bump_next;       /* (a) */
 	_Atomic uintptr_t bump_committed;  /* (a) writable below; release store after mprotect, acquire load before use */
@@ -99,31 +95,13 @@ int ash_meta_init(size_t nr_frames)
 	(void)ash_vmem_advise(base, bytes, ASH_VMEM_DONTDUMP);
 	meta.nr_frames = nr_frames;
 	meta.nr_tables = OWN_TABLES;
-	meta.piecemeal = commit(meta.writable, meta.client_end) < 0;
-	if (!meta.piecemeal)
-		atomic_store_explicit(&meta.bump_committed, meta.bump_end, memory_order_release);
 	/* The tables per pageblock are small, and walkers read them for the whole span. */
-	else if (commit(meta.writable, meta.small_end) < 0)
-		err = -ENOMEM;
-	if (err < 0)
+	if (commit(meta.writable, meta.small_end) < 0) {
 		(void)ash_vmem_unmap(base, bytes);
-	else
-		ash_registry.tags = (_Atomic uint32_t *)meta.tables[TABLE_TAGS].base;
-	return err;
-}
-
-static void guard_after(const struct meta_table *t)
-{
-	(void)ash_vmem_guard((void *)(t->base + table_bytes(meta.nr_frames, t->entry_bytes, t->shift)), GUARD);
-}
-
-void ash_meta_guard(void)
-{
-	if (meta.piecemeal || atomic_exchange_explicit(&meta.guarded, true, memory_order_relaxed))
-		return;
-	for (unsigned i = TABLE_FRAMES; i < meta.nr_tables; i++)
-		guard_after(&meta.tables[i]);
-	(void)ash_vmem_guard((void *)meta.bump_end, GUARD);
+		return -ENOMEM;
+	}
+	ash_registry.tags = (_Atomic uint32_t *)meta.tables[TABLE_TAGS].base;
+	return 0;
 }
 
 static int cover_table(const struct meta_table *t, size_t first, size_t nr)
@@ -139,7 +117,7 @@ int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
 	const ash_pfn_t want = (ash_pfn_t)ash_min(ash_align_up((size_t)end + 1, ASH_GIB_FRAMES), a->nr_frames);
 	int err = 0;
 
-	if (!meta.piecemeal || want <= a->covered)
+	if (want <= a->covered)
 		return 0;
 	for (unsigned i = 0; i < meta.nr_tables && err == 0; i++)
 		err = cover_table(&meta.tables[i], base + a->covered, want - a->covered);
@@ -234,10 +212,8 @@ static void *add_table(size_t entry_bytes, unsigned shift)
 
 	if (meta.nr_tables == MAX_TABLES || bytes + GUARD > meta.client_end - meta.client_next)
 		return NULL;
-	if (meta.piecemeal && cover_online(&t) < 0)
+	if (cover_online(&t) < 0)
 		return NULL;
-	if (atomic_load_explicit(&meta.guarded, memory_order_relaxed))
-		guard_after(&t);
 	meta.client_next += bytes + GUARD;
 	meta.tables[meta.nr_tables++] = t;
 	return (void *)t.base;

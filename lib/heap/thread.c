@@ -24,8 +24,9 @@ struct ash_heaps ash_heaps = { .lock = ASH_LOCK_INIT };
 ASH_TLS_DEFINE struct ash_heap *ash_heap_self = &ash_heap_none;
 ASH_TLS_DEFINE bool ash_heap_thread_ended;
 
-/* One table entry per 64 frames of the reservation: more heaps than could each hold a slab. */
-#define HEAP_TABLE_SHIFT 6
+/* One table entry per mebibyte of the reservation, which is several times the machine's memory. */
+#define HEAP_TABLE_SHIFT 8
+#define HEAP_TABLE_MIN 4096
 
 void ash_heaps_lock(void)
 {
@@ -54,7 +55,8 @@ static bool heaps_boot(void)
 	if (ash_slabs == NULL)
 		ash_slabs = ash_meta_table(sizeof(struct ash_slab), ASH_SLAB_MIN_ORDER);
 	if (ash_heaps.table == NULL) {
-		ash_heaps.max = (uint32_t)ash_min(ash_registry.nr_frames >> HEAP_TABLE_SHIFT, ASH_OWNER_MAX);
+		ash_heaps.max = (uint32_t)ash_min(ash_max(ash_registry.nr_frames >> HEAP_TABLE_SHIFT, HEAP_TABLE_MIN),
+						  ASH_OWNER_MAX);
 		ash_heaps.table = ash_meta_alloc(ash_heaps.max * sizeof(struct ash_heap *));
 	}
 	ok = ash_slabs != NULL && ash_heaps.table != NULL;
