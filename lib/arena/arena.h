@@ -3,7 +3,7 @@
  * Arenas: page zones married to operating-system memory.
  *
  * One reservation of address space (PROT_NONE) holds one span per arena; a node has a T arena (private anonymous
- * memory: THP, its first megabyte or so in base pages) and, once asked for, an H arena (hugetlb). Spans have one
+ * memory: THP, its first megabytes in base pages) and, once asked for, an H arena (hugetlb). Spans have one
  * power-of-two size, so address -> arena -> pfn is a subtraction, a shift and a mask; whatever is outside the
  * reservation is foreign, always.
  *
@@ -12,7 +12,8 @@
  *
  * Frame metadata lives elsewhere, between guard pages, and is touched only where frames are online. Beside it is
  * one 32-bit tag per frame of the whole reservation, the client's: it says whose the frame is (heap: owner and size
- * class; 0 = nobody). Its meaning belongs to the client; ash_run_free() leaves clearing it to the client.
+ * class; 0 = nobody). Its meaning belongs to the client; ash_run_free() leaves clearing it to the client. Tags can be
+ * read for the gigabyte that an online frame lies in; those of frames beyond are not mapped, and reading one faults.
  *
  * Thread safety: everything here may be called from any thread unless it says otherwise. Nothing here calls malloc,
  * stdio, dlsym or getenv, so all of it works before constructors have run. Not async-signal-safe, except the inline

@@ -50,7 +50,7 @@ static bool heaps_boot(void)
 		if ((ash_heap_boot != NULL ? ash_heap_boot() : ash_arena_init(&config)) != 0)
 			return false;
 	}
-	/* Reserving address space once in a process's life is the one system call made with this lock held. */
+	/* Making these two tables, once in a process's life, is the only time the kernel is entered with this lock held. */
 	ash_heaps_lock();
 	if (ash_slabs == NULL)
 		ash_slabs = ash_meta_table(sizeof(struct ash_slab), ASH_SLAB_MIN_ORDER);

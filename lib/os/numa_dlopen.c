@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Topology from libnuma, loaded on demand: for the preload object, which must start without it (libnuma's constructor
- * costs a quarter of a millisecond and allocates before our own has run). numa_linked.c is the other implementation.
+ * costs a quarter of a millisecond and allocates before our own has run). It is not linked there yet: README.md says
+ * why. numa_linked.c is the other implementation.
  */
 #include <dlfcn.h>
 #include <errno.h>
