@@ -10,6 +10,9 @@ import tempfile
 import time
 
 META = 'linux-image-cloud-amd64'   # depends on the package with the kernel
+MIRROR = 'http://deb.debian.org/debian'
+KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
+SUITES = {'stable': None, 'backports': 'bookworm-backports'}
 RETRY_S = 600                      # how long a failure is remembered, so that not every test waits for the network
 APT = ['-o', 'APT::Sandbox::User=root', '-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=20']
 
@@ -43,50 +46,63 @@ def download(where, options):
     return glob.glob(f'{where}/linux-image-*.deb')[0]
 
 
-def private_lists(where):
-    """Package lists of our own, fresh, for a machine that has none or old ones; the machine's are left alone."""
+def private_lists(where, suite):
+    """Package lists of our own, fresh, for a machine that has none or old ones; the machine's are left alone.
+
+    suite: of Debian's, where the machine's own sources are not to be asked."""
     for name in ('lists/partial', 'cache/archives/partial'):
         os.makedirs(f'{where}/{name}', exist_ok=True)
     options = ['-o', f'Dir::State::lists={where}/lists', '-o', f'Dir::Cache={where}/cache']
+    if suite:
+        with open(f'{where}/sources.list', 'w', encoding='ascii') as f:
+            f.write(f'deb [signed-by={KEYRING}] {MIRROR} {suite} main\n')
+        options += ['-o', f'Dir::Etc::sourcelist={where}/sources.list', '-o', 'Dir::Etc::sourceparts=/dev/null']
     command(['apt-get', *APT, *options, 'update'], where)
     return options
 
 
-def fetch(cache):
+def fetch(cache, which):
     """Unpack into a scratch folder and rename: a kernel that is there is whole."""
     if not shutil.which('apt-get') or not shutil.which('dpkg-deb'):
         raise Unavailable('no apt-get to fetch it with')
     with tempfile.TemporaryDirectory(dir=cache) as where:
         try:
-            package = download(where, [])
+            package = download(where, private_lists(where, SUITES[which]) if SUITES[which] else [])
         except Unavailable:
-            package = download(where, private_lists(where))
+            package = download(where, private_lists(where, SUITES[which]))
         command(['dpkg-deb', '-x', package, f'{where}/tree'], where)
         if not glob.glob(f'{where}/tree/boot/vmlinuz-*'):
             raise Unavailable('the package holds no kernel')
-        os.rename(f'{where}/tree', f'{cache}/tree')
+        os.rename(f'{where}/tree', tree_name(cache, which))
 
 
-def tree(cache):
-    """The folder of an unpacked kernel package; fetched once, by one of those who want it at the same time."""
-    given = os.environ.get('ASH_GUEST_KERNEL')
+def tree_name(cache, which):
+    return f'{cache}/tree' if which == 'stable' else f'{cache}/tree-{which}'
+
+
+def tree(cache, which='stable'):
+    """The folder of an unpacked kernel package; fetched once, by one of those who want it at the same time.
+
+    which: stable, backports, or such a folder."""
+    given = which if which not in SUITES else os.environ.get('ASH_GUEST_KERNEL') if which == 'stable' else None
     if given:
         if not glob.glob(f'{given}/boot/vmlinuz-*'):
-            raise Unavailable(f'ASH_GUEST_KERNEL has no boot/vmlinuz-*: {given}')
+            raise Unavailable(f'no boot/vmlinuz-* in {given}')
         return given
+    cache = os.path.abspath(cache)
     os.makedirs(cache, exist_ok=True)
-    failed = f'{cache}/failed'
+    failed = f'{cache}/failed-{which}'
     with open(f'{cache}/lock', 'w', encoding='ascii') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if os.path.isdir(f'{cache}/tree'):
-            return f'{cache}/tree'
+        if os.path.isdir(tree_name(cache, which)):
+            return tree_name(cache, which)
         if os.path.exists(failed) and time.time() - os.path.getmtime(failed) < RETRY_S:
             with open(failed, encoding='utf-8') as f:
                 raise Unavailable(f.read())
         try:
-            fetch(cache)
+            fetch(cache, which)
         except Unavailable as reason:
             with open(failed, 'w', encoding='utf-8') as f:
                 f.write(str(reason))
             raise
-    return f'{cache}/tree'
+    return tree_name(cache, which)

@@ -97,6 +97,20 @@ def what_is_missing_is_a_skip():
 
 
 @test
+def the_kernel_is_the_one_asked_for():
+    expect(shell('true', '--kernel', '/nonexistent'), SKIP, 'no boot/vmlinuz')
+    got = shell('uname -r', '--kernel', 'backports')
+    if got[0] == SKIP:
+        print(f'# no newer kernel here: {got[1].decode().strip()}')
+        return
+    expect(got, 0)
+    stable = shell('uname -r')[1]
+    version = [tuple(map(int, v.split(b'.')[:2])) for v in (stable, got[1])]
+    # Linux 6.8 is the first with UFFDIO_MOVE, for which the newer one is wanted.
+    assert version[0] < version[1] and version[1] >= (6, 8), version
+
+
+@test
 def the_machine_is_as_asked():
     got = guest('--nodes', '4', '--mem', '256', '--node', '1:mem=0', '--node', '2:2M=8,cpus=2', '--node', '3:cpus=0',
                 '--distances', '10 15 40 30;15 10 20 25;40 20 10 12;30 25 12 10', '--thp', 'madvise', '--device', 'edu',
