@@ -3,12 +3,12 @@
  * The calls that bench/instructions counts: measured() and nothing else is what callgrind collects. Each operation is
  * warmed up first, so that what is counted is the hit path; the burst ones count refill and flush with it.
  *
- *      calls OPERATION SIZE COUNT
+ *      calls COUNT OPERATION:SIZE...
  *
  *   pair     malloc and free of one object, over and over
  *   burst    COUNT mallocs, then COUNT frees in the same order
  *   remote   frees of what another thread allocated
- *   calloc, aligned   pairs with free
+ *   calloc, aligned, sized   pairs with free, or with C23's free_sized where there is one
  *   realloc  between SIZE and one byte less, which must stay in place
  *
  * Compiled with -fno-plt: the count starts at the exported symbol.
@@ -18,6 +18,9 @@
 #include "bench.h"
 
 #define COUNT_MAX 65536
+
+/* C23; the C library of the day may not have it. */
+void free_sized(void *p, size_t bytes) __attribute__((weak));
 
 static void *objects[COUNT_MAX];
 static size_t size;
@@ -75,6 +78,16 @@ static __attribute__((noinline)) void aligned(unsigned n)
 	}
 }
 
+static __attribute__((noinline)) void sized(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		void *p = malloc(size);
+
+		*(volatile char *)p = 1;
+		free_sized(p, size);
+	}
+}
+
 static __attribute__((noinline)) void reallocs(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -95,8 +108,8 @@ static const struct operation {
 	const char *name;
 	void (*run)(unsigned n);
 } operations[] = {
-	{ "pair", pairs },	 { "burst", burst },	 { "remote", frees },
-	{ "calloc", callocs }, { "aligned", aligned }, { "realloc", reallocs },
+	{ "pair", pairs },     { "burst", burst }, { "remote", frees },	  { "calloc", callocs },
+	{ "aligned", aligned }, { "sized", sized }, { "realloc", reallocs },
 };
 
 __attribute__((noinline)) void measured(const struct operation *op, unsigned n);
@@ -106,38 +119,60 @@ __attribute__((noinline)) void measured(const struct operation *op, unsigned n)
 	__asm__ volatile("" ::: "memory");
 }
 
-int main(int argc, char **argv)
+/* Once to warm both sides up, once to count. */
+static void remote(const struct operation *op)
 {
-	const struct operation *op = NULL;
+	pthread_t thread;
 
-	if (argc != 4)
-		bench_die("usage: calls OPERATION SIZE COUNT");
-	for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++)
-		if (strcmp(operations[i].name, argv[1]) == 0)
-			op = &operations[i];
-	size = strtoull(argv[2], NULL, 0);
-	count = (unsigned)strtoul(argv[3], NULL, 0);
-	if (op == NULL || size == 0 || count == 0 || count > COUNT_MAX)
-		bench_die("unknown operation, or sizes that make no sense");
-	if (op->run == frees) {
-		pthread_t thread;
+	pthread_barrier_init(&turn, NULL, 2);
+	if (pthread_create(&thread, NULL, fill, NULL) != 0)
+		bench_die("no thread");
+	pthread_barrier_wait(&turn);
+	frees(count);
+	pthread_barrier_wait(&turn);
+	pthread_barrier_wait(&turn);
+	measured(op, count);
+	pthread_barrier_wait(&turn);
+	pthread_join(thread, NULL);
+	pthread_barrier_destroy(&turn);
+}
 
-		pthread_barrier_init(&turn, NULL, 2);
-		if (pthread_create(&thread, NULL, fill, NULL) != 0)
-			bench_die("no thread");
-		/* Once to warm both sides up, once to count. */
-		pthread_barrier_wait(&turn);
-		frees(count);
-		pthread_barrier_wait(&turn);
-		pthread_barrier_wait(&turn);
-		measured(op, count);
-		pthread_barrier_wait(&turn);
-		pthread_join(thread, NULL);
-		return 0;
-	}
+static void local(const struct operation *op)
+{
 	if (op->run == reallocs)
 		objects[0] = bench_malloc(size);
 	op->run(count);
 	measured(op, count);
+	if (op->run == reallocs)
+		free(objects[0]);
+}
+
+/* "OPERATION:SIZE". One whose function is not there is still measured, as nothing: its part of the output stays. */
+static void run(const char *what)
+{
+	const char *colon = strchr(what, ':');
+	const struct operation *op = NULL;
+
+	for (size_t i = 0; colon != NULL && i < sizeof(operations) / sizeof(*operations); i++)
+		if (strncmp(operations[i].name, what, (size_t)(colon - what)) == 0)
+			op = &operations[i];
+	size = colon != NULL ? strtoull(colon + 1, NULL, 0) : 0;
+	if (op == NULL || size == 0)
+		bench_die("unknown operation, or a size that makes no sense");
+	if (op->run == sized && free_sized == NULL)
+		measured(&operations[0], 0);
+	else if (op->run == frees)
+		remote(op);
+	else
+		local(op);
+}
+
+int main(int argc, char **argv)
+{
+	count = argc > 2 ? (unsigned)strtoul(argv[1], NULL, 0) : 0;
+	if (count == 0 || count > COUNT_MAX)
+		bench_die("usage: calls COUNT OPERATION:SIZE...");
+	for (int i = 2; i < argc; i++)
+		run(argv[i]);
 	return 0;
 }

@@ -41,12 +41,12 @@ ASH_EXPORT ASH_HOT void free(void *p)
 
 ASH_EXPORT void *calloc(size_t n, size_t size)
 {
-	return ash_heap_calloc(n, size);
+	return ash_fast_calloc(n, size);
 }
 
 ASH_EXPORT void *realloc(void *p, size_t size)
 {
-	return ash_heap_realloc(p, size);
+	return ash_fast_realloc(p, size);
 }
 
 ASH_EXPORT void *reallocarray(void *p, size_t n, size_t size)
@@ -66,7 +66,7 @@ ASH_EXPORT void *aligned_alloc(size_t align, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return ash_heap_aligned(align, size);
+	return ash_fast_aligned(align, size);
 }
 
 ASH_EXPORT void *memalign(size_t align, size_t size)
@@ -87,7 +87,7 @@ ASH_EXPORT int posix_memalign(void **memptr, size_t align, size_t size)
 
 	if (ASH_UNLIKELY(!ash_is_pow2(align) || align < sizeof(void *)))
 		return EINVAL;
-	p = ash_heap_aligned(align, size);
+	p = ash_fast_aligned(align, size);
 	if (ASH_UNLIKELY(p == NULL))
 		return ENOMEM; /* errno says so too, as glibc's does; some programs read it there */
 	*memptr = p;
@@ -115,7 +115,7 @@ ASH_EXPORT size_t malloc_usable_size(void *p)
 
 ASH_EXPORT void free_sized(void *p, size_t size)
 {
-	ash_heap_free_sized(p, size);
+	ash_fast_free(p);
 }
 
 ASH_EXPORT void free_aligned_sized(void *p, size_t align, size_t size)

@@ -116,14 +116,14 @@ ASH_EXPORT void *_ZnwmRKSt9nothrow_t(size_t size, const struct nothrow *tag)
 
 ASH_EXPORT void *_ZnwmSt11align_val_t(size_t size, size_t align)
 {
-	void *const p = ash_is_pow2(align) ? ash_heap_aligned(align, size) : NULL;
+	void *const p = ash_is_pow2(align) ? ash_fast_aligned(align, size) : NULL;
 
 	return ASH_LIKELY(p != NULL) ? p : new_aligned_failed(size, align);
 }
 
 ASH_EXPORT void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const struct nothrow *tag)
 {
-	void *const p = ash_is_pow2(align) ? ash_heap_aligned(align, size) : NULL;
+	void *const p = ash_is_pow2(align) ? ash_fast_aligned(align, size) : NULL;
 
 	return ASH_LIKELY(p != NULL) ? p : new_aligned_nothrow_failed(size, align, tag);
 }
@@ -143,7 +143,7 @@ ASH_EXPORT ASH_HOT void _ZdlPv(void *p)
 
 ASH_EXPORT void _ZdlPvm(void *p, size_t size)
 {
-	ash_heap_free_sized(p, size);
+	ash_fast_free(p);
 }
 
 ASH_EXPORT void _ZdlPvRKSt9nothrow_t(void *p, const struct nothrow *tag)

@@ -28,12 +28,12 @@ void *ash_malloc(size_t size)
 
 void *ash_calloc(size_t n, size_t size)
 {
-	return ash_heap_calloc(n, size);
+	return ash_fast_calloc(n, size);
 }
 
 void *ash_realloc(void *p, size_t size)
 {
-	return ash_heap_realloc(p, size);
+	return ash_fast_realloc(p, size);
 }
 
 void *ash_aligned_alloc(size_t align, size_t size)
@@ -42,7 +42,7 @@ void *ash_aligned_alloc(size_t align, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return ash_heap_aligned(align, size);
+	return ash_fast_aligned(align, size);
 }
 
 void ash_free(void *p)
@@ -52,7 +52,7 @@ void ash_free(void *p)
 
 void ash_free_sized(void *p, size_t size)
 {
-	ash_heap_free_sized(p, size);
+	ash_fast_free(p);
 }
 
 size_t ash_usable_size(const void *p)

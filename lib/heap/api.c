@@ -91,15 +91,12 @@ void *ash_heap_malloc(size_t size)
 void *ash_heap_calloc(size_t n, size_t size)
 {
 	size_t bytes;
-	bool zeroed = false;
+	bool zeroed;
 	void *p;
 
 	if (ASH_UNLIKELY(__builtin_mul_overflow(n, size, &bytes)))
 		return out_of_memory();
-	if (ASH_LIKELY(bytes <= ASH_FAST_MAX))
-		p = ash_fast_malloc(bytes);
-	else
-		p = thread_alloc(bytes, &zeroed);
+	p = thread_alloc(bytes, &zeroed);
 	return ASH_LIKELY(p != NULL && !zeroed) ? memset(p, 0, bytes) : p;
 }
 
@@ -113,7 +110,7 @@ static unsigned aligned_class(size_t align, size_t size)
 
 	if (align > ASH_PAGE_SIZE || size > ASH_SMALL_MAX)
 		return ASH_NR_CLASSES;
-	for (cls = ash_class_of(ash_max(size, align)); cls < ASH_NR_CLASSES; cls++)
+	for (cls = ash_class_of(ash_max(ash_align_up(size, align), align)); cls < ASH_NR_CLASSES; cls++)
 		if ((ash_classes[cls].size & (align - 1)) == 0)
 			break;
 	if (cls < ASH_NR_CLASSES && size > 4 * ASH_PAGE_SIZE && ash_classes[cls].size > size + size / 4)
@@ -170,31 +167,40 @@ static ASH_COLD void foreign_free(void *p)
 	errno = saved;
 }
 
-/* Everything that is not a small object of the calling thread's heap. */
-void ash_heap_free_slow(void *p)
+static ASH_NOINLINE void free_remote(void *p, uint32_t tag)
 {
 	struct ash_heap *self;
-	uint32_t tag;
 
-	if (p == NULL)
+	if (ASH_UNLIKELY(tag == 0))
+		ash_heap_corrupt("free of an address that is not allocated", p);
+	self = ash_heap_get();
+	if (ASH_LIKELY(self != NULL))
+		ash_remote_free(self, p, tag);
+	else
+		ash_remote_send(ash_heaps.table[tag >> ASH_TAG_OWNER_SHIFT], p, p);
+	ash_heap_settle();
+}
+
+/* differs: the tag of p's frame XOR that of self, whose slab it is not in. */
+ASH_HOT void ash_heap_free_other(void *p, uint32_t differs, struct ash_heap *self)
+{
+	const uint32_t tag = differs ^ self->tag;
+
+	if (ASH_LIKELY(ash_outbox_push(self, p, tag)))
 		return;
-	if (ASH_UNLIKELY(ash_is_foreign(p))) {
-		foreign_free(p);
-		return;
-	}
-	tag = ash_tag_load(ash_frame_index(p));
-	if (ASH_LIKELY((tag & ASH_TAG_LARGE) == 0)) {
-		if (ASH_UNLIKELY(tag == 0))
-			ash_heap_corrupt("free of an address that is not allocated", p);
-		self = ash_heap_get();
-		if (ASH_LIKELY(self != NULL))
-			ash_remote_free(self, p, tag);
-		else
-			ash_remote_send(ash_heaps.table[tag >> ASH_TAG_OWNER_SHIFT], p, p);
+	if ((tag & ASH_TAG_LARGE) == 0) {
+		free_remote(p, tag);
 	} else {
 		ash_large_free(p, tag);
+		ash_heap_settle();
 	}
-	ash_heap_settle();
+}
+
+/* NULL and foreign pointers. */
+void ash_heap_free_slow(void *p)
+{
+	if (p != NULL)
+		foreign_free(p);
 }
 
 void ash_heap_free(void *p)
@@ -216,25 +222,18 @@ size_t ash_heap_usable(const void *p)
 	return tag == 0 ? 0 : ash_classes[tag & ASH_TAG_CLASS_MASK].size;
 }
 
-/* The size is the program's word; a wrong one would have landed in another class or run. */
-void ash_heap_free_sized(void *p, size_t size)
-{
-	(void)size;
-	ash_fast_free(p);
-}
-
 /* In place when the size fits and at most half of it would be wasted, or when a large run can be cut or extended. */
 static bool realloc_in_place(void *p, size_t size)
 {
 	const uint32_t tag = ash_tag_load(ash_frame_index(p));
-	size_t usable;
+	const struct ash_class *c;
 
 	if ((tag & ASH_TAG_LARGE) != 0)
 		return ash_large_resize(p, tag, size);
 	if (ASH_UNLIKELY(tag == 0))
 		ash_heap_corrupt("realloc of an address that is not allocated", p);
-	usable = ash_classes[tag & ASH_TAG_CLASS_MASK].size;
-	return size <= usable && (size >= usable / 2 || usable <= 64);
+	c = &ash_classes[tag & ASH_TAG_CLASS_MASK];
+	return size <= c->size && size >= c->keep_min;
 }
 
 void *ash_heap_realloc(void *p, size_t size)

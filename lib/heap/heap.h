@@ -25,7 +25,6 @@ ASH_MUST_USE void *ash_heap_realloc(void *p, size_t size);
 /* align: any power of two. */
 ASH_MUST_USE void *ash_heap_aligned(size_t align, size_t size);
 void ash_heap_free(void *p);
-void ash_heap_free_sized(void *p, size_t size);
 /* Bytes the caller may use at p: what realloc honours in place. 0 for NULL and foreign pointers. */
 size_t ash_heap_usable(const void *p);
 
@@ -72,7 +71,8 @@ struct ash_heap_stats {
 	size_t slab_free_bytes;   /* of these not in use (in slabs or thread caches; racy) */
 	size_t large_bytes;       /* bytes in large runs */
 	uint64_t large_count;     /* live large runs */
-	uint64_t foreign_frees, remote_frees;
+	uint64_t foreign_frees;
+	uint64_t remote_frees;    /* objects sent home, counted as their batch leaves */
 	unsigned nr_classes;
 	struct {
 		uint32_t size;

@@ -79,14 +79,11 @@ extern ASH_HIDDEN struct ash_slab *ash_slabs; /* (c) one per 2^ASH_SLAB_MIN_ORDE
 
 /* Objects of another heap on their way home, collected so that one atomic exchange sends many. */
 struct ash_outbox {
-	uint32_t owner; /* (o) 0: empty */
-	uint32_t count;
-	uint32_t bytes;
+	int64_t credit; /* (o) room for more, << 32, minus what ash_class_cost says per object; empty: 0 */
+	uint32_t tag;   /* (o) its owner's: owner << ASH_TAG_OWNER_SHIFT; 0: empty */
 	struct ash_object *head, *tail;
 };
 #define ASH_OUTBOXES 8
-#define ASH_OUTBOX_COUNT 64
-#define ASH_OUTBOX_BYTES 16384
 
 enum ash_heap_state {
 	ASH_HEAP_ACTIVE,     /* a thread owns it, or a first-class heap in use */

@@ -3,8 +3,8 @@
  * Frees by a thread that does not own the object.
  *
  * The object goes home, so that slabs stay with one owner, need no lock, and two threads never share a cache line they
- * did not share before. It is collected in an outbox per destination; a full outbox is spliced onto the owner's remote
- * list with one compare-and-swap. The owner takes the whole list with one exchange when a bin runs dry.
+ * did not share before. It is collected in an outbox per destination (the push is inline, in fast.h); a full outbox is
+ * spliced onto the owner's remote list with one compare-and-swap. The owner takes the whole list with one exchange when a bin runs dry.
  *
  * Memory order: the splice is a release (the links and the program's own last writes to the object), the owner's
  * exchange an acquire. Between an owner that becomes an orphan and a sender, both sides store and then load with
@@ -27,48 +27,40 @@ void ash_remote_send(struct ash_heap *h, struct ash_object *head, struct ash_obj
 		ash_heaps_orphan_drain(h);
 }
 
-static void outbox_send(struct ash_outbox *box)
+static void outbox_send(struct ash_heap *self, struct ash_outbox *box)
 {
 	struct ash_object *head = box->head, *tail = box->tail;
-	const uint32_t owner = box->owner;
+	const uint32_t owner = box->tag >> ASH_TAG_OWNER_SHIFT;
 
-	box->owner = 0;
-	box->count = 0;
-	box->bytes = 0;
+	self->remote_frees += (uint32_t)box->credit;
+	box->tag = 0;
+	box->credit = 0;
 	ash_remote_send(ash_heaps.table[owner], head, tail);
 }
 
 void ash_remote_flush(struct ash_heap *self)
 {
 	for (unsigned i = 0; i < ASH_OUTBOXES; i++)
-		if (self->outbox[i].owner != 0)
-			outbox_send(&self->outbox[i]);
+		if (self->outbox[i].tag != 0)
+			outbox_send(self, &self->outbox[i]);
 }
 
-/* tag: the object's; a slab's, of an owner that is not self. */
+/* tag: the object's; a slab's, of an owner that is not self. A full outbox goes first, so an object always finds one. */
 void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag)
 {
 	const uint32_t owner = tag >> ASH_TAG_OWNER_SHIFT;
 	struct ash_outbox *box = &self->outbox[owner % ASH_OUTBOXES];
 
-	if (box->owner != owner) {
-		if (ash_heaps.table[owner]->first_class) {
-			ash_remote_send(ash_heaps.table[owner], o, o);
-			return;
-		}
-		if (box->owner != 0)
-			outbox_send(box);
-		box->owner = owner;
-		box->tail = o;
-		box->head = NULL;
+	if (ash_heaps.table[owner]->first_class) {
+		ash_remote_send(ash_heaps.table[owner], o, o);
+		return;
 	}
-	o->next = box->head;
-	box->head = o;
-	box->count++;
-	box->bytes += ash_classes[tag & ASH_TAG_CLASS_MASK].size;
-	self->remote_frees++;
-	if (box->count >= ASH_OUTBOX_COUNT || box->bytes >= ASH_OUTBOX_BYTES)
-		outbox_send(box);
+	if (box->tag != 0)
+		outbox_send(self, box);
+	box->tag = owner << ASH_TAG_OWNER_SHIFT;
+	box->credit = ((int64_t)ASH_OUTBOX_BYTES << 32) - ash_class_cost[tag & ASH_TAG_CLASS_MASK];
+	box->head = box->tail = o;
+	o->next = NULL;
 }
 
 static struct ash_object *remote_take(struct ash_heap *h)

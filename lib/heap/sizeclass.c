@@ -16,8 +16,16 @@
 				   .capacity = (4096u << (order)) / (bytes),                                           \
 				   .cache_max = CLAMP(BIN_BYTES / (bytes), BIN_MIN, BIN_MAX),                          \
 				   .carve = CARVE(bytes),                                                              \
-				   .slab_order = (order) },
+				   .slab_order = (order),                                                              \
+				   .keep_min = (bytes) <= 64 ? 1 : (bytes) / 2 },
 const struct ash_class ash_classes[ASH_NR_CLASSES] = {
+#include "heap/sizeclass.def"
+};
+#undef ASH_SIZE_CLASS
+
+#define ASH_SIZE_CLASS(bytes, below, order)                                                                            \
+	[ASH_CLASS_OF_##bytes] = ((int64_t)CLAMP(bytes, ASH_OUTBOX_BYTES / ASH_OUTBOX_COUNT, ASH_OUTBOX_BYTES) << 32) - 1,
+const int64_t ash_class_cost[ASH_NR_CLASSES] = {
 #include "heap/sizeclass.def"
 };
 #undef ASH_SIZE_CLASS

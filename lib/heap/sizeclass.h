@@ -27,8 +27,17 @@ struct ash_class {
 	uint16_t cache_max;  /* objects a thread's bin holds before it gives them back to their slabs */
 	uint16_t carve;      /* objects made at once from a slab's untouched tail */
 	uint8_t slab_order;  /* a slab is 2^slab_order frames, naturally aligned */
+	uint16_t keep_min;   /* bytes to which realloc shrinks an object in place */
 };
 extern ASH_HIDDEN const struct ash_class ash_classes[ASH_NR_CLASSES];
+
+/*
+ * What an object takes of an outbox's credit, << 32, less one: so the credit's low half counts objects. A batch is at
+ * most this many bytes and this many objects.
+ */
+#define ASH_OUTBOX_BYTES 16384
+#define ASH_OUTBOX_COUNT 64
+extern ASH_HIDDEN const int64_t ash_class_cost[ASH_NR_CLASSES];
 
 extern ASH_HIDDEN const uint8_t ash_class_by_16[ASH_FAST_MAX / 16 + 1];
 extern ASH_HIDDEN const uint8_t ash_class_by_256[ASH_SMALL_MAX / 256 + 1];

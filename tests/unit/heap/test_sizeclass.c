@@ -33,6 +33,30 @@ TEST(classes_waste_no_more_than_they_promise)
 	}
 }
 
+/* What ash_fast_aligned() relies on. */
+TEST(up_to_16_kib_the_class_of_a_multiple_is_a_multiple)
+{
+	for (size_t align = 16; align <= 4096; align *= 2)
+		for (size_t size = align; size <= 16384; size += align)
+			EXPECT_EQ(ash_classes[ash_class_of(size)].size % align, 0);
+}
+
+/* 64 objects of the smallest, one of the largest; a credit never ends between two objects' worth. */
+TEST(an_outbox_is_full_at_its_bytes_or_its_count)
+{
+	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++) {
+		int64_t credit = (int64_t)ASH_OUTBOX_BYTES << 32;
+		uint32_t nr = 0;
+
+		for (; credit - ash_class_cost[cls] >= 0; nr++)
+			credit -= ash_class_cost[cls];
+		EXPECT_EQ((uint32_t)credit, nr);
+		EXPECT(nr >= 1 && nr <= ASH_OUTBOX_COUNT);
+		EXPECT(nr * (uint64_t)ash_classes[cls].size <= ash_max(ASH_OUTBOX_BYTES, ash_classes[cls].size));
+		EXPECT(nr == ASH_OUTBOX_COUNT || (nr + 1) * (uint64_t)ash_classes[cls].size > ASH_OUTBOX_BYTES);
+	}
+}
+
 TEST(slabs_hold_eight_objects_and_lose_little_at_the_end)
 {
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++) {
