@@ -11,6 +11,10 @@
 
 #include "base/compiler.h"
 
+/* What libc's pthread_atfork() tells our handlers by; the object is linked without the crt files that define it. */
+extern const void *const __dso_handle ASH_HIDDEN;
+const void *const __dso_handle = &__dso_handle;
+
 extern ASH_WEAK void __asan_init(void);
 extern ASH_WEAK void __tsan_init(void);
 extern ASH_WEAK void __msan_init(void);

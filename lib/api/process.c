@@ -12,6 +12,7 @@
 
 /* The first allocation of the process arrives here, whoever makes it and however early. */
 int (*ash_heap_boot)(void) = ash_ctl_boot;
+const struct ash_foreign_ops *const ash_heap_foreign = &ash_process_foreign;
 
 /*
  * Locks are taken from the top layer down, and given back from the bottom up. Meanwhile this thread runs no signal
@@ -80,15 +81,26 @@ static void fork_child(void)
 }
 
 /*
+ * glibc's pthread_atfork() is this call, in an archive that the linker would put at the far end of the object, on a page
+ * that nothing else at start needs.
+ */
+#ifdef __GLIBC__
+extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), const void *dso);
+extern const void *const __dso_handle ASH_HIDDEN;
+#define register_atfork(prepare, parent, child) __register_atfork(prepare, parent, child, __dso_handle)
+#else
+#define register_atfork(prepare, parent, child) pthread_atfork(prepare, parent, child)
+#endif
+
+/*
  * Allocation works before this has run; only fork in a program with threads needs it. Handlers registered before ours
  * would run while we hold our locks, and may allocate: therefore the preloaded object is linked with -z initfirst, which
  * makes this the first constructor of the process.
  */
 static ASH_CONSTRUCTOR void process_start(void)
 {
-	ash_heap_set_foreign_ops(&ash_process_foreign);
 	/* Fails only where there is no memory for the list of handlers: then fork is what it was without us. */
-	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+	(void)register_atfork(fork_prepare, fork_parent, fork_child);
 }
 
 /* Allocation works after this, too. */

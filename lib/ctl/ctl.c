@@ -135,11 +135,16 @@ static void report_to_file(void)
 		complain_report(err);
 }
 
-void ash_ctl_exit(void)
+ASH_AT_START void ash_ctl_exit(void)
 {
 	int fd;
 
-	/* A process that never allocated has not booted; who asked for a report is told so. */
+	/*
+	 * A process that never allocated has not booted; who asked for a report is told so. Most such processes are as
+	 * short as processes can be, and are asked nothing: reading the options would be a fifth of their start.
+	 */
+	if (!options_are_read() && !ash_env_has_prefix(ASH_OPTIONS_PREFIX))
+		return;
 	read_options_once();
 	if (!reports_at_exit())
 		return;

@@ -9,8 +9,7 @@
 /* Longest part of a value that is repeated in a complaint. */
 #define QUOTE_MAX 64
 
-#define PREFIX "ASHLAR_"
-#define PREFIX_LEN (sizeof(PREFIX) - 1)
+#define PREFIX_LEN (sizeof(ASH_OPTIONS_PREFIX) - 1)
 
 const struct ash_option ash_options_table[ASH_OPTION_NR] = {
 #define ASH_OPTION(name, k, member, d, a, s, h)                                                                        \
@@ -245,7 +244,7 @@ static void complain_value(struct ash_writer *diag, enum ash_option_source sourc
 {
 	const struct ash_option *row = &ash_options_table[index];
 
-	ash_write(diag, "ashlar: " PREFIX);
+	ash_write(diag, "ashlar: " ASH_OPTIONS_PREFIX);
 	if (source == ASH_SOURCE_CONF)
 		ash_write(diag, "CONF");
 	else
@@ -353,7 +352,7 @@ static void visit_variable(void *arg, const char *entry)
 	size_t n;
 	int index;
 
-	if (strnlen(entry, PREFIX_LEN) < PREFIX_LEN || memcmp(entry, PREFIX, PREFIX_LEN) != 0)
+	if (strnlen(entry, PREFIX_LEN) < PREFIX_LEN || memcmp(entry, ASH_OPTIONS_PREFIX, PREFIX_LEN) != 0)
 		return;
 	equals = strchrnul(name, '=');
 	if (*equals == '\0')

@@ -18,6 +18,9 @@
 #include "arena/arena.h"
 #include "ctl/writer.h"
 
+/* What the names of all variables that are ours begin with. */
+#define ASH_OPTIONS_PREFIX "ASHLAR_"
+
 enum ash_report_when { ASH_REPORT_OFF, ASH_REPORT_EXIT };
 
 enum ash_stats_format {

@@ -17,13 +17,6 @@
 #define ASH_MEDIUM_DIRECT 8192
 #define ASH_MEDIUM_DIRECT_MAX 64 /* so many, then slabs */
 
-static struct ash_foreign_ops foreign;
-
-void ash_heap_set_foreign_ops(const struct ash_foreign_ops *ops)
-{
-	foreign = *ops;
-}
-
 void ash_heap_corrupt(const char *what, const void *p)
 {
 	char line[128];
@@ -162,8 +155,8 @@ static ASH_COLD void foreign_free(void *p)
 	const int saved = errno;
 
 	atomic_fetch_add_explicit(&ash_heaps.foreign_frees, 1, memory_order_relaxed);
-	if (foreign.free != NULL)
-		foreign.free(p);
+	if (ash_heap_foreign != NULL)
+		ash_heap_foreign->free(p);
 	errno = saved;
 }
 
@@ -215,7 +208,7 @@ size_t ash_heap_usable(const void *p)
 	if (p == NULL)
 		return 0;
 	if (ash_is_foreign(p))
-		return foreign.usable != NULL ? foreign.usable(p) : 0;
+		return ash_heap_foreign != NULL ? ash_heap_foreign->usable(p) : 0;
 	tag = ash_tag_load(ash_frame_index(p));
 	if ((tag & ASH_TAG_LARGE) != 0)
 		return (size_t)(tag & ASH_TAG_FRAMES_MASK) << ASH_PAGE_SHIFT;
@@ -243,7 +236,7 @@ void *ash_heap_realloc(void *p, size_t size)
 	if (p == NULL)
 		return ash_fast_malloc(size);
 	if (ASH_UNLIKELY(ash_is_foreign(p)))
-		return foreign.realloc != NULL ? foreign.realloc(p, size) : out_of_memory();
+		return ash_heap_foreign != NULL ? ash_heap_foreign->realloc(p, size) : out_of_memory();
 	if (ASH_UNLIKELY(size == 0)) {
 		ash_fast_free(p);
 		return NULL;

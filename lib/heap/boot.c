@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The boot hook of a program that supplies none: an archive member of its own, so that a definition elsewhere wins. */
+/* What the layer above supplies (lib/api/process.c), for programs that have none. */
 #include "heap/heap.h"
 
 int (*ash_heap_boot)(void);
+const struct ash_foreign_ops *const ash_heap_foreign;

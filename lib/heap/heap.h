@@ -29,19 +29,20 @@ void ash_heap_free(void *p);
 size_t ash_heap_usable(const void *p);
 
 /*
- * What to do with a pointer that is not ours. The preload installs functions that forward to the C library's own
- * malloc; without a handler a foreign free is ignored and counted, a foreign realloc fails with ENOMEM.
+ * What to do with a pointer that is not ours, from whoever links the heap. The preload's functions forward to the C
+ * library's own malloc; without a handler a foreign free is ignored and counted, a foreign realloc fails with ENOMEM.
+ * A constant, so that a process that starts writes no page for it.
  */
 struct ash_foreign_ops {
 	void (*free)(void *p);
 	void *(*realloc)(void *p, size_t size);
 	size_t (*usable)(const void *p);
 };
-void ash_heap_set_foreign_ops(const struct ash_foreign_ops *ops);
+extern ASH_HIDDEN const struct ash_foreign_ops *const ash_heap_foreign;
 
 /*
  * Called when memory is needed for the first time, before any arena exists: parses the options and calls
- * ash_arena_init(). Set by whoever links the heap (preload, API library) through this weak-free hook, so that the heap
+ * ash_arena_init(). Defined by whoever links the heap (preload, API library; boot.c where neither is), so that the heap
  * does not read ctl. NULL: defaults.
  */
 extern ASH_HIDDEN int (*ash_heap_boot)(void);

@@ -19,7 +19,12 @@
 #include "os/sync.h"
 #include "os/thread.h"
 
-struct ash_heap ash_heap_none = { .tag = UINT32_MAX };
+/*
+ * Nobody writes to it: it is a page of the file that all processes share, and a stray write to it is a fault. Its type
+ * lacks the const because a pointer to it stands where that to a heap stands.
+ */
+static const struct ash_heap heap_none = { .tag = UINT32_MAX };
+extern struct ash_heap ash_heap_none ASH_ALIAS(heap_none);
 struct ash_heaps ash_heaps = { .lock = ASH_LOCK_INIT };
 ASH_TLS_DEFINE struct ash_heap *ash_heap_self = &ash_heap_none;
 ASH_TLS_DEFINE bool ash_heap_thread_ended;

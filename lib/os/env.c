@@ -61,6 +61,21 @@ void ash_env_each(void (*each)(void *arg, const char *entry), void *arg)
 		each(arg, *env);
 }
 
+ASH_AT_START bool ash_env_has_prefix(const char *prefix)
+{
+	char **env = process_environ();
+
+	for (; env != NULL && *env != NULL; env++) {
+		const char *entry = *env, *p = prefix;
+
+		while (*p != '\0' && *p == *entry)
+			p++, entry++;
+		if (*p == '\0')
+			return true;
+	}
+	return false;
+}
+
 bool ash_env_secure(void)
 {
 	return getauxval(AT_SECURE) != 0;

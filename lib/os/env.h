@@ -17,6 +17,9 @@ const char *ash_env_get(const char *name);
 /* Calls each(arg, "NAME=value") for the whole environment. */
 void ash_env_each(void (*each)(void *arg, const char *entry), void *arg);
 
+/* Whether the environment has a variable whose name begins with prefix. Touches nothing but the environment itself. */
+bool ash_env_has_prefix(const char *prefix);
+
 /* The program runs with privileges its caller has not (AT_SECURE): the environment is not to be trusted. */
 bool ash_env_secure(void);
 

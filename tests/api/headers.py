@@ -23,7 +23,7 @@ BAD = {
 def compiles(compiler, std, include, header):
     language = 'c++' if std.startswith('c++') else 'c'
     source = f'#include <{header}>\n#include <{header}>\n'
-    return subprocess.run([compiler, '-x', language, '-std=' + std, *FLAGS, '-I', include, '-'], input=source,
+    return subprocess.run([*compiler.split(), '-x', language, '-std=' + std, *FLAGS, '-I', include, '-'], input=source,
                           capture_output=True, text=True)
 
 
