@@ -84,6 +84,16 @@ PLANTS = [
     ('docs_links', 'a dead link', [('docs/planted.md', '[here](no-such.md)\n')], 'link to no-such.md'),
     ('docs_links', 'a name that is not there', [('docs/planted.md', 'call ash_no_such_name()\n')], 'is no name'),
     ('machine_paths', 'a place of one machine', [('docs/planted.md', 'in /' + 'work/main\n')], 'one machine'),
+    ('fault_points', 'a step that nobody fails',
+     [('lib/page/planted.c', 'bool f(struct ash_zone *z) { return ASH_FAULT(z->fault, "planted"); }\n')],
+     'no test fails "planted"'),
+    ('fault_points', 'two steps of one name',
+     [('lib/page/planted.c', 'bool f(struct ash_zone *z) { return ASH_FAULT(z->fault, "migrate"); }\n')],
+     '"migrate" names 2 steps'),
+    ('fault_points', 'a name that is computed',
+     [('lib/page/planted.c', 'bool f(struct ash_zone *z) { return ASH_FAULT(z->fault, name(z)); }\n')],
+     'is not a literal'),
+    ('fault_points', 'an empty tree', None, 'examined only'),
     ('shell', 'a careless script', [('tools/planted.sh', '#!/bin/sh\nrm $1/*\n')], 'SC2086'),
 ]
 

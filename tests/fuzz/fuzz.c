@@ -27,6 +27,7 @@ static const struct model_config configs[] = {
 	{ .geometry = { 0, 3 }, .nr_frames = 16, .online_nr = 16 },
 	{ .geometry = { 3, 6 }, .nr_frames = 64, .online_nr = 64, .nr_cpus = 1, .movable = true, .pcp_owned = true },
 	{ .geometry = { 1, 4 }, .nr_frames = 24, .online_nr = 24 },
+	{ .geometry = { 2, 4 }, .nr_frames = 48, .online_nr = 48, .nr_cpus = 1, .shrinks = true },
 };
 
 static struct model_op decode(const uint8_t *p)

@@ -27,10 +27,17 @@ int model_offline(struct model *m, const struct model_op *op);
 int model_compact(struct model *m, const struct model_op *op);
 bool model_nothing_moving(struct model *m);
 extern const struct ash_mover_ops model_mover;
+extern const struct ash_shrinker_ops model_shrinker;
 
 /* Types (check.c). model_isolated: by the model, not by the zone. */
 void model_see_types(struct model *m);
 bool model_check_types(struct model *m, const struct model_op *op, const struct model_grant *got);
+
+/* How often a mover or the shrinker changed something, or may have. */
+ASH_INLINE uint64_t model_upsets(const struct model *m)
+{
+	return m->counts.moves + m->counts.putbacks + m->counts.drops;
+}
 
 ASH_INLINE bool model_isolated(const struct model *m, ash_pfn_t pfn)
 {

@@ -279,6 +279,14 @@ static bool explore(const char *name, const struct model_config *config, const s
 static const struct model_op isolate_ops[] = { ISOLATE_OPS(2) };
 static const struct model_op isolate_tiny_ops[] = { ISOLATE_OPS(1) };
 
+/* The widest: every order, three types, and every pageblock isolated and back. */
+#define EVERY_OPS                                                                                                      \
+	ALLOCS(0, NONE), ALLOCS(1, NONE), ALLOCS(2, NONE), { .code = MODEL_FREE, .cpu = NONE }, BLOCK_OPS(2, 0),        \
+		BLOCK_OPS(2, 1), BLOCK_OPS(2, 2), BLOCK_OPS(2, 3)
+static const struct model_op every_ops[] = { EVERY_OPS };
+static const struct model_op every_ops_max_1[] = { EVERY_OPS, ALLOCS(3, NONE) };
+static const struct model_op every_ops_max_2[] = { EVERY_OPS, ALLOCS(3, NONE), ALLOCS(4, NONE) };
+
 /* Contiguous ranges over grants that move, hesitate, fail to move and are freed while they move. */
 static const struct model_op contig_ops[] = {
 	{ MODEL_ALLOC, 0, ASH_MT_MOVABLE, 0, NONE, 0, 0 },    { MODEL_ALLOC, 1, ASH_MT_MOVABLE, 0, NONE, 0, 0 },
@@ -341,6 +349,9 @@ static const struct model_op report_ops[] = {
 
 #define ZONE(pb, max, frames) { .geometry = { pb, max }, .nr_frames = frames, .online_nr = frames }
 
+/* Beyond 10^7; a state takes 31 bytes of memory. */
+#define MANY 12000000
+
 static uint32_t bound(uint32_t quick, uint32_t full)
 {
 	return hosted_long() ? full : quick;
@@ -376,6 +387,9 @@ EXPLORE(states_of_isolation, ZONE(2, 2, 16), isolate_ops, 60000, 2000000)
 EXPLORE(states_of_isolation_max_1, ZONE(2, 3, 16), isolate_ops, 60000, 2000000)
 EXPLORE(states_of_isolation_max_2, ZONE(2, 4, 16), isolate_ops, 60000, 2000000)
 EXPLORE(states_of_isolation_8_frames_max_2, ZONE(1, 3, 8), isolate_tiny_ops, 60000, 3000000)
+EXPLORE(states_of_everything, ZONE(2, 2, 16), every_ops, 40000, MANY)
+EXPLORE(states_of_everything_max_1, ZONE(2, 3, 16), every_ops_max_1, 40000, MANY)
+EXPLORE(states_of_everything_max_2, ZONE(2, 4, 16), every_ops_max_2, 40000, MANY)
 EXPLORE(states_of_contiguous_ranges, ZONE(2, 4, 16), contig_ops, 40000, 1500000)
 
 EXPLORE(states_of_offlining_and_compaction, ZONE(2, 4, 16), offline_ops, 20000, 1000000)

@@ -15,7 +15,7 @@ static struct {
 	uint64_t fired;
 } points[] = {
 	{ "isolate block", 0 }, { "contig take", 0 }, { "mover isolate", 0 }, { "migration target", 0 }, { "migrate", 0 },
-	{ "offline remove", 0 },
+	{ "offline remove", 0 }, { "shrinker drop", 0 },
 };
 #define NR_POINTS (sizeof(points) / sizeof(points[0]))
 
@@ -23,6 +23,7 @@ static const struct model_config configs[] = {
 	{ .geometry = { 3, 5 }, .nr_frames = 96, .online_nr = 96, .nr_cpus = 1, .movable = true },
 	{ .geometry = { 3, 3 }, .nr_frames = 64, .online_start = 3, .online_nr = 60, .nr_cpus = 1, .movable = true },
 	{ .geometry = { 2, 5 }, .nr_frames = 64, .online_nr = 64, .types = "MMCCHMUMMMMRMMMM", .movable = true },
+	{ .geometry = { 3, 4 }, .nr_frames = 80, .online_nr = 80, .nr_cpus = 1, .shrinks = true },
 };
 
 static uint64_t steps_failed, refusals;

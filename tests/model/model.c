@@ -160,6 +160,7 @@ struct model *model_init(void *mem, const struct model_config *config)
 	if (config->ops != NULL)
 		m->ops = *config->ops;
 	m->ops.mover = &model_mover;
+	m->ops.shrinker = config->shrinks ? &model_shrinker : NULL;
 	m->ops.fault = &m->fault.base;
 	if (m->ops.barrier == NULL)
 		m->ops.barrier = no_barrier;
@@ -514,19 +515,19 @@ static int apply(struct model *m, const struct model_op *op, struct model_grant 
 }
 
 /* What an operation may do besides its own work: empty the pcps for an allocation, move grants for a range. */
-static bool may_have_changed(const struct model *m, const struct model_op *op, bool had_pcp, uint64_t moves)
+static bool may_have_changed(const struct model *m, const struct model_op *op, bool had_pcp, uint64_t upsets)
 {
 	const bool allocates = op->code == MODEL_ALLOC || op->code == MODEL_ALLOC_RUN || op->code == MODEL_ALLOC_COMPACT;
 	const bool drains = allocates || op->code == MODEL_CONTIG || op->code == MODEL_CONTIG_FIND ||
 			    op->code == MODEL_GO_OFFLINE;
 
-	return (drains && had_pcp && m->stats.pcp == 0) || m->counts.moves + m->counts.putbacks != moves ||
+	return (drains && had_pcp && m->stats.pcp == 0) || model_upsets(m) != upsets ||
 	       (allocates && m->zone->reserved_highatomic < m->reserved) || op->code == MODEL_COMPACT;
 }
 
 bool model_step(struct model *m, const struct model_op *op)
 {
-	const uint64_t moves = m->counts.moves + m->counts.putbacks;
+	const uint64_t upsets = model_upsets(m);
 	const bool had_pcp = m->stats.pcp > 0;
 	struct model_grant got = { .nr = 0 };
 	uint64_t digest;
@@ -540,7 +541,7 @@ bool model_step(struct model *m, const struct model_op *op)
 	if (m->error.what != NULL)
 		return false;
 	ash_zone_stats(m->zone, &m->stats);
-	m->disturbed = may_have_changed(m, op, had_pcp, moves);
+	m->disturbed = may_have_changed(m, op, had_pcp, upsets);
 	m->reserved = m->zone->reserved_highatomic;
 	set_batch(m);
 	if (!model_check_types(m, op, &got))

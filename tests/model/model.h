@@ -16,7 +16,7 @@
  *       range may have moved grants), and had a reason to fail;
  *   M8  isolation is what was asked, no more and no less, and a pageblock's type survives it;
  *   M9  a mover is called as promised: for whole grants of MOVABLE frames only, with a fresh destination, and each
- *       isolate ends in one migrate or putback.
+ *       isolate ends in one migrate or putback; a shrinker for what is allocated as RECLAIMABLE only.
  *
  * Freestanding, so that tests/bare can run it with no libc: the memory is the caller's, errors are values.
  */
@@ -89,9 +89,10 @@ struct model_report {
 	unsigned order;
 };
 
+/* The shrinker does likewise. */
 enum model_mover_mode {
 	MODEL_MOVER_WORKS,
-	MODEL_MOVER_HESITATES, /* asks for another try, then works */
+	MODEL_MOVER_HESITATES, /* asks for another try, then works; a shrinker says it dropped what it did not */
 	MODEL_MOVER_FAILS,     /* refuses to migrate what it let be isolated */
 	MODEL_MOVER_FREES,     /* the owner frees the piece while it is being moved */
 	MODEL_MOVER_MODES,
@@ -116,6 +117,7 @@ struct model_config {
 	bool pcp_owned;
 	bool zeroed;
 	bool movable;                    /* most requests are for MOVABLE memory */
+	bool shrinks;                    /* RECLAIMABLE grants have a shrinker */
 	const char *types;               /* letters U M R H C, one per pageblock; NULL: all MOVABLE */
 	const struct ash_zone_ops *ops;  /* lock and bug; the mover and the fault points are the model's */
 	const struct model_target *target; /* NULL: the core itself */
@@ -127,7 +129,7 @@ struct model_counts {
 	uint64_t done[MODEL_NR_CODES], refused[MODEL_NR_CODES];
 	uint64_t checks;
 	uint64_t claims, steals, merges; /* type changes seen by M3 and M4 */
-	uint64_t moves, putbacks;
+	uint64_t moves, putbacks, drops;
 	uint64_t reserves; /* pageblocks that became HIGHATOMIC */
 };
 

@@ -446,6 +446,18 @@ static int contig_puts_back_unasked(struct ash_zone *z, ash_pfn_t start, ash_pfn
 	return result;
 }
 
+static int contig_shrinks_the_unmovable(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_migratetype mt,
+					enum ash_isolate_mode mode, struct ash_page_grant *grant,
+					struct ash_busy_list *busy)
+{
+	const ash_pfn_t head = ash_frame_head(z, start);
+	const uint32_t word = head == ASH_PFN_NONE ? 0 : ash_frame_load(z->frames, head);
+
+	if (ash_word_state(word) == ASH_FRAME_USED && ash_word_type(word) == ASH_MT_UNMOVABLE)
+		(void)z->ops->shrinker->drop(z, head, ash_word_order(word));
+	return ash_zone_alloc_contig_range(z, start, nr, mt, mode, grant, busy);
+}
+
 static int contig_migrates_unasked(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_migratetype mt,
 				   enum ash_isolate_mode mode, struct ash_page_grant *grant, struct ash_busy_list *busy)
 {
@@ -490,6 +502,7 @@ static void expect_caught(const struct model_target *target, const char *what, i
 	uint64_t seed = test_seed;
 
 	config.target = target;
+	config.shrinks = target->contig == contig_shrinks_the_unmovable;
 	hosted_open(&w, &config);
 	for (unsigned i = 0; !caught_with_seed(&w, seed); i++) {
 		if (i == 20)
@@ -554,6 +567,7 @@ CAUGHT(contig, contig_moves_the_unmovable, "M9: a mover was asked for something 
 CAUGHT(contig, contig_moves_what_is_free, "M9: a mover was asked for a frame that nobody owns", 0)
 CAUGHT(contig, contig_puts_back_unasked, "M9: something is put back", 0)
 CAUGHT(contig, contig_migrates_unasked, "M9: a grant is migrated that was not isolated", 0)
+CAUGHT(contig, contig_shrinks_the_unmovable, "M9: a shrinker was asked for something else", 0)
 CAUGHT(free_trylock, trylock_leaks, "M5: free and pcp", 0)
 CAUGHT(offline, offline_does_nothing, "M8: pageblocks were taken offline|M8: a pageblock|M5:", 0)
 CAUGHT(offline, offline_says_zeroed, "M2: pageblocks taken offline", 0)

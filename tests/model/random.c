@@ -30,6 +30,7 @@ static const struct model_config configs[] = {
 	{ .geometry = { 3, 5 }, .nr_frames = 128, .online_nr = 128, .nr_cpus = 1, .movable = true },
 	{ .geometry = { 4, 6 }, .nr_frames = 190, .online_start = 10, .online_nr = 180, .nr_cpus = 2, .movable = true },
 	{ .geometry = { 2, 4 }, .nr_frames = 512, .online_nr = 512, .nr_cpus = 1, .movable = true },
+	{ .geometry = { 3, 5 }, .nr_frames = 125, .online_nr = 125, .nr_cpus = 1, .shrinks = true },
 	{ .geometry = { 3, 4 }, .nr_frames = 80, .online_nr = 80, .nr_cpus = 1, .types = "MMCCHMUCMR" },
 	{ .geometry = { 2, 5 }, .nr_frames = 64, .online_nr = 64, .nr_cpus = 2, .types = "CCCCHHMMMMUURRCM" },
 	{ .geometry = { 9, 10 }, .nr_frames = 4096, .online_nr = 4096, .nr_cpus = 2, .check_every = 64 },
@@ -80,6 +81,7 @@ static void run_config(const struct model_config *config, size_t total)
 		sum.moves += w.m->counts.moves;
 		total_counts.reserves += w.m->counts.reserves;
 		sum.putbacks += w.m->counts.putbacks;
+		sum.drops += w.m->counts.drops;
 		for (unsigned code = 0; code < MODEL_NR_CODES; code++) {
 			sum.done[code] += w.m->counts.done[code];
 			sum.refused[code] += w.m->counts.refused[code];
@@ -112,6 +114,7 @@ static void run_config(const struct model_config *config, size_t total)
 	}
 	EXPECT_GT(sum.moves, 0);
 	EXPECT_GT(sum.putbacks, 0);
+	EXPECT_EQ(sum.drops > 0, config->shrinks);
 }
 
 TEST(random_operations_agree_with_the_model)

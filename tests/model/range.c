@@ -41,6 +41,11 @@ static bool block_isolatable(const struct model *m, ash_pfn_t block, enum ash_is
 	return (m->types[block] & MODEL_PB_TYPE) != ASH_MT_CMA || mode == ASH_ISOLATE_CMA;
 }
 
+static bool may_leave(const struct model *m, unsigned mt)
+{
+	return mt == ASH_MT_MOVABLE || (mt == ASH_MT_RECLAIMABLE && m->config.shrinks);
+}
+
 static bool isolatable(const struct model *m, const struct range *r)
 {
 	const ash_pfn_t end = r->start + r->nr;
@@ -52,7 +57,7 @@ static bool isolatable(const struct model *m, const struct range *r)
 	for (ash_pfn_t i = 0; i < m->nr_grants; i++) {
 		const struct model_grant *g = &m->grants[i];
 
-		if (g->mt != ASH_MT_MOVABLE && g->pfn < end && g->pfn + g->nr > r->start)
+		if (!may_leave(m, g->mt) && g->pfn < end && g->pfn + g->nr > r->start)
 			return false;
 	}
 	return true;
@@ -389,3 +394,33 @@ const struct ash_mover_ops model_mover = {
 	.migrate = mover_migrate,
 	.putback = mover_putback,
 };
+
+/* --- The shrinker: every RECLAIMABLE grant goes as a whole, whichever piece of it was asked for, unless it is pinned --- */
+
+static int shrinker_drop(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+{
+	struct model *m = ash_zone_owner(z);
+	struct model_grant *g = pfn < NR_FRAMES(m) && model_owned(m, pfn) ? model_grant_at(m, m->owner[pfn] - 1) : NULL;
+
+	if (g == NULL || g->mt != ASH_MT_RECLAIMABLE) {
+		model_fail(m, "M9: a shrinker was asked for something else than a RECLAIMABLE grant", pfn, order,
+			   g == NULL ? ASH_MT_NR : g->mt);
+		return -ASH_EBUSY;
+	}
+	if (g->pinned || (m->mover_mode == MODEL_MOVER_FAILS && model_upsets(m) % 3 == 0))
+		return -ASH_EBUSY;
+	if (m->mover_mode == MODEL_MOVER_HESITATES && !g->hesitated) {
+		g->hesitated = true;
+		return 0;
+	}
+	m->counts.drops++;
+	if (g->order == MODEL_ORDER_RUN)
+		m->config.target->free_run(z, g->pfn, g->nr);
+	else
+		m->config.target->free(z, g->pfn, g->order, ASH_CPU_NONE);
+	model_disown(m, g->pfn, g->nr);
+	model_grant_drop(m, g);
+	return 0;
+}
+
+const struct ash_shrinker_ops model_shrinker = { .drop = shrinker_drop };
