@@ -14,7 +14,7 @@
 /* CMA frames ride the MOVABLE pcp lists: a MOVABLE request that may not have them must not look there. */
 static bool pcp_serves(const struct ash_zone *z, enum ash_migratetype mt, unsigned flags)
 {
-	return ASH_LIKELY(!z->has_cma) || mt != ASH_MT_MOVABLE || (flags & ASH_ALLOC_CMA);
+	return ASH_LIKELY(mt != atomic_load_explicit(&z->cma_borrower, memory_order_relaxed)) || (flags & ASH_ALLOC_CMA);
 }
 
 /* One piece for a request, from the lists or the HIGHATOMIC reserve; headed and counted. Under the zone lock. */
@@ -109,32 +109,36 @@ int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, 
 	return alloc_slow(z, order, mt, flags, cpu, grant);
 }
 
-/* USED, of this order, of any type, and nothing going on with it. */
-static bool plainly_used(uint32_t word, unsigned order)
+/* USED and of this order, whatever else. */
+static bool used(uint32_t word, unsigned order)
 {
-	return (word & 0xff00ffff) == ash_frame_word(ASH_FRAME_USED, order, 0, 0);
+	return (word & 0xffff) == ash_frame_word(ASH_FRAME_USED, order, 0, 0);
 }
 
-/* Past the pcp, of a piece that is being moved, or of what is not allocated at all. */
-static void free_to_zone(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+static ASH_COLD void bad_free(const struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+{
+	ash_zone_bug(z, "free of what is not allocated like this", pfn, ash_frame_load(z->frames, pfn), order);
+}
+
+/* Past the pcp, of a piece that is being moved, or of what is not allocated at all. The zone lock is held, and left. */
+static void free_locked(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 {
 	uint32_t word;
-	bool ok = true;
+	bool ok;
 
-	ash_zone_lock(z);
 	ash_deferred_drain(z);
 	word = ash_frame_load(z->frames, pfn);
-	if (plainly_used(word, order)) {
+	ok = used(word, order);
+	if (ok && ash_word_flags(word) == 0) {
 		ash_frame_store(z->frames, pfn, 0);
 		ash_buddy_free(z, pfn, order, 0);
-	} else {
-		ok = (word & 0xffff) == ash_frame_word(ASH_FRAME_USED, order, 0, 0) && ash_migrate_note_free(z, pfn);
-	}
-	if (ok)
 		z->pgfree += ash_order_frames(order);
+	} else if (ok) {
+		ok = ash_migrate_note_free(z, pfn);
+	}
 	ash_zone_unlock(z);
 	if (!ok)
-		ash_zone_bug(z, "free of what is not allocated like this", pfn, word, order);
+		bad_free(z, pfn, order);
 }
 
 static ASH_NOINLINE void free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
@@ -142,10 +146,10 @@ static ASH_NOINLINE void free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned o
 	if (order > z->max_order || (uint64_t)pfn + ash_order_frames(order) > z->nr_frames ||
 	    (pfn & (ash_order_frames(order) - 1)) != 0)
 		ash_zone_bug(z, "free of a misaligned or foreign pfn", pfn, order, z->nr_frames);
-	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && plainly_used(ash_frame_load(z->frames, pfn), order) &&
-	    ash_pcp_free(z, &z->pcps[cpu], pfn, order))
+	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && ash_pcp_free(z, &z->pcps[cpu], pfn, order))
 		return;
-	free_to_zone(z, pfn, order);
+	ash_zone_lock(z);
+	free_locked(z, pfn, order);
 }
 
 static ASH_NOINLINE void leave_and_free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
@@ -158,7 +162,7 @@ void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned c
 {
 	/* A head that is plainly used, of this order, is aligned and inside: no more needs checking. */
 	if (ASH_LIKELY(cpu < z->nr_cpus && order <= z->pcp_max_order && pfn < z->nr_frames) &&
-	    ASH_LIKELY(plainly_used(ash_frame_load(z->frames, pfn), order))) {
+	    ASH_LIKELY((ash_frame_load(z->frames, pfn) & z->plain_mask) == ash_frame_word(ASH_FRAME_USED, order, 0, 0))) {
 		const enum ash_migratetype mt = ash_pageblock_type(z, pfn);
 		struct ash_pcp *pcp = &z->pcps[cpu];
 
@@ -177,25 +181,33 @@ void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned c
 	free_slow(z, pfn, order, cpu);
 }
 
+/* Onto the deferred list, or noted in the word of a piece that is being moved. false: it is not allocated like this. */
+static bool defer(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+{
+	uint32_t word = ash_frame_load(z->frames, pfn);
+
+	while (used(word, order) && !(ash_word_flags(word) & ASH_FRAME_FREE_PENDING)) {
+		const bool moving = (ash_word_flags(word) & ASH_FRAME_MOVING) != 0;
+		const uint32_t noted = word | ash_frame_word(0, 0, 0, ASH_FRAME_FREE_PENDING);
+
+		if (!ash_frame_change(z->frames, pfn, &word, moving ? noted : ash_frame_word(ASH_FRAME_DEFERRED, order, 0, 0)))
+			continue;
+		if (!moving)
+			ash_deferred_push(z, pfn);
+		return true;
+	}
+	return false;
+}
+
 void ash_zone_free_trylock(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
 {
-	uint32_t word;
-
 	if (order > z->max_order || (uint64_t)pfn + ash_order_frames(order) > z->nr_frames ||
 	    (pfn & (ash_order_frames(order) - 1)) != 0)
 		ash_zone_bug(z, "free of a misaligned or foreign pfn", pfn, order, z->nr_frames);
-	word = ash_frame_load(z->frames, pfn);
-	if (!plainly_used(word, order))
-		ash_zone_bug(z, "free of what is not allocated like this", pfn, word, order);
 	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && ash_pcp_free_trylock(z, &z->pcps[cpu], pfn, order))
 		return;
-	if (!ash_lock_try(&z->lock)) {
-		ash_deferred_push(z, pfn, order);
-		return;
-	}
-	ash_deferred_drain(z);
-	ash_frame_store(z->frames, pfn, 0);
-	ash_buddy_free(z, pfn, order, 0);
-	z->pgfree += ash_order_frames(order);
-	ash_zone_unlock(z);
+	if (ash_lock_try(&z->lock))
+		free_locked(z, pfn, order);
+	else if (!defer(z, pfn, order))
+		bad_free(z, pfn, order);
 }

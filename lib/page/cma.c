@@ -39,7 +39,8 @@ static void convert_and_free(struct ash_zone *z, ash_pfn_t base, ash_pfn_t count
 	ash_zone_lock(z);
 	for (ash_pfn_t b = base; b - base < count; b += ash_pageblock_frames(z))
 		ash_pageblock_set_type(z, b, mt);
-	z->has_cma = z->nr_blocks[ASH_MT_CMA] > 0;
+	atomic_store_explicit(&z->cma_borrower, z->nr_blocks[ASH_MT_CMA] > 0 ? ASH_MT_MOVABLE : ASH_MT_NR,
+			      memory_order_relaxed);
 	ash_zone_unlock(z);
 	ash_zone_free_run(z, base, count);
 }

@@ -3,11 +3,10 @@
 #include "page/deferred.h"
 
 /* The list head is a pfn plus 1, so that a zero-filled zone has an empty list. */
-void ash_deferred_push(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+void ash_deferred_push(struct ash_zone *z, ash_pfn_t pfn)
 {
 	uint32_t head = atomic_load_explicit(&z->deferred, memory_order_relaxed);
 
-	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_DEFERRED, order, 0, 0));
 	do {
 		z->frames[pfn].next = head;
 	} while (!atomic_compare_exchange_weak_explicit(&z->deferred, &head, pfn + 1, memory_order_release,

@@ -11,8 +11,8 @@
 
 #include "page/buddy.h"
 
-/* The head is USED and checked. Any context, no lock. */
-void ash_deferred_push(struct ash_zone *z, ash_pfn_t pfn, unsigned order);
+/* The caller has made the head's word DEFERRED. Any context, no lock. */
+void ash_deferred_push(struct ash_zone *z, ash_pfn_t pfn);
 
 void ash_deferred_free_all(struct ash_zone *z);
 

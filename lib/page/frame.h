@@ -9,8 +9,9 @@
  *
  * Who may write: the shape of the pieces (which frames are heads, of what order) changes only under the zone lock.
  * A head may go between USED and PCP under the lock of the pcp alone; therefore the word is atomic, and a holder of the
- * zone lock may rely on a head's order but not on its being USED or PCP. The links belong to the list the piece is on
- * and to that list's lock.
+ * zone lock may rely on a head's order but not on its being USED or PCP. Where a USED piece may be marked MOVING while
+ * its owner frees it, both change the word by ash_frame_change() and one of them learns that the other was first. The
+ * links belong to the list the piece is on and to that list's lock.
  */
 #ifndef ASH_PAGE_FRAME_H
 #define ASH_PAGE_FRAME_H
@@ -61,10 +62,18 @@ ASH_INLINE enum ash_migratetype ash_word_type(uint32_t word)
 	return (enum ash_migratetype)(word >> 16 & 0xff);
 }
 
+ASH_INLINE unsigned ash_word_flags(uint32_t word)
+{
+	return word >> 24;
+}
+
 ASH_INLINE bool ash_word_zeroed(uint32_t word)
 {
 	return (word >> 24 & ASH_FRAME_ZEROED) != 0;
 }
+
+/* Those bits of the word that say: allocated, of this order, and nothing going on with it. */
+#define ASH_FRAME_PLAIN 0xff00ffffu
 
 /* Relaxed: whoever needs more than a hint holds the lock that orders the writes. */
 ASH_INLINE uint32_t ash_frame_load(const struct ash_frame *frames, ash_pfn_t pfn)
@@ -75,6 +84,16 @@ ASH_INLINE uint32_t ash_frame_load(const struct ash_frame *frames, ash_pfn_t pfn
 ASH_INLINE void ash_frame_store(struct ash_frame *frames, ash_pfn_t pfn, uint32_t word)
 {
 	atomic_store_explicit(&frames[pfn].word, word, memory_order_relaxed);
+}
+
+/*
+ * Change a word from *seen, or learn in *seen what it is now. A release, because a free noted in the word hands over the
+ * frames; an acquire for whoever takes them.
+ */
+ASH_INLINE bool ash_frame_change(struct ash_frame *frames, ash_pfn_t pfn, uint32_t *seen, uint32_t word)
+{
+	return atomic_compare_exchange_strong_explicit(&frames[pfn].word, seen, word, memory_order_acq_rel,
+						       memory_order_acquire);
 }
 
 /* The largest order at which a piece starting at pfn and not reaching past end is naturally aligned. pfn < end. */

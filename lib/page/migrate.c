@@ -55,19 +55,21 @@ ash_pfn_t ash_migrate_target_any(struct ash_zone *z, unsigned order, void *arg A
 
 bool ash_migrate_note_free(struct ash_zone *z, ash_pfn_t pfn)
 {
-	const uint32_t word = ash_frame_load(z->frames, pfn), pending = (uint32_t)ASH_FRAME_FREE_PENDING << 24;
+	uint32_t word = ash_frame_load(z->frames, pfn);
 
-	if (word & pending)
-		return false;
-	ash_frame_store(z->frames, pfn, word | pending);
-	return true;
+	while (ash_word_flags(word) == ASH_FRAME_MOVING) {
+		if (ash_frame_change(z->frames, pfn, &word, word | ash_frame_word(0, 0, 0, ASH_FRAME_FREE_PENDING)))
+			return true;
+	}
+	return false;
 }
 
 /* Look at pfn and, once its owner has agreed, mark it. 0: *order is set and the piece is isolated. 1: nothing there. */
 static int isolate_piece(struct ash_zone *z, ash_pfn_t pfn, unsigned *order)
 {
 	const struct ash_mover_ops *mover = z->ops != NULL ? z->ops->mover : NULL;
-	uint32_t word, again;
+	uint32_t word;
+	bool marked;
 
 	ash_zone_lock(z);
 	word = ash_frame_load(z->frames, pfn);
@@ -79,11 +81,10 @@ static int isolate_piece(struct ash_zone *z, ash_pfn_t pfn, unsigned *order)
 	    ASH_FAULT(z->fault, "mover isolate") || mover->isolate(z, pfn, *order) != 0)
 		return -ASH_EBUSY;
 	ash_zone_lock(z);
-	again = ash_frame_load(z->frames, pfn);
-	if (again == word)
-		ash_frame_store(z->frames, pfn, word | moving_bit());
+	/* Its owner may be freeing it to a pcp just now, without this lock. */
+	marked = ash_frame_change(z->frames, pfn, &word, word | moving_bit());
 	ash_zone_unlock(z);
-	if (again == word)
+	if (marked)
 		return 0;
 	/* The owner agreed to something else than was seen: let go of it. */
 	mover->putback(z, pfn, *order);
@@ -98,15 +99,18 @@ static bool finish(struct ash_zone *z, ash_pfn_t src, ash_pfn_t dst, unsigned or
 
 	ash_zone_lock(z);
 	word = ash_frame_load(z->frames, src);
-	pending = (word >> 24 & ASH_FRAME_FREE_PENDING) != 0;
-	if (moved || pending) {
-		if (!pending)
-			z->frames[dst].private = z->frames[src].private;
+	/* A free that may not wait is noted without this lock. */
+	while (!ash_frame_change(z->frames, src, &word, moved ? 0 : word & ~moving_bit()))
+		;
+	pending = (ash_word_flags(word) & ASH_FRAME_FREE_PENDING) != 0;
+	if (!pending && moved)
+		z->frames[dst].private = z->frames[src].private;
+	if (pending || moved) {
 		ash_frame_store(z->frames, src, 0);
 		ash_buddy_free(z, src, order, 0);
-	} else {
-		ash_frame_store(z->frames, src, word & ~moving_bit());
 	}
+	if (pending)
+		z->pgfree += ash_order_frames(order);
 	if (moved || pending)
 		z->pgmigrate_success++;
 	else

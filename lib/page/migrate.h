@@ -31,7 +31,7 @@ ash_pfn_t ash_migrate_target_any(struct ash_zone *z, unsigned order, void *arg);
 /* Whether what is allocated as mt can be emptied out of a range at all. */
 bool ash_migrate_possible(const struct ash_zone *z, enum ash_migratetype mt);
 
-/* Note the free of a piece that is being moved; under the zone lock. false: it was noted before (a double free). */
+/* Note the free of a piece that is being moved, to be done when the move is over. false: it is not, or was freed before. */
 bool ash_migrate_note_free(struct ash_zone *z, ash_pfn_t pfn);
 
 #endif

@@ -9,7 +9,9 @@
  * The core finds a piece allocated as MOVABLE and asks its owner to isolate it. That look was a hint: the owner checks,
  * under whatever synchronises its own frees, that the piece is still its own, and from a successful isolate until
  * migrate or putback has returned it neither frees a part of the piece nor lets anybody else take it. A free of the
- * whole piece meanwhile is allowed: the core notes it and completes it when the move is over.
+ * whole piece meanwhile is allowed, ash_zone_free_trylock() included: the core notes it and completes it when the move is
+ * over. Such a free may also come first, so migrate and putback refuse and ignore what the owner no longer has, even if
+ * the same frames are its own again.
  *
  * All three are called without any lock of the zone held, may allocate from and free to the zone, and must not wait for
  * another thread that may be inside the core on the same range.

@@ -137,6 +137,21 @@ static void shrink(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 	ash_zone_unlock(z);
 }
 
+/*
+ * Whether the piece is allocated and nothing is going on with it. One that a mover may be asked for becomes the pcp's
+ * here and now, since the core may be about to mark it as moving.
+ */
+static bool take_from_owner(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+{
+	const uint32_t plain = ash_frame_word(ASH_FRAME_USED, order, 0, 0);
+	uint32_t word = ash_frame_load(z->frames, pfn);
+
+	if ((word & z->plain_mask) == plain)
+		return true;
+	return (word & ASH_FRAME_PLAIN) == plain &&
+	       ash_frame_change(z->frames, pfn, &word, ash_frame_word(ASH_FRAME_PCP, order, 0, 0));
+}
+
 /* Push if the block's type, as seen without a lock, lets it be cached. Returns the list, or ASH_PCP_LISTS; inside then. */
 static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
 {
@@ -150,8 +165,8 @@ static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_
 		mt = ASH_MT_MOVABLE;
 	if (!ash_pcp_enter(z, pcp))
 		return ASH_PCP_LISTS;
-	if (atomic_load_explicit(&z->pcp_high, memory_order_relaxed) == 0) {
-		/* Disabled: see ash_zone_pcp_disable(). */
+	/* 0: disabled, see ash_zone_pcp_disable(). */
+	if (atomic_load_explicit(&z->pcp_high, memory_order_relaxed) == 0 || !take_from_owner(z, pfn, order)) {
 		ash_pcp_leave(z, pcp);
 		return ASH_PCP_LISTS;
 	}

@@ -126,7 +126,7 @@ bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 
 /*
  * With a bulk free if the pcp is over its high mark afterwards. false: not a piece for the pcp now; the caller frees it
- * to the zone. The head is USED and checked.
+ * to the zone. The head is inside the zone; a piece that is not plainly allocated is never one for the pcp.
  */
 bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order);
 

@@ -290,8 +290,6 @@ static void cut_used(struct ash_zone *z, ash_pfn_t pfn)
 /* Free pieces from start on until the batch is used up; both borders are piece borders. Returns where it stopped. */
 static ash_pfn_t free_pieces(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
 {
-	const ash_pfn_t from = start;
-
 	for (unsigned n = 0; n < FREE_BATCH && start < end; n++) {
 		const uint32_t word = ash_frame_load(z->frames, start);
 		const unsigned order = ash_word_order(word);
@@ -302,10 +300,10 @@ static ash_pfn_t free_pieces(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
 		} else {
 			ash_frame_store(z->frames, start, 0);
 			ash_buddy_free(z, start, order, 0);
+			z->pgfree += ash_order_frames(order);
 		}
 		start += ash_order_frames(order);
 	}
-	z->pgfree += start - from;
 	return start;
 }
 

@@ -59,6 +59,11 @@ int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 		.defrag_mode = config->defrag_mode,
 	};
 	z->pcp_biased = config->pcp_owned && config->ops != NULL && config->ops->barrier != NULL;
+	atomic_store_explicit(&z->cma_borrower, ASH_MT_NR, memory_order_relaxed);
+	/* With a mover, what is MOVABLE (of the types asked for, the odd one) is freed with more care. */
+	z->plain_mask = ASH_FRAME_PLAIN;
+	if (config->ops != NULL && config->ops->mover != NULL)
+		z->plain_mask |= ash_frame_word(ASH_FRAME_NONE, 0, ASH_MT_MOVABLE, 0);
 	if (config->ops != NULL && config->ops->lock.wait != NULL && config->ops->lock.wake != NULL)
 		z->lock_ops = &config->ops->lock;
 	ash_freelist_init(z);

@@ -33,8 +33,10 @@ struct ash_zone {
 	uint8_t pageblock_order, max_order;
 	uint8_t pcp_max_order; /* small pieces that are cached: not above a pageblock, whose type they would not have */
 	bool defrag_mode;
-	bool has_cma;    /* some pageblock is CMA: MOVABLE pcp lists may hold frames not for everyone */
 	bool pcp_biased; /* pcp slots have one owner each, who locks without atomics (pcp.h) */
+	/* MOVABLE where some pageblock is CMA, for its pcp lists then hold frames that are not for everyone; else ASH_MT_NR. */
+	_Atomic uint32_t cma_borrower;
+	uint32_t plain_mask; /* ASH_FRAME_PLAIN; with a mover also the bit that says MOVABLE: what is freed by a plain store */
 	unsigned nr_cpus;
 	struct ash_frame *frames;
 	_Atomic uint8_t *pageblocks;

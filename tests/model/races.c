@@ -10,6 +10,7 @@
 #include "harness/test.h"
 #include "model/hosted.h"
 #include "page/contig.h"
+#include "page/migrate.h"
 #include "page/mover.h"
 #include "page/pageblock.h"
 
@@ -375,4 +376,87 @@ TEST(T93_ranges_emptied_under_their_owners)
 	EXPECT_GT(takers[0].taken + takers[1].taken, 10);
 	EXPECT_GT(moved, 10);
 	EXPECT_GT(freed_while_moving, 0);
+}
+
+/*
+ * T95: an owner frees through its pcp, without the zone lock, while the core marks the same piece as being moved. One of
+ * them comes first: a piece is never both cached and moving. The owner here agrees to every move and refuses to make it.
+ */
+
+static _Atomic ash_pfn_t shown; /* a piece that is, or was just now, allocated */
+static _Atomic uint64_t marked;
+
+static int agree(struct ash_zone *zone, ash_pfn_t pfn, unsigned order)
+{
+	(void)zone;
+	(void)pfn;
+	(void)order;
+	return 0;
+}
+
+static int refuse(struct ash_zone *zone, ash_pfn_t dst, ash_pfn_t src, unsigned order)
+{
+	(void)dst;
+	(void)order;
+	if (ash_word_state(ash_frame_load(zone->frames, src)) != ASH_FRAME_USED)
+		fail("a piece is being moved and cached at once", src);
+	atomic_fetch_add_explicit(&marked, 1, memory_order_relaxed);
+	return -ASH_EBUSY;
+}
+
+static void leave(struct ash_zone *zone, ash_pfn_t pfn, unsigned order)
+{
+	(void)zone;
+	(void)pfn;
+	(void)order;
+}
+
+static void *move_what_is_shown(void *arg)
+{
+	uint64_t *tries = arg;
+
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		const ash_pfn_t pfn = atomic_load_explicit(&shown, memory_order_relaxed);
+		enum ash_busy_reason why;
+
+		if (pfn != ASH_PFN_NONE)
+			(void)!ash_migrate_piece(z, pfn, ash_migrate_target_any, NULL, &why);
+		++*tries;
+	}
+	return NULL;
+}
+
+TEST(T95_freeing_through_the_pcp_against_moving)
+{
+	static const struct ash_mover_ops mover = { agree, refuse, leave };
+	const unsigned rounds = hosted_long() ? 20000000 : 100000;
+	uint64_t tries = 0;
+	pthread_t thread;
+
+	open_zone((struct ash_geometry){ 4, 5 }, 64, 1, &mover);
+	atomic_store(&shown, ASH_PFN_NONE);
+	atomic_store(&marked, 0);
+	EXPECT_EQ(pthread_create(&thread, NULL, move_what_is_shown, &tries), 0);
+	/* The other thread may start late. */
+	for (unsigned i = 0; (i < rounds || marked <= 100) && i < 50 * rounds && !atomic_load(&failure); i++) {
+		struct ash_page_grant grant;
+
+		if (ash_zone_alloc(z, 0, ASH_MT_MOVABLE, 0, 0, &grant) != 0)
+			continue;
+		atomic_store_explicit(&shown, grant.pfn, memory_order_relaxed);
+		if (i % 64 == 0)
+			sched_yield();
+		if (i % 3 == 0)
+			ash_zone_free_trylock(z, grant.pfn, 0, i % 2 == 0 ? 0 : ASH_CPU_NONE);
+		else
+			ash_zone_free(z, grant.pfn, 0, 0);
+		if (i % 256 == 0)
+			check_now();
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	printf("# %u frees against %llu moves, %llu of them begun\n", rounds, (unsigned long long)tries,
+	       (unsigned long long)marked);
+	EXPECT_GT(marked, 100);
+	expect_whole(64);
 }

@@ -233,10 +233,25 @@ static int mover_frees_twice(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, u
 	return 0;
 }
 
-TEST(T95_double_free_while_moving_is_reported)
-{
-	static const struct ash_mover_ops mover = { mover_isolate, mover_frees_twice, mover_putback };
+/* A free that may not wait is no less allowed while the piece moves, whether the zone lock can be had or not. */
+static bool lock_held;
 
+static int mover_frees_without_waiting(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsigned order)
+{
+	(void)dst;
+	if (lock_held)
+		ash_zone_lock(z);
+	ash_zone_free_trylock(z, src, order, ASH_CPU_NONE);
+	if (lock_held)
+		ash_zone_unlock(z);
+	return -ASH_EBUSY;
+}
+
+static void open_with_migrate(int (*migrate)(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsigned order))
+{
+	static struct ash_mover_ops mover;
+
+	mover = (struct ash_mover_ops){ mover_isolate, migrate, mover_putback };
 	memset(&owner, 0, sizeof(owner));
 	owner.pinned = ASH_PFN_NONE;
 	scene_mover = &mover;
@@ -244,6 +259,38 @@ TEST(T95_double_free_while_moving_is_reported)
 	scene_mover = NULL;
 	scene_free(&s, "0:4, 16:3");
 	scene_used(&s, 24, 0, ASH_MT_MOVABLE);
+}
+
+TEST(T95_free_without_waiting_while_moving)
+{
+	for (int held = 0; held < 2; held++) {
+		open_with_migrate(mover_frees_without_waiting);
+		lock_held = held != 0;
+		scene_mark(&s);
+		EXPECT_EQ(contig(20, 5), 0);
+		EXPECT_EQ(owner.putbacks, 0);
+		EXPECT_EQ(scene_stats(&s).free, 16 + 4);
+		EXPECT_EQ(scene_stats(&s).pgfree - s.before.pgfree, 1);
+		EXPECT(scene_fault(&s) == NULL);
+	}
+}
+
+static int mover_frees_twice_without_waiting(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsigned order)
+{
+	mover_frees_without_waiting(z, dst, src, order);
+	return mover_frees_without_waiting(z, dst, src, order);
+}
+
+TEST(T95_double_free_without_waiting_is_reported)
+{
+	open_with_migrate(mover_frees_twice_without_waiting);
+	lock_held = false;
+	EXPECT_BUG((void)!contig(20, 5));
+}
+
+TEST(T95_double_free_while_moving_is_reported)
+{
+	open_with_migrate(mover_frees_twice);
 	EXPECT_BUG((void)!contig(20, 5));
 }
 

@@ -18,6 +18,7 @@ static void must(bool good, int line)
 }
 
 const struct ash_mover_ops *scene_mover;
+void (*scene_config)(struct ash_zone_config *config, struct ash_zone_ops *ops);
 const char *scene_bug;
 jmp_buf scene_bug_return;
 
@@ -70,6 +71,8 @@ void scene_open_edge(struct scene *s, unsigned pageblock_order, unsigned max_ord
 	config.frames = (void *)((char *)mem + zone_size);
 	config.pageblocks = (void *)((char *)mem + zone_size + frames_size);
 	config.pcps = nr_cpus == 0 ? NULL : (void *)((char *)mem + zone_size + frames_size + blocks_size);
+	if (scene_config != NULL)
+		scene_config(&config, &ops);
 	must(ash_zone_init(s->z, &config) == 0, __LINE__);
 	must(ash_zone_online(s->z, first, config.nr_frames - first, false) == 0, __LINE__);
 	for (ash_pfn_t pfn = first; pfn < config.nr_frames; pfn++)

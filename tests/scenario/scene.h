@@ -38,6 +38,9 @@ void scene_open(struct scene *s, unsigned pageblock_order, unsigned max_order, c
 /* The mover of the scenes opened from now on; NULL: none. */
 extern const struct ash_mover_ops *scene_mover;
 
+/* Changes what the scenes opened from now on are made with; NULL: nothing. */
+extern void (*scene_config)(struct ash_zone_config *config, struct ash_zone_ops *ops);
+
 /* Make the allocated frames [pfn, pfn + 2^order) one grant of this order and type. */
 void scene_used(struct scene *s, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt);
 
