@@ -255,13 +255,13 @@ struct ash_arena *ash_arena_get(unsigned index)
 /* Slots by distance from a node, which need not have one; equal distances and unknown ones in the order of node numbers. */
 static void order_slots(int from, uint8_t order[])
 {
-	const struct ash_numa_topology *t = ash_numa_topology();
-	int distance[ASH_ZONELIST_MAX / ASH_ARENA_KINDS];
+	int distance[ASH_ZONELIST_MAX / ASH_ARENA_KINDS], to[ASH_NODES_MAX];
 
+	ash_numa_topology()->distances(from, to);
 	for (unsigned i = 0; i < ash_arenas.nr_nodes; i++) {
 		const bool same = ash_arenas.nodes[i] == from;
 		unsigned at = i;
-		int d = same ? 0 : t->distance(from, ash_arenas.nodes[i]);
+		int d = same ? 0 : to[ash_arenas.nodes[i]];
 
 		d = d == 0 && !same ? DISTANCE_UNKNOWN : d;
 		for (; at > 0 && distance[at - 1] > d; at--) {

@@ -38,8 +38,9 @@ ASH_MUST_USE int ash_numa_where(size_t n, void *const pages[], int nodes[]);
  */
 struct ash_numa_topology {
 	const char *source;
-	uint64_t (*with_memory)(void);     /* one bit per node; 0: unknown */
-	int (*distance)(int from, int to); /* 10 = the same node; 0: unknown */
+	uint64_t (*with_memory)(void); /* one bit per node; 0: unknown */
+	/* From a node to each; 10 = the same node; 0: unknown. Distances need not be the same in both directions. */
+	void (*distances)(int from, int distance[ASH_NODES_MAX]);
 };
 extern const struct ash_numa_topology ash_numa_sysfs;
 
@@ -48,9 +49,9 @@ const struct ash_numa_topology *ash_numa_topology(void);
 void ash_numa_topology_set(const struct ash_numa_topology *t);
 
 /*
- * Switch to libnuma. Not part of the os archive: numa_linked.c (programs that link libnuma) and numa_dlopen.c (the
- * preload object, which must not) each implement it. It may call malloc: never from within the library, only from a
- * place where the heap is ready and no lock is held. 0, or -ENOSYS: libnuma is missing or says it is of no use here.
+ * Switch to libnuma. Not part of the os archive, because only who links libnuma has it (numa_linked.c; the preload object
+ * does not: docs/decisions/006-the-preload-reads-sysfs.md). It may call malloc: never from within the library, only from
+ * a place where the heap is ready and no lock is held. 0, or -ENOSYS: libnuma says it is of no use here.
  */
 ASH_MUST_USE int ash_numa_use_libnuma(void);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Topology from libnuma, for programs that link it; numa_dlopen.c is the other implementation of this interface. */
+/* Topology from libnuma, for who links it: libashlar.so, which its program loads before anything is allocated. */
 #include <errno.h>
 #include <numa.h>
 
@@ -16,15 +16,16 @@ static uint64_t libnuma_with_memory(void)
 	return mask;
 }
 
-static int libnuma_distance(int from, int to)
+static void libnuma_distances(int from, int distance[ASH_NODES_MAX])
 {
-	return numa_distance(from, to);
+	for (int to = 0; to < ASH_NODES_MAX; to++)
+		distance[to] = to <= numa_max_node() ? numa_distance(from, to) : 0;
 }
 
 static const struct ash_numa_topology libnuma = {
 	.source = "libnuma",
 	.with_memory = libnuma_with_memory,
-	.distance = libnuma_distance,
+	.distances = libnuma_distances,
 };
 
 int ash_numa_use_libnuma(void)

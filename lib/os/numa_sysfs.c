@@ -3,6 +3,7 @@
  * Topology as /sys/devices/system/node tells it (Documentation/ABI/stable/sysfs-devices-node): no allocation, so it works
  * at any time in any process.
  */
+#include "base/bits.h"
 #include "os/file.h"
 #include "os/numa.h"
 #include "os/text.h"
@@ -39,36 +40,35 @@ static uint64_t sysfs_with_memory(void)
 	return read_mask("/sys/devices/system/node/has_memory");
 }
 
-/* nodeN/distance has one figure per online node, in the order of node numbers. */
-static int sysfs_distance(int from, int to)
+/* nodeN/distance has one figure per online node, in the order of node numbers; they fit in eight bits. */
+static void sysfs_distances(int from, int distance[ASH_NODES_MAX])
 {
-	uint64_t online = read_mask("/sys/devices/system/node/online");
+	uint64_t online = read_mask("/sys/devices/system/node/online"), d;
 	char path[64], buf[512];
 	struct ash_text t;
 	const char *s = buf;
-	uint64_t d = 0;
 
-	if (from < 0 || to < 0 || to >= ASH_NODES_MAX || (online >> to & 1) == 0)
-		return 0;
+	for (int to = 0; to < ASH_NODES_MAX; to++)
+		distance[to] = 0;
+	if (from < 0)
+		return;
 	ash_text_init(&t, path, sizeof(path));
 	ash_text_str(&t, "/sys/devices/system/node/node");
 	ash_text_num(&t, (uint64_t)from);
 	ash_text_str(&t, "/distance");
 	if (ash_file_read(path, buf, sizeof(buf)) < 0)
-		return 0;
-	for (int node = 0; node <= to; node++) {
-		if ((online >> node & 1) == 0)
-			continue;
+		return;
+	for (; online != 0; online &= online - 1) {
 		while (*s == ' ')
 			s++;
 		if (!ash_parse_num(&s, 10, &d))
-			return 0;
+			return;
+		distance[ash_ctz(online)] = d > UINT8_MAX ? 0 : (int)d;
 	}
-	return d > INT16_MAX ? 0 : (int)d;
 }
 
 const struct ash_numa_topology ash_numa_sysfs = {
 	.source = "sysfs",
 	.with_memory = sysfs_with_memory,
-	.distance = sysfs_distance,
+	.distances = sysfs_distances,
 };

@@ -23,9 +23,7 @@ RULES = [
      'lib/ is what malloc is made of'),
     (['lib'], r'\bassert\s*\(|\bassert\.h\b', True, (), 'use the assertions of base'),
     (['lib'], r'\b(?:secure_)?getenv\s*\(', True, (), 'the environment is read in one place, above lib/'),
-    # numa_dlopen.c is loaded late, outside malloc, and only where there is more than one node.
-    (['lib'], r'\b(?:dlsym|dlopen|pthread_once|alloca|strcpy|strcat)\s*\(', True, ('lib/os/numa_dlopen.c',),
-     'not safe inside malloc'),
+    (['lib'], r'\b(?:dlsym|dlopen|pthread_once|alloca|strcpy|strcat)\s*\(', True, (), 'not safe inside malloc'),
     (['lib', 'preload'], r'__attribute__', True, ('lib/base/compiler.h',), 'attributes have names in base/compiler.h'),
     (['lib'], r'\bsyscall\s*\(', True, ('lib/os/',), 'system calls live in os'),
     (['lib'], r'\bash_sys\s*\(|\b(?:SYS|__NR)_\w+', True, ('lib/os/',), 'system calls live in os'),

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Unmodified programs under the preload on a machine with two nodes: where their heap lies, and what is said of it.
 
-usage: preloaded.py RUN CACHE PRELOAD ASHLAR
+usage: preloaded.py RUN CACHE PRELOAD ASHLAR WAIT_PROGRAM WAIT_PLUGIN
+
+One boot runs every script, each in a section of the output; the tests then read their sections.
 """
 import re
 import shutil
@@ -10,11 +12,44 @@ import subprocess
 import sys
 
 SKIP = 77
+RUN, CACHE, PRELOAD, ASHLAR, WAIT_PROGRAM, WAIT_PLUGIN = sys.argv[1:]
+PYTHON = '/usr/bin/python3'
+NEEDED = ('perl', 'numactl', 'redis-server', 'redis-cli', PYTHON)
 TESTS = []
-# Strings on the heap, then the heap's pages by node as the kernel counts them.
+# A heap, then its pages by node as the kernel counts them.
 PERL = ('my @x = map { "y" x 5000 } 1 .. 4000; my %n; open(my $f, "<", "/proc/self/numa_maps");'
         'while (<$f>) { my $line = $_; next if $line !~ /anon=/; $n{$1} += $2 while $line =~ / N(\\d+)=(\\d+)/g }'
         'print "N$_=$n{$_}\\n" for sort keys %n')
+PYTHON_HEAP = ('x = [bytes([i % 256]) * 5000 for i in range(4000)]; n = {}\n'
+               'for line in open("/proc/self/numa_maps"):\n'
+               '    for word in line.split() if "anon=" in line else ():\n'
+               '        if word[0] == "N": n[word.split("=")[0]] = n.get(word.split("=")[0], 0) + int(word.split("=")[1])\n'
+               'for k, v in n.items(): print(f"{k}={v}")')
+REDIS = '''numa() { awk '/anon=/ { for (i = 1; i <= NF; i++) if ($i ~ /^N[0-9]+=/) { split($i, a, "="); n[a[1]] += a[2] } }
+    END { for (k in n) print k "=" n[k] }' "$1"; }
+redis() { "$@" redis-server --save "" --port 0 --unixsocket /tmp/redis --daemonize no >/tmp/redis.log 2>&1 & pid=$!
+    i=0; until redis-cli -s /tmp/redis ping >/dev/null 2>&1; do i=$((i + 1)); [ $i -lt 100 ] || exit 1; sleep 0.1; done
+    redis-cli -s /tmp/redis eval 'for i = 1, 20000 do redis.call("set", i, string.rep("x", 1000)) end' 0; numa /proc/$pid/numa_maps; kill $pid; wait $pid; rm -f /tmp/redis; }
+'''
+RUN_IT = f'env ASHLAR_CONF=report:exit LD_PRELOAD={PRELOAD}'
+PERL_IT, PYTHON_IT = f"perl -e '{PERL}'", f"{PYTHON} -I -S -c '{PYTHON_HEAP}'"
+# Section: the script.
+SCRIPTS = {
+    'cpu0': f'{RUN_IT} taskset 1 {PERL_IT}',
+    'cpu1': f'{RUN_IT} taskset 2 {PERL_IT}',
+    'membind': f'{RUN_IT} numactl --membind=1 taskset 1 {PERL_IT}',
+    'preferred': f'{RUN_IT} numactl --preferred=1 taskset 1 {PERL_IT}',
+    'interleave': f'{RUN_IT} numactl --interleave=all {PERL_IT}',
+    'python-membind': f'{RUN_IT} numactl --membind=1 taskset 1 {PYTHON_IT}',
+    'python-preferred': f'{RUN_IT} numactl --preferred=1 taskset 1 {PYTHON_IT}',
+    'python-interleave': f'{RUN_IT} numactl --interleave=all {PYTHON_IT}',
+    'redis-membind': f'redis {RUN_IT} numactl --membind=1 taskset 1',
+    'redis-preferred': f'redis {RUN_IT} numactl --preferred=1 taskset 1',
+    'redis-interleave': f'redis {RUN_IT} numactl --interleave=all',
+    'huge': f'env ASHLAR_CONF=report:exit,huge:2M LD_PRELOAD={PRELOAD} taskset 2 {PERL_IT}',
+    'doctor': f'{ASHLAR} doctor; test $? -le 1',
+    'wait': f'env LD_PRELOAD={PRELOAD} {WAIT_PROGRAM} {WAIT_PLUGIN}',
+}
 
 
 def test(fn):
@@ -22,74 +57,87 @@ def test(fn):
     return fn
 
 
-def guest(script, *words):
-    """The output of a shell script in a guest with two nodes, which must end well."""
-    perl, numactl = shutil.which('perl'), shutil.which('numactl')
-    done = subprocess.run([sys.executable, sys.argv[1], '--cache', sys.argv[2], '--nodes', '2', '--mem', '320', '--file',
-                           sys.argv[3], '--file', sys.argv[4], '--file', perl, '--file', numactl, *words, '--', 'sh', '-c',
+def boot():
+    """The output of each script in a guest with two nodes; all must end well."""
+    words = [word for name in NEEDED for word in ('--file', shutil.which(name))]
+    for name in (PRELOAD, ASHLAR, WAIT_PROGRAM, WAIT_PLUGIN):
+        words += ['--file', name]
+    library = subprocess.run([PYTHON, '-c', 'import os; print(os.path.dirname(os.__file__))'], capture_output=True,
+                             text=True, check=True).stdout.strip()
+    words += ['--file', f'{library}/os.py', '--tree', f'{library}/encodings', '--node', '0:2M=20', '--node', '1:2M=20']
+    script = REDIS + ''.join(f'echo "== {name}"; {text} || echo "ended with $?"\n' for name, text in SCRIPTS.items())
+    done = subprocess.run([sys.executable, RUN, '--cache', CACHE, '--nodes', '2', '--mem', '400', *words, '--', 'sh', '-c',
                            script], capture_output=True, text=True, errors='replace')
     if done.returncode == SKIP:
         print(done.stdout.strip())
         sys.exit(SKIP)
     assert done.returncode == 0, f'status {done.returncode}:\n{done.stdout}\n{done.stderr}'
-    return done.stdout
+    sections = dict(re.findall(r'^== (\S+)\n(.*?)(?=^== |\Z)', done.stdout, re.M | re.S))
+    assert set(sections) == set(SCRIPTS), done.stdout
+    return sections
 
 
 def on_nodes(out):
+    assert 'ended with' not in out, out
     pages = {int(node): int(n) for node, n in re.findall(r'^N(\d+)=(\d+)$', out, re.M)}
-    assert sum(pages.values()) > 5000, f'hardly a heap: {out}'
+    assert sum(pages.values()) > 4500, f'hardly a heap: {out}'
     return pages
 
 
-def sections(out):
-    return dict(re.findall(r'^== (\S+)\n(.*?)(?=^== |\Z)', out, re.M | re.S))
+def expect_on(sections, name, node):
+    pages = on_nodes(sections[name])
+    share = pages.get(node, 0) / sum(pages.values())
+    assert share > 0.95, f'{name}: {share:.0%} on node {node}\n{sections[name]}'
+
+
+def expect_everywhere(sections, name):
+    pages = on_nodes(sections[name])
+    assert min(pages.get(0, 0), pages.get(1, 0)) > sum(pages.values()) / 4, sections[name]
 
 
 @test
-def a_program_lies_where_it_runs_or_was_told_to():
-    run = f'ASHLAR_CONF=report:exit LD_PRELOAD={sys.argv[3]}'
-    perl = f"perl -e '{PERL}'"
-    out = sections(guest('\n'.join(f'echo "== {name}"; {words}' for name, words in {
-        'cpu0': f'{run} taskset 1 {perl}', 'cpu1': f'{run} taskset 2 {perl}',
-        'membind': f'{run} numactl --membind=1 taskset 1 {perl}',
-        'preferred': f'{run} numactl --preferred=1 taskset 1 {perl}',
-        'interleave': f'{run} numactl --interleave=all {perl}'}.items())))
-    assert len(out) == 5, out
-    for name, node in (('cpu0', 0), ('cpu1', 1), ('membind', 1), ('preferred', 1)):
-        pages = on_nodes(out[name])
-        share = pages.get(node, 0) / sum(pages.values())
-        assert share > 0.95, f'{name}: {share:.0%} on node {node}\n{out[name]}'
-    pages = on_nodes(out['interleave'])
-    assert min(pages.get(0, 0), pages.get(1, 0)) > sum(pages.values()) / 4, out['interleave']
+def a_program_lies_where_it_runs(sections):
     for name, node in (('cpu0', 0), ('cpu1', 1)):
-        assert re.search(rf'^ +node {node} +T .*MiB', out[name], re.M), f'{name}: report without its node\n{out[name]}'
-        assert not re.search(rf'^ +node {1 - node} +T +[1-9.]+ MiB', out[name], re.M), out[name]
+        expect_on(sections, name, node)
+        assert re.search(rf'^ +node {node} +T .*MiB', sections[name], re.M), f'{name}: report without its node'
+        assert not re.search(rf'^ +node {1 - node} +T +[1-9.]+ MiB', sections[name], re.M), sections[name]
 
 
 @test
-def huge_pages_come_from_the_pool_of_the_node():
-    out = guest(f"ASHLAR_CONF=report:exit,huge:2M LD_PRELOAD={sys.argv[3]} taskset 2 perl -e '{PERL}'; "
-                'cat /sys/devices/system/node/node?/hugepages/hugepages-2048kB/nr_hugepages', '--node', '0:2M=20', '--node',
-                '1:2M=20')
-    line = re.search(r'^ +node 1 +H +(\S+) MiB.*$', out, re.M)
-    assert line and float(line.group(1)) > 16, out
-    assert not re.search(r'^ +node 0 +H +[1-9]', out, re.M), out
+def a_program_lies_where_numactl_says(sections):
+    for program in ('', 'python-', 'redis-'):
+        expect_on(sections, program + 'membind', 1)
+        expect_on(sections, program + 'preferred', 1)
+        expect_everywhere(sections, program + 'interleave')
 
 
 @test
-def doctor_knows_the_nodes():
-    out = guest(f'{sys.argv[4]} doctor; test $? -le 1', '--node', '1:2M=8')
+def huge_pages_come_from_the_pool_of_the_node(sections):
+    line = re.search(r'^ +node 1 +H +(\S+) MiB.*$', sections['huge'], re.M)
+    assert line and float(line.group(1)) > 16, sections['huge']
+    assert not re.search(r'^ +node 0 +H +[1-9]', sections['huge'], re.M), sections['huge']
+
+
+@test
+def doctor_knows_the_nodes(sections):
+    out = sections['doctor']
     assert '2 NUMA nodes' in out and re.search(r'preloaded library loads', out), out
 
 
+@test
+def allocating_does_not_wait_for_the_loader(sections):
+    assert re.search(r'^\d+ MiB, ashlar:1 libnuma:0$', sections['wait'], re.M), sections['wait']
+
+
 def main():
-    if not shutil.which('perl') or not shutil.which('numactl'):
-        print('no perl or no numactl on this machine')
+    missing = [name for name in NEEDED if not shutil.which(name)]
+    if missing:
+        print(f'not on this machine: {" ".join(missing)}')
         sys.exit(SKIP)
-    failed = 0
+    sections, failed = boot(), 0
     for fn in TESTS:
         try:
-            fn()
+            fn(sections)
             print(f'ok {fn.__name__}', flush=True)
         except AssertionError as problem:
             failed += 1
