@@ -66,8 +66,8 @@ def boot():
                              text=True, check=True).stdout.strip()
     words += ['--file', f'{library}/os.py', '--tree', f'{library}/encodings', '--node', '0:2M=20', '--node', '1:2M=20']
     script = REDIS + ''.join(f'echo "== {name}"; {text} || echo "ended with $?"\n' for name, text in SCRIPTS.items())
-    done = subprocess.run([sys.executable, RUN, '--cache', CACHE, '--nodes', '2', '--mem', '400', *words, '--', 'sh', '-c',
-                           script], capture_output=True, text=True, errors='replace')
+    done = subprocess.run([sys.executable, RUN, '--cache', CACHE, '--nodes', '2', '--mem', '400', '--timeout', '300', *words,
+                           '--', 'sh', '-c', script], capture_output=True, text=True, errors='replace')
     if done.returncode == SKIP:
         print(done.stdout.strip())
         sys.exit(SKIP)
