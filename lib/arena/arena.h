@@ -12,8 +12,8 @@
  *
  * Frame metadata lives elsewhere, between guard pages, and is touched only where frames are online. Beside it is
  * one 32-bit tag per frame of the whole reservation, the client's: it says whose the frame is (heap: owner and size
- * class; 0 = nobody). Its meaning belongs to the client; ash_run_free() leaves clearing it to the client. Tags can be
- * read for the gigabyte that an online frame lies in; those of frames beyond are not mapped, and reading one faults.
+ * class; 0 = nobody). Its meaning belongs to the client; ash_run_free() leaves clearing it to the client. Every tag can
+ * be read at any time; it can be written while its frame is online.
  *
  * Thread safety: everything here may be called from any thread unless it says otherwise. Nothing here calls malloc,
  * stdio, dlsym or getenv, so all of it works before constructors have run. Not async-signal-safe, except the inline

@@ -10,6 +10,9 @@
  * process uses: mlockall(2) populates no table for memory that is not there, and where the kernel charges all the same
  * (vm.overcommit_memory=2, RLIMIT_DATA) it charges that much. What lies between is the guards.
  *
+ * Tags are looked up by whatever address a program frees, so all of them can be read from the start: beyond what is
+ * writable they are the kernel's zero page.
+ *
  * Everything here is out of core dumps and never huge: it is sparse, and a huge page would make it cost 2 MiB a table.
  */
 #include <errno.h>
@@ -96,7 +99,9 @@ int ash_meta_init(size_t nr_frames)
 	meta.nr_frames = nr_frames;
 	meta.nr_tables = OWN_TABLES;
 	/* The tables per pageblock are small, and walkers read them for the whole span. */
-	if (commit(meta.writable, meta.small_end) < 0) {
+	if (commit(meta.writable, meta.small_end) < 0 ||
+	    ash_vmem_commit_zero((void *)meta.tables[TABLE_TAGS].base,
+				 table_bytes(nr_frames, sizeof(uint32_t), 0)) < 0) {
 		(void)ash_vmem_unmap(base, bytes);
 		return -ENOMEM;
 	}

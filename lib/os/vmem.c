@@ -44,6 +44,11 @@ int ash_vmem_commit(void *addr, size_t bytes)
 	return (int)ash_sys(__NR_mprotect, (long)addr, (long)bytes, PROT_READ | PROT_WRITE, 0, 0, 0);
 }
 
+int ash_vmem_commit_zero(void *addr, size_t bytes)
+{
+	return (int)ash_sys(__NR_mprotect, (long)addr, (long)bytes, PROT_READ, 0, 0, 0);
+}
+
 int ash_vmem_map(size_t bytes, void **out)
 {
 	return map_result(sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, 0), out);

@@ -20,6 +20,9 @@ ASH_MUST_USE int ash_vmem_reserve(size_t bytes, bool noreserve, void **out);
 /* Readable and writable, zero-filled at first touch. -ENOMEM: overcommit, RLIMIT_DATA, or too many mappings. */
 ASH_MUST_USE int ash_vmem_commit(void *addr, size_t bytes);
 
+/* Readable, as zero, and not writable: costs no memory and is charged nowhere. */
+ASH_MUST_USE int ash_vmem_commit_zero(void *addr, size_t bytes);
+
 /* Fresh private anonymous memory, readable and writable, anywhere. */
 ASH_MUST_USE int ash_vmem_map(size_t bytes, void **out);
 

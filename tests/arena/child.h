@@ -80,6 +80,23 @@ static inline int touch_signal(const volatile void *p)
 	return status < 0 ? -status : 0;
 }
 
+/* Writing the byte at p, what it reads as, kills with this signal; 0: it does not. */
+static inline void child_do_write(void)
+{
+	volatile char *p = (volatile char *)(uintptr_t)child_touch_at;
+
+	*p = *p;
+}
+
+static inline int write_signal(const volatile void *p)
+{
+	int status;
+
+	child_touch_at = p;
+	status = child_status(child_do_write);
+	return status < 0 ? -status : 0;
+}
+
 static inline struct ash_arena_config test_config(void)
 {
 	struct ash_arena_config config;
