@@ -77,9 +77,9 @@ void ash_bin_flush(struct ash_heap *h, unsigned cls)
 }
 
 /* The cold end of a free: errno is the caller's, and the arena may make system calls. */
-void ash_bin_overflow(struct ash_heap *h, unsigned cls)
+void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin)
 {
-	ash_bin_flush(h, cls);
+	ash_bin_flush(h, (unsigned)(bin - h->bins));
 	ash_arena_decay();
 }
 

@@ -42,14 +42,18 @@ ASH_INLINE void *ash_fast_malloc(size_t size)
 	return ASH_LIKELY(p != NULL) ? p : ash_heap_malloc_slow(size);
 }
 
-ASH_INLINE void ash_bin_push(struct ash_heap *h, unsigned cls, struct ash_object *o)
+ASH_INLINE void ash_bin_push(struct ash_heap *h, size_t cls, struct ash_object *o)
 {
 	struct ash_bin *bin = &h->bins[cls];
+	struct ash_object *head = bin->head;
 
-	o->next = bin->head;
+	/* The one double free that costs a comparison and no memory access: of what was freed last. */
+	if (ASH_UNLIKELY(head == o))
+		ash_heap_corrupt("double free", o);
+	o->next = head;
 	bin->head = o;
 	if (ASH_UNLIKELY(--bin->room < 0))
-		ash_bin_overflow(h, cls);
+		ash_bin_overflow(h, bin);
 }
 
 /*
@@ -136,7 +140,7 @@ ASH_INLINE void ash_fast_free(void *p)
 
 	if (ASH_LIKELY(frame < ash_registry.nr_frames)) {
 		struct ash_heap *h = ash_heap_self;
-		const uint32_t cls = ash_tag_load(frame) ^ h->tag;
+		const size_t cls = ash_tag_load(frame) ^ h->tag;
 
 		if (ASH_LIKELY(cls < ASH_NR_CLASSES))
 			ash_bin_push(h, cls, p);

@@ -94,7 +94,7 @@ enum ash_heap_state {
 
 struct ash_heap {
 	struct ash_bin bins[ASH_NR_CLASSES];          /* first: the fast paths index from the heap pointer */
-	uint32_t tag;                                 /* (c) owner << ASH_TAG_OWNER_SHIFT */
+	size_t tag;                                   /* (c) owner << ASH_TAG_OWNER_SHIFT; wide, as free computes with it */
 	uint32_t owner;                               /* (c) index in ash_heaps.table */
 	bool first_class;                             /* (c) while ACTIVE */
 	const struct ash_zonelist *zonelist;          /* (o) where its memory comes from */
@@ -193,7 +193,7 @@ void ash_heaps_unlock(void);
 ASH_MUST_USE void *ash_bin_refill(struct ash_heap *h, unsigned cls);
 void ash_bin_flush(struct ash_heap *h, unsigned cls);
 void ash_heap_flush(struct ash_heap *h);
-ASH_NOINLINE void ash_bin_overflow(struct ash_heap *h, unsigned cls);
+ASH_NOINLINE void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin);
 
 /* slab.c: slabs, and the arenas below them. */
 struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls);

@@ -483,7 +483,41 @@ static void free_twice(void)
 
 	ash_heap_free(p);
 	ash_heap_free(p);
+}
+
+static void free_twice_with_another_between(void)
+{
+	void *p = ash_heap_malloc(5000), *q = ash_heap_malloc(5000);
+
+	ash_heap_free(p);
+	ash_heap_free(q);
+	ash_heap_free(p);
 	ash_heap_flush_thread();
+}
+
+static void *frees_second_twice(void *objects)
+{
+	void **p = objects;
+
+	ash_heap_free(p[0]);
+	ash_heap_free(p[1]);
+	ash_heap_free(p[1]);
+	return NULL;
+}
+
+static void free_twice_elsewhere(void)
+{
+	void *p[] = { ash_heap_malloc(5000), ash_heap_malloc(5000) };
+
+	run_thread(frees_second_twice, p);
+	ash_heap_flush_thread();
+}
+
+/* What a second free at once must not be taken for. */
+static void free_again_what_was_handed_out_again(void)
+{
+	for (unsigned i = 0; i < 3; i++)
+		ash_heap_free(ash_heap_malloc(5000));
 }
 
 static void free_large_twice(void)
@@ -516,6 +550,9 @@ static void nothing_wrong(void)
 TEST(broken_frees_abort)
 {
 	EXPECT(dies(free_twice));
+	EXPECT(dies(free_twice_with_another_between));
+	EXPECT(dies(free_twice_elsewhere));
+	EXPECT(!dies(free_again_what_was_handed_out_again));
 	EXPECT(dies(free_large_twice));
 	EXPECT(dies(free_inside_large));
 	EXPECT(dies(free_unaligned_large));
