@@ -48,6 +48,12 @@
 #define ASH_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define ASH_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-__builtin_offsetof(type, member)))
 
+/* Stores to what p points at are done by now, also when nothing in the program reads them. */
+ASH_INLINE void ash_keep_stores(const void *p)
+{
+	__asm__ volatile("" : : "r"(p) : "memory");
+}
+
 ASH_INLINE void ash_cpu_relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)

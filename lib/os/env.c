@@ -95,11 +95,21 @@ size_t ash_env_ram(void)
 	return (size_t)info.totalram * info.mem_unit;
 }
 
-size_t ash_env_address_limit(void)
+static size_t limit_of(int resource)
 {
 	struct rlimit limit;
 
-	if (ash_sys(__NR_prlimit64, 0, RLIMIT_AS, 0, (long)&limit, 0, 0) < 0 || limit.rlim_cur == RLIM_INFINITY)
+	if (ash_sys(__NR_prlimit64, 0, resource, 0, (long)&limit, 0, 0) < 0 || limit.rlim_cur == RLIM_INFINITY)
 		return SIZE_MAX;
 	return limit.rlim_cur;
+}
+
+size_t ash_env_address_limit(void)
+{
+	return limit_of(RLIMIT_AS);
+}
+
+size_t ash_env_lock_limit(void)
+{
+	return limit_of(RLIMIT_MEMLOCK);
 }

@@ -32,4 +32,7 @@ size_t ash_env_page_size(void);
 /* RLIMIT_AS in bytes; SIZE_MAX: unlimited. */
 size_t ash_env_address_limit(void);
 
+/* RLIMIT_MEMLOCK in bytes; SIZE_MAX: unlimited. Whoever has CAP_IPC_LOCK need not care. */
+size_t ash_env_lock_limit(void);
+
 #endif

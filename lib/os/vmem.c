@@ -54,6 +54,11 @@ int ash_vmem_map(size_t bytes, void **out)
 	return map_result(sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, 0), out);
 }
 
+int ash_vmem_map_zeros(size_t bytes, void **out)
+{
+	return map_result(sys_mmap(NULL, bytes, PROT_READ, MAP_NORESERVE), out);
+}
+
 int ash_vmem_reset(void *addr, size_t bytes)
 {
 	return map_result(sys_mmap(addr, bytes, PROT_NONE, MAP_FIXED), NULL);
@@ -138,6 +143,11 @@ int ash_vmem_guard(void *addr, size_t bytes)
 	if (sys_madvise(addr, bytes, ASH_MADV_GUARD_INSTALL) == 0)
 		return 0;
 	return (int)ash_sys(__NR_mprotect, (long)addr, (long)bytes, PROT_NONE, 0, 0, 0);
+}
+
+int ash_vmem_lock(void *addr, size_t bytes)
+{
+	return (int)ash_sys(__NR_mlock, (long)addr, (long)bytes, 0, 0, 0, 0);
 }
 
 int ash_vmem_name(void *addr, size_t bytes, const char *name)

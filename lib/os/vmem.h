@@ -26,6 +26,9 @@ ASH_MUST_USE int ash_vmem_commit_zero(void *addr, size_t bytes);
 /* Fresh private anonymous memory, readable and writable, anywhere. */
 ASH_MUST_USE int ash_vmem_map(size_t bytes, void **out);
 
+/* A table that reads as zero everywhere and is written nowhere until committed: neither memory nor overcommit is charged. */
+ASH_MUST_USE int ash_vmem_map_zeros(size_t bytes, void **out);
+
 /* Replace whatever is at addr by address space without access: undoes commit and hugetlb mappings. */
 int ash_vmem_reset(void *addr, size_t bytes);
 
@@ -67,6 +70,9 @@ int ash_vmem_advise(void *addr, size_t bytes, enum ash_vmem_advice advice);
 
 /* Make [addr, addr + bytes) fault for ever: without a mapping of its own where the kernel can (Linux 6.13), else with one. */
 int ash_vmem_guard(void *addr, size_t bytes);
+
+/* Keep the pages of a populated range in memory (mlock). -ENOMEM or -EPERM: RLIMIT_MEMLOCK. */
+int ash_vmem_lock(void *addr, size_t bytes);
 
 /* Name the mapping in /proc/PID/maps; -EINVAL where the kernel has no such thing. name is copied, under 80 bytes. */
 int ash_vmem_name(void *addr, size_t bytes, const char *name);

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Buffers for devices: contiguous, pinned, of known physical address, on a node, below an address.
+ *
+ *      struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+ *
+ *      attr.boundary = 65536;
+ *      attr.address_bits = 32;
+ *      attr.level = ASH_DMA_PHYSICAL;
+ *      ring = ash_dma_alloc(16384, &attr);
+ *      device->ring_address = ash_dma_translate(ring, NULL);
+ *
+ * Memory comes from arenas of its own, one pair per node, made when first used; no start-up call, no files, no daemon.
+ * The arenas grow by huge pages: hugetlb pages where a pool has some, else transparent huge pages that the kernel pins
+ * for us, else locked base pages; ash_dma_info_read() says what a buffer got. Where physical addresses may be read
+ * (CAP_SYS_ADMIN) memory lies in physical order: neighbours in address are neighbours in the machine. Where they may
+ * not, every address is ASH_DMA_UNKNOWN, huge pages are still contiguous inside, and all else works.
+ *
+ * What a buffer promises: it is populated (touching it raises no signal), stays where it is until it is freed (as
+ * ash_dma_info says how firmly), is not inherited by a child of fork (there its addresses fault, and ash_dma_free() of
+ * them does nothing), and takes part in no core dump.
+ *
+ * All functions may be called from any thread; none is async-signal-safe. After fork() the child starts without
+ * arenas and may allocate at once. docs/dma.md has the whole story.
+ */
+#ifndef ASHLAR_DMA_H
+#define ASHLAR_DMA_H
+
+#include <ashlar/types.h>
+
+ASH_API_BEGIN
+
+/* A physical address that cannot be known. */
+#define ASH_DMA_UNKNOWN UINT64_MAX
+
+/* How contiguous memory is; each level includes those before it. */
+enum ash_dma_level {
+	ASH_DMA_VIRTUAL,  /* one range of addresses of the process */
+	ASH_DMA_SEGMENTS, /* so many physically contiguous segments at most */
+	ASH_DMA_PHYSICAL  /* one segment */
+};
+
+/* What backs memory, best first; a wish names the first kind to try. */
+enum ash_dma_pages {
+	ASH_DMA_PAGES_ANY, /* 2 MiB hugetlb, 1 GiB hugetlb for what 2 MiB pages cannot do, THP, base pages */
+	ASH_DMA_PAGES_1G,  /* hugetlb */
+	ASH_DMA_PAGES_2M,  /* hugetlb */
+	ASH_DMA_PAGES_THP, /* ordinary memory in 2 MiB pages, pinned */
+	ASH_DMA_PAGES_BASE /* ordinary memory, locked where RLIMIT_MEMLOCK lets it be */
+};
+
+/* How firmly memory stays where it is. */
+enum ash_dma_pinned {
+	ASH_DMA_PINNED_LOCKED,  /* not swapped (where it could be locked), but the kernel may migrate it: no physical address */
+	ASH_DMA_PINNED_HUGETLB, /* as hugetlb pages: migrated only where somebody asks for it (move_pages, memory going offline) */
+	ASH_DMA_PINNED_KERNEL   /* the kernel holds a long-term pin and refuses every migration */
+};
+
+enum ash_dma_flags {
+	ASH_DMA_NODE_STRICT = 1,  /* from attr.node or not at all */
+	ASH_DMA_PAGES_STRICT = 2, /* of attr.pages or not at all */
+	ASH_DMA_ZERO = 4,         /* reads as zero */
+	ASH_DMA_NO_GROW = 8       /* only from memory that the arenas have */
+};
+
+/* Why a request failed. */
+enum ash_dma_reason {
+	ASH_DMA_OK,
+	ASH_DMA_BAD_REQUEST,   /* it contradicts itself, or names what does not exist */
+	ASH_DMA_NO_MEMORY,     /* no pool, no memory, or a limit (wanted_pool, rlimit_memlock) */
+	ASH_DMA_NOT_CONTIGUOUS,/* there is memory, but no run of it is long enough */
+	ASH_DMA_OVER_LIMIT,    /* there is memory, but none below address_bits */
+	ASH_DMA_HIDDEN         /* the request needs physical addresses, which this process may not read */
+};
+
+/* What was found when a request failed. Sizes in bytes. */
+struct ash_dma_error {
+	uint32_t size;          /* of this structure, set by the caller */
+	int32_t error;          /* positive errno */
+	int32_t reason;         /* enum ash_dma_reason */
+	int32_t node;           /* the node asked for */
+	uint64_t wanted;
+	uint64_t free;          /* free in the node's arenas */
+	uint64_t largest;       /* longest physically contiguous free run in them */
+	uint64_t largest_isolated; /* the same after moving and dropping what can be moved and dropped */
+	uint64_t pool_total, pool_free; /* the node's hugetlb pool of 2 MiB pages */
+	uint64_t cgroup_limit;  /* hugetlb limit of the process's cgroup; UINT64_MAX: none is known */
+	uint64_t rlimit_memlock;/* UINT64_MAX: none */
+	const void *blocker;    /* the first allocation in the way of a longer run; NULL: none */
+	uint64_t blocker_bytes; /* how much of it */
+};
+
+/* A request. Begin with ASH_DMA_ATTR_INIT; 0 in a field means no such wish. */
+struct ash_dma_attr {
+	uint32_t size;        /* of this structure, for compatibility */
+	int32_t node;         /* NUMA node; ASH_NODE_LOCAL: the calling thread's */
+	size_t align;         /* power of two up to 1 GiB, of the address and of the physical address (0: 64) */
+	size_t boundary;      /* power of two: the buffer crosses no multiple of it, in either address; at least its size */
+	uint32_t address_bits;/* physical addresses lie below 2^address_bits */
+	uint32_t level;       /* enum ash_dma_level: the least that is accepted */
+	uint32_t max_segments;/* with ASH_DMA_SEGMENTS: how many (0: any number, of known extent) */
+	uint32_t pages;       /* enum ash_dma_pages */
+	uint32_t flags;       /* enum ash_dma_flags */
+	struct ash_dma_error *error; /* filled when the request fails; NULL: errno has to do */
+};
+#define ASH_DMA_ATTR_INIT { sizeof(struct ash_dma_attr), ASH_NODE_LOCAL, 0, 0, 0, 0, 0, 0, 0, NULL }
+
+/*
+ * bytes of memory as attr asks (NULL: anywhere near, virtually contiguous), uninitialised unless ASH_DMA_ZERO. The
+ * caller owns it and ends it with ash_dma_free(). Alignment and boundary above 2 MiB hold for the physical address only
+ * where the level reached is ASH_DMA_PHYSICAL. Memory is taken in whole frames of 4 KiB.
+ * NULL: errno EINVAL (bad request), ENOMEM (no such memory), ENODATA (needs physical addresses, which are hidden); more
+ * in *attr->error. A failed call keeps no memory.
+ */
+ASH_API void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *attr) ASH_API_MUST_USE;
+
+/*
+ * End p. Its memory stays in the arena, for the next buffer, until ash_dma_trim(). NULL: nothing happens.
+ * 0; -EINVAL: p is no buffer of this process.
+ */
+ASH_API int ash_dma_free(void *p);
+
+/* As ash_dma_free(), after overwriting all of it with zeros in a way that the compiler cannot leave out. */
+ASH_API int ash_dma_free_sensitive(void *p);
+
+/*
+ * Change the size of p to bytes, under the same attr as it was allocated with (the attr is not remembered: pass it
+ * again); the bytes up to the smaller size stay. The answer may be another address with another physical address; p is
+ * gone unless the call failed. p NULL: as ash_dma_alloc().
+ * NULL: as ash_dma_alloc(), and p is as before.
+ */
+ASH_API void *ash_dma_realloc(void *p, size_t bytes, const struct ash_dma_attr *attr) ASH_API_MUST_USE;
+
+/* Give huge pages without a buffer on them back to the system. Returns the bytes given back. */
+ASH_API size_t ash_dma_trim(void);
+
+/* A piece of memory that is physically contiguous. */
+struct ash_dma_segment {
+	void *va;
+	uint64_t phys; /* or ASH_DMA_UNKNOWN */
+	size_t len;
+};
+
+/* What a buffer is. */
+struct ash_dma_info {
+	uint32_t size;      /* of this structure, set by the caller */
+	uint32_t level;     /* enum ash_dma_level: what was reached */
+	void *start;        /* of the buffer */
+	size_t bytes;       /* usable, at least what was asked for */
+	size_t nr_segments;
+	int32_t node;       /* of its arena */
+	uint32_t pages;     /* enum ash_dma_pages: the least good kind under it */
+	uint32_t pinned;    /* enum ash_dma_pinned: the least firm kind under it */
+	uint32_t phys_known;/* 1: every segment has its physical address */
+};
+
+/* Describe the buffer that begins at p. 0; -EINVAL: p is no buffer, or info->size is too small. */
+ASH_API int ash_dma_info_read(const void *p, struct ash_dma_info *info);
+
+/*
+ * The physical address of p, and in *len, unless len is NULL, for how many bytes from p memory is physically
+ * contiguous: at most the *len given, and possibly beyond the buffer that p is in. Any address in the arenas will do.
+ * ASH_DMA_UNKNOWN: hidden (*len is right all the same), or p is not ours (*len is 0). A few nanoseconds, no system
+ * call, no lock; async-signal-safe.
+ */
+ASH_API uint64_t ash_dma_translate(const void *p, size_t *len);
+
+/*
+ * The segments of [p, p + bytes), in order, into the n entries of segments (which may be NULL with n 0).
+ * The number of segments there are, which may be more than n. 0: not all of the range is ours.
+ */
+ASH_API size_t ash_dma_segments(const void *p, size_t bytes, struct ash_dma_segment *segments, size_t n);
+
+/*
+ * Read where the kernel has the pages of every arena now, and compare with what ash_dma_translate() says. The number of
+ * pages that are elsewhere: 0, or a promise is broken. -ENODATA: addresses are hidden. About a microsecond per huge page.
+ */
+ASH_API long ash_dma_verify(void);
+
+/* *error as sentences: node, wanted, free, largest, blocker, limits, what would help. Returns the length without NUL;
+ * what does not fit in size is cut. */
+ASH_API size_t ash_dma_explain(const struct ash_dma_error *error, char *text, size_t size);
+
+/* A physically contiguous run of an arena's memory. */
+struct ash_dma_run {
+	int32_t node;
+	uint32_t pages;    /* enum ash_dma_pages */
+	uint32_t pinned;   /* enum ash_dma_pinned */
+	void *va;
+	uint64_t phys;
+	size_t len;
+};
+
+/* Call fn for each run of every arena, in address order, until it returns non-zero; that is then returned, else 0. fn
+ * must not allocate or free DMA memory. */
+ASH_API int ash_dma_walk_runs(int (*fn)(const struct ash_dma_run *run, void *arg), void *arg);
+
+ASH_API_END
+
+#endif

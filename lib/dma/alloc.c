@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/* Buffers: the request as it is asked for, and its end. */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "dma/internal.h"
+
+#define ALIGN_MAX ASH_GIB(1)
+
+static int read_attr(const struct ash_dma_attr *user, struct ash_dma_attr *attr)
+{
+	*attr = (struct ash_dma_attr)ASH_DMA_ATTR_INIT;
+	if (user == NULL)
+		return 0;
+	/* A field behind the size the caller knows is 0; one behind what we know is none of our business. */
+	if (user->size < offsetof(struct ash_dma_attr, align))
+		return -EINVAL;
+	memset(attr, 0, sizeof(*attr));
+	memcpy(attr, user, ash_min(user->size, sizeof(*attr)));
+	return 0;
+}
+
+/* Everything that is wrong with a request by itself. */
+static bool is_sane(const struct ash_dma_attr *attr, size_t bytes)
+{
+	const uint32_t flags = ASH_DMA_NODE_STRICT | ASH_DMA_PAGES_STRICT | ASH_DMA_ZERO | ASH_DMA_NO_GROW;
+
+	if (bytes == 0 || bytes > PTRDIFF_MAX || attr->node < ASH_NODE_LOCAL || attr->node >= ASH_NODES_MAX)
+		return false;
+	if (attr->align != 0 && (!ash_is_pow2(attr->align) || attr->align > ALIGN_MAX))
+		return false;
+	if (attr->boundary != 0 && (!ash_is_pow2(attr->boundary) || attr->boundary < bytes))
+		return false;
+	if (attr->level > ASH_DMA_PHYSICAL || attr->pages > ASH_DMA_PAGES_BASE || (attr->flags & ~flags) != 0)
+		return false;
+	return attr->address_bits <= 64 && attr->max_segments <= INT_MAX;
+}
+
+static void fill_request(const struct ash_dma_attr *attr, size_t bytes, struct ash_dma_request *r)
+{
+	*r = (struct ash_dma_request){
+		.nr = (ash_pfn_t)ash_bytes_to_pages(bytes),
+		.align_order = attr->align > ASH_PAGE_SIZE ? ash_ctz(attr->align) - ASH_PAGE_SHIFT : 0,
+		.boundary = attr->boundary >= ASH_PAGE_SIZE ? attr->boundary : 0,
+		.limit = attr->address_bits == 0 || attr->address_bits == 64 ? UINT64_MAX : 1ull << attr->address_bits,
+		.level = (enum ash_dma_level)attr->level,
+		.max_segments = UINT_MAX,
+		.pages = (enum ash_dma_pages)attr->pages,
+		.flags = attr->flags,
+		.node = attr->node == ASH_NODE_LOCAL ? ash_numa_current() : attr->node,
+	};
+	if (attr->level == ASH_DMA_PHYSICAL)
+		r->max_segments = 1;
+	else if (attr->level == ASH_DMA_SEGMENTS && attr->max_segments > 0)
+		r->max_segments = attr->max_segments;
+}
+
+static void tag_buffer(const struct ash_dma_grant *g, ash_pfn_t nr)
+{
+	atomic_store_explicit(&g->arena->tags[g->pfn], (uint64_t)nr << ASH_DMA_TAG_SHIFT | ASH_DMA_TAG_BUFFER,
+			      memory_order_relaxed);
+}
+
+static int alloc(size_t bytes, const struct ash_dma_attr *attr, struct ash_dma_request *r, void **out)
+{
+	struct ash_dma_grant grant;
+	int err;
+
+	err = ash_dma_setup();
+	if (err < 0)
+		return -ENOMEM;
+	fill_request(attr, bytes, r);
+	if (bytes >> ash_dma.shift != 0)
+		return -ENOMEM;
+	if ((attr->flags & ASH_DMA_NODE_STRICT) != 0 && ash_dma_place(r->node) == ash_dma.nr_nodes)
+		return -EINVAL;
+	err = ash_dma_take(r, &grant);
+	if (err < 0)
+		return r->hidden ? -ENODATA : -ENOMEM;
+	tag_buffer(&grant, r->nr);
+	*out = ash_dma_address(grant.arena, grant.pfn);
+	if ((attr->flags & ASH_DMA_ZERO) != 0 && !grant.zeroed)
+		memset(*out, 0, (size_t)r->nr << ASH_PAGE_SHIFT);
+	return 0;
+}
+
+void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *user)
+{
+	struct ash_dma_attr attr;
+	struct ash_dma_request r = { .node = -1, .limit = UINT64_MAX };
+	void *p = NULL;
+	int err = read_attr(user, &attr);
+
+	if (err == 0)
+		err = is_sane(&attr, bytes) ? alloc(bytes, &attr, &r, &p) : -EINVAL;
+	if (ASH_LIKELY(err == 0))
+		return p;
+	ash_dma_fail(&r, bytes, -err, attr.error);
+	errno = -err;
+	return NULL;
+}
+
+/* The arena and the frames of the buffer that begins at p, which then is nobody's; NULL: there is none. */
+static struct ash_dma_arena *buffer_at(const void *p, ash_pfn_t *nr)
+{
+	struct ash_dma_arena *a = ash_dma_arena_of(p);
+	uint64_t tag;
+
+	if (a == NULL || ((uintptr_t)p & (ASH_PAGE_SIZE - 1)) != 0)
+		return NULL;
+	tag = atomic_load_explicit(&a->tags[ash_dma_pfn(a, p)], memory_order_relaxed);
+	*nr = (ash_pfn_t)(tag >> ASH_DMA_TAG_SHIFT);
+	return (tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_BUFFER ? a : NULL;
+}
+
+/* Of two that free one buffer at the same time, one is told that there is none. */
+static bool end_buffer(struct ash_dma_arena *a, const void *p, ash_pfn_t nr)
+{
+	uint64_t tag = (uint64_t)nr << ASH_DMA_TAG_SHIFT | ASH_DMA_TAG_BUFFER;
+
+	return atomic_compare_exchange_strong_explicit(&a->tags[ash_dma_pfn(a, p)], &tag, 0, memory_order_relaxed,
+						       memory_order_relaxed);
+}
+
+int ash_dma_free(void *p)
+{
+	ash_pfn_t nr;
+	struct ash_dma_arena *a;
+
+	if (p == NULL)
+		return 0;
+	a = buffer_at(p, &nr);
+	if (a == NULL || !end_buffer(a, p, nr))
+		return -EINVAL;
+	ash_zone_free_run(a->zone, ash_dma_pfn(a, p), nr);
+	return 0;
+}
+
+int ash_dma_free_sensitive(void *p)
+{
+	ash_pfn_t nr;
+
+	if (p == NULL)
+		return 0;
+	if (buffer_at(p, &nr) == NULL)
+		return -EINVAL;
+	memset(p, 0, (size_t)nr << ASH_PAGE_SHIFT);
+	/* The stores are dead to the compiler: nobody reads them. */
+	ash_keep_stores(p);
+	return ash_dma_free(p);
+}
+
+void *ash_dma_realloc(void *p, size_t bytes, const struct ash_dma_attr *attr)
+{
+	ash_pfn_t nr;
+	void *to;
+
+	if (p == NULL)
+		return ash_dma_alloc(bytes, attr);
+	if (buffer_at(p, &nr) == NULL) {
+		errno = EINVAL;
+		return NULL;
+	}
+	to = ash_dma_alloc(bytes, attr);
+	if (to == NULL)
+		return NULL;
+	memcpy(to, p, ash_min(bytes, (size_t)nr << ASH_PAGE_SHIFT));
+	(void)ash_dma_free(p);
+	return to;
+}
+
+static void add_slots(const struct ash_dma_arena *a, const char *p, size_t bytes, struct ash_dma_info *info)
+{
+	const ash_pfn_t first = ash_dma_pfn(a, p) >> ASH_DMA_SLOT_ORDER;
+	const ash_pfn_t last = ash_dma_pfn(a, p + bytes - 1) >> ASH_DMA_SLOT_ORDER;
+
+	info->pinned = ASH_DMA_PINNED_KERNEL;
+	info->phys_known = 1;
+	for (ash_pfn_t i = first; i <= last; i++) {
+		const struct ash_dma_slot *s = &a->slots[i];
+
+		info->pages = s->pages > info->pages ? s->pages : info->pages;
+		info->pinned = s->pinned < info->pinned ? s->pinned : info->pinned;
+		if (atomic_load_explicit(&s->phys, memory_order_relaxed) == ASH_DMA_UNKNOWN)
+			info->phys_known = 0;
+	}
+}
+
+int ash_dma_info_read(const void *p, struct ash_dma_info *out)
+{
+	ash_pfn_t nr;
+	const struct ash_dma_arena *a = buffer_at(p, &nr);
+	struct ash_dma_info info = { .start = (void *)(uintptr_t)p };
+
+	if (a == NULL || out->size < sizeof(info.size) + sizeof(info.level))
+		return -EINVAL;
+	info.size = (uint32_t)ash_min(out->size, sizeof(info));
+	info.bytes = (size_t)nr << ASH_PAGE_SHIFT;
+	info.nr_segments = ash_dma_segments(p, info.bytes, NULL, 0);
+	info.node = a->node;
+	add_slots(a, p, info.bytes, &info);
+	if (info.nr_segments == 1)
+		info.level = ASH_DMA_PHYSICAL;
+	else
+		info.level = info.phys_known ? ASH_DMA_SEGMENTS : ASH_DMA_VIRTUAL;
+	memcpy(out, &info, info.size);
+	return 0;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What lib/dma shares between its own files. Users see <ashlar/dma.h>; README.md is the essay.
+ *
+ * Lock order, outermost first:
+ *
+ *      setup      ash_dma.setup          creating arenas
+ *      growth     ash_dma_arena.growth   one thread at a time changes what an arena has, or isolates ranges of it
+ *      zone       inside lib/page
+ *
+ * setup and growth are sleeping turns, held over system calls; requests met from free frames take neither.
+ *
+ * Field legend: (c) constant after creation, (g) growth turn, (a) atomic, (g,a) written under the turn, read by anyone.
+ */
+#ifndef ASH_DMA_INTERNAL_H
+#define ASH_DMA_INTERNAL_H
+
+#include <ashlar/dma.h>
+#include <stdatomic.h>
+
+#include "base/bits.h"
+#include "base/lock.h"
+#include "os/numa.h"
+#include "os/phys.h"
+#include "os/sync.h"
+#include "page/contig.h"
+#include "page/zone.h"
+
+enum {
+	ASH_DMA_SLOT_ORDER = ASH_PAGEBLOCK_ORDER,
+	ASH_DMA_SLOT_FRAMES = 1 << ASH_DMA_SLOT_ORDER,
+	ASH_DMA_ARENAS_MAX = 2 * ASH_NODES_MAX,
+};
+#define ASH_DMA_SLOT_BYTES ((size_t)ASH_DMA_SLOT_FRAMES << ASH_PAGE_SHIFT)
+
+/*
+ * A node's memory comes in two arenas. DIRECT is a window onto the node's physical addresses: the frame at physical
+ * address P lies at start + (P - phys), so order, adjacency, alignment (up to 1 GiB), boundaries and limits of physical
+ * addresses are those of frame numbers. What has no known address, or must be adjacent in virtual address although it is
+ * not in the machine, goes into LOOSE, one page behind the other.
+ */
+enum ash_dma_kind { ASH_DMA_DIRECT, ASH_DMA_LOOSE, ASH_DMA_KINDS };
+
+/* 2 MiB of an arena. Written under the growth turn; len last when it comes, first when it goes (release, acquire). */
+struct ash_dma_slot {
+	_Atomic uint64_t phys;  /* of its first byte, or ASH_DMA_UNKNOWN */
+	/* Bytes from the slot's start to the end of the physically contiguous run it is in; 0: no memory here; 1: base
+	 * pages, contiguous inside each frame only. */
+	_Atomic uint64_t len;
+	uint8_t pages;          /* enum ash_dma_pages */
+	uint8_t pinned;         /* enum ash_dma_pinned */
+	uint16_t pin;           /* slot of the pin that holds it, with others maybe; ASH_DMA_NO_PIN: none */
+};
+enum { ASH_DMA_NO_PIN = UINT16_MAX, ASH_DMA_LEN_BASE = 1 };
+
+/* What a frame belongs to: 0 nobody. */
+enum ash_dma_tag {
+	ASH_DMA_TAG_KIND = 3,
+	ASH_DMA_TAG_BUFFER = 1, /* head of a buffer; the number of its frames above ASH_DMA_TAG_SHIFT */
+	ASH_DMA_TAG_SHIFT = 2,
+};
+
+struct ash_dma_arena {
+	struct ash_zone *zone;     /* (c) */
+	uintptr_t start;           /* (c) address of frame 0 */
+	uint64_t phys;             /* (c) DIRECT: physical address of frame 0 */
+	ash_pfn_t nr_frames;       /* (c) */
+	int node;                  /* (c) */
+	enum ash_dma_kind kind;    /* (c) */
+	struct ash_dma_slot *slots;     /* (c) [nr_frames >> ASH_DMA_SLOT_ORDER] */
+	_Atomic uint64_t *tags;         /* (c) [nr_frames] enum ash_dma_tag */
+	struct ash_frame *frames;       /* (c) */
+	uint64_t *covered;              /* (g) bitmap: gigabytes whose frames and tags are writable */
+
+	struct ash_lock growth;
+	ash_pfn_t low, high;            /* (g) memory lies in [low, high) */
+	_Atomic uint32_t growths;       /* (g,a) look again before growing */
+	_Atomic size_t online;          /* (g,a) frames */
+};
+
+struct ash_dma_state {
+	struct ash_lock setup;
+	_Atomic bool ready;             /* (a) */
+	uintptr_t base;                 /* (c) of the reservation; arena i begins at base + (i << shift) */
+	unsigned shift;                 /* (c) */
+	unsigned nr_arenas;             /* (c) */
+	int16_t nodes[ASH_NODES_MAX];   /* (c) */
+	unsigned nr_nodes;              /* (c) */
+	bool bind;                      /* (c) more than one node */
+	_Atomic(struct ash_dma_arena *) arenas[ASH_DMA_ARENAS_MAX]; /* (a) */
+	int pin_fd;                     /* (setup) */
+	struct ash_lock pins;           /* pin_used */
+	uint64_t pin_used[ASH_PIN_SLOTS / 64];
+	_Atomic uint32_t pin_slots[ASH_PIN_SLOTS]; /* (a) 2 MiB that each pin holds */
+};
+extern ASH_HIDDEN struct ash_dma_state ash_dma;
+
+/* A request, checked and in frames. */
+struct ash_dma_request {
+	ash_pfn_t nr;
+	unsigned align_order;    /* in frames */
+	uint64_t boundary;       /* bytes, 0: none */
+	uint64_t limit;          /* first physical address that will not do; UINT64_MAX: none */
+	enum ash_dma_level level;
+	unsigned max_segments;   /* 1 with PHYSICAL, UINT_MAX: any */
+	enum ash_dma_pages pages;
+	unsigned flags;
+	int node;                /* never ASH_NODE_LOCAL */
+	bool hidden;             /* out: it would need physical addresses, and they are hidden */
+};
+
+struct ash_dma_grant {
+	struct ash_dma_arena *arena;
+	ash_pfn_t pfn;
+	bool zeroed;
+};
+
+/* setup.c */
+/* 0, or why there can be no arenas. */
+ASH_MUST_USE int ash_dma_setup(void);
+/* The arena of a node's place among the nodes; NULL: no memory for it. */
+struct ash_dma_arena *ash_dma_arena_get(unsigned place, enum ash_dma_kind kind);
+/* The place of a node; nr_nodes: it has none. */
+unsigned ash_dma_place(int node);
+/* Have the metadata of [first, end) writable. Growth turn. */
+ASH_MUST_USE int ash_dma_cover(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end);
+
+ASH_INLINE struct ash_dma_arena *ash_dma_arena_peek(unsigned index)
+{
+	return atomic_load_explicit(&ash_dma.arenas[index], memory_order_acquire);
+}
+
+/* The arena whose span p is in; NULL: not ours. */
+ASH_INLINE struct ash_dma_arena *ash_dma_arena_of(const void *p)
+{
+	const uintptr_t offset = (uintptr_t)p - ash_dma.base;
+	const unsigned shift = ash_dma.shift;
+
+	if (ASH_UNLIKELY(!atomic_load_explicit(&ash_dma.ready, memory_order_acquire)) ||
+	    offset >> shift >= ash_dma.nr_arenas)
+		return NULL;
+	return ash_dma_arena_peek((unsigned)(offset >> shift));
+}
+
+ASH_INLINE void *ash_dma_address(const struct ash_dma_arena *a, ash_pfn_t pfn)
+{
+	return (void *)(a->start + ((uintptr_t)pfn << ASH_PAGE_SHIFT));
+}
+
+ASH_INLINE ash_pfn_t ash_dma_pfn(const struct ash_dma_arena *a, const void *p)
+{
+	return (ash_pfn_t)(((uintptr_t)p - a->start) >> ASH_PAGE_SHIFT);
+}
+
+ASH_INLINE void ash_dma_take_turn(struct ash_dma_arena *a)
+{
+	ash_lock(&a->growth, &ash_futex_ops);
+}
+
+ASH_INLINE void ash_dma_end_turn(struct ash_dma_arena *a)
+{
+	ash_unlock(&a->growth, &ash_futex_ops);
+}
+
+/* slot.c */
+/* Bytes from pfn to the end of the run it is in; 0: no memory there. */
+size_t ash_dma_run_bytes(const struct ash_dma_arena *a, ash_pfn_t pfn);
+/*
+ * The next run at or behind *pfn, which becomes the frame behind it: [*first, *end), which is physically contiguous
+ * unless it is of base pages. false: there is none.
+ */
+bool ash_dma_next_run(const struct ash_dma_arena *a, ash_pfn_t *pfn, ash_pfn_t *first, ash_pfn_t *end);
+/* Enter memory that has come: its slots, in runs. Growth turn. phys: ASH_DMA_UNKNOWN or that of the first. */
+void ash_dma_slots_set(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, uint64_t phys, enum ash_dma_pages pages,
+		       enum ash_dma_pinned pinned, unsigned pin);
+void ash_dma_slots_clear(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end);
+
+/* grow.c */
+/*
+ * Bring memory for a request into the arenas at a place: what it needs and little more. 0: there is more than before.
+ * -ENOMEM: none to be had. Takes the growth turns.
+ */
+ASH_MUST_USE int ash_dma_grow(unsigned place, struct ash_dma_request *request);
+
+/* take.c */
+ASH_MUST_USE int ash_dma_take(struct ash_dma_request *request, struct ash_dma_grant *grant);
+
+/* error.c */
+void ash_dma_fail(const struct ash_dma_request *request, size_t bytes, int error, struct ash_dma_error *out);
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* Batches of fresh pages; see pages.h. */
+#include "dma/pages.h"
+
+#include <errno.h>
+
+#include "os/huge.h"
+#include "os/vmem.h"
+
+/* A batch of many pages must not use up the table of pins. */
+enum { PINS_PER_BATCH = ASH_PIN_SLOTS / 8 };
+
+static size_t page_bytes(const struct ash_dma_batch *b)
+{
+	return (size_t)1 << b->shift;
+}
+
+static void *page_va(const struct ash_dma_batch *b, size_t index)
+{
+	return b->va + (index << b->shift);
+}
+
+/* A slot of the pins' table, or ASH_DMA_NO_PIN. */
+static unsigned pin_slot(void)
+{
+	unsigned slot = ASH_DMA_NO_PIN;
+
+	ash_lock(&ash_dma.pins, &ash_futex_ops);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(ash_dma.pin_used) && slot == ASH_DMA_NO_PIN; i++) {
+		if (ash_dma.pin_used[i] == UINT64_MAX)
+			continue;
+		slot = i * 64 + ash_ctz(~ash_dma.pin_used[i]);
+		ash_dma.pin_used[i] |= 1ull << (slot % 64);
+	}
+	ash_unlock(&ash_dma.pins, &ash_futex_ops);
+	return slot;
+}
+
+static void pin_slot_free(unsigned slot)
+{
+	ash_lock(&ash_dma.pins, &ash_futex_ops);
+	ash_dma.pin_used[slot / 64] &= ~(1ull << (slot % 64));
+	ash_unlock(&ash_dma.pins, &ash_futex_ops);
+}
+
+unsigned ash_dma_pin(void *addr, size_t bytes)
+{
+	unsigned slot;
+
+	if (ash_dma.pin_fd < 0)
+		return ASH_DMA_NO_PIN;
+	slot = pin_slot();
+	if (slot == ASH_DMA_NO_PIN)
+		return slot;
+	if (ash_pin_set(ash_dma.pin_fd, slot, addr, bytes) < 0) {
+		pin_slot_free(slot);
+		return ASH_DMA_NO_PIN;
+	}
+	atomic_store_explicit(&ash_dma.pin_slots[slot], (uint32_t)(bytes / ASH_DMA_SLOT_BYTES), memory_order_relaxed);
+	return slot;
+}
+
+bool ash_dma_unpin(unsigned pin)
+{
+	if (pin == ASH_DMA_NO_PIN ||
+	    atomic_fetch_sub_explicit(&ash_dma.pin_slots[pin], 1, memory_order_relaxed) != 1)
+		return false;
+	(void)ash_pin_clear(ash_dma.pin_fd, pin);
+	pin_slot_free(pin);
+	return true;
+}
+
+/* Before addresses are read: pinning itself moves pages out of memory that may be wanted back (CMA, ZONE_MOVABLE). */
+static void pin_all(struct ash_dma_batch *b)
+{
+	/* One by one as long as the table lasts: pages that share a pin can only be given back together. */
+	const size_t group = ash_min((b->nr + PINS_PER_BATCH - 1) / PINS_PER_BATCH, ASH_PIN_MOST >> b->shift);
+
+	for (size_t i = 0; i < b->nr; i += group) {
+		const size_t n = ash_min(group, b->nr - i);
+		const unsigned pin = ash_dma_pin(page_va(b, i), n << b->shift);
+
+		for (size_t k = i; k < i + n; k++)
+			b->page[k].pin = (uint16_t)pin;
+	}
+}
+
+void ash_dma_batch_unpin(struct ash_dma_batch *b)
+{
+	for (size_t i = 0; i < b->nr; i++) {
+		for (size_t slot = 0; slot < page_bytes(b); slot += ASH_DMA_SLOT_BYTES)
+			(void)ash_dma_unpin(b->page[i].pin);
+		b->page[i].pin = ASH_DMA_NO_PIN;
+	}
+}
+
+/* By physical address; shell sort, since batches arrive nearly sorted, one way or the other. */
+static void sort(struct ash_dma_page *page, size_t n)
+{
+	for (size_t gap = n / 2; gap > 0; gap /= 2) {
+		for (size_t i = gap; i < n; i++) {
+			const struct ash_dma_page p = page[i];
+			size_t at = i;
+
+			for (; at >= gap && page[at - gap].phys > p.phys; at -= gap)
+				page[at] = page[at - gap];
+			page[at] = p;
+		}
+	}
+}
+
+/* THP is a wish: what the kernel gave is seen in the addresses, and kept only where it is pinned. */
+static bool is_one_page(const struct ash_dma_batch *b, size_t index)
+{
+	uint64_t phys[ASH_DMA_SLOT_FRAMES];
+
+	(void)ash_phys_read(page_va(b, index), ASH_PAGE_SIZE, ASH_DMA_SLOT_FRAMES, phys);
+	for (unsigned i = 0; i < ASH_DMA_SLOT_FRAMES; i++) {
+		if (phys[i] == ASH_DMA_UNKNOWN || phys[i] != phys[0] + (uint64_t)i * ASH_PAGE_SIZE)
+			return false;
+	}
+	return true;
+}
+
+/* Addresses of pages that nobody pins and that are not hugetlb mean nothing a moment later. */
+static void read_addresses(struct ash_dma_batch *b)
+{
+	b->known = true;
+	for (size_t i = 0; i < b->nr; i++) {
+		struct ash_dma_page *p = &b->page[i];
+		const bool thp = b->kind == ASH_DMA_PAGES_THP;
+
+		if (b->kind != ASH_DMA_PAGES_BASE)
+			(void)ash_phys_read(page_va(b, i), page_bytes(b), 1, &p->phys);
+		if (thp && (p->pin == ASH_DMA_NO_PIN || !is_one_page(b, i)))
+			p->phys = ASH_DMA_UNKNOWN;
+		b->known = b->known && p->phys != ASH_DMA_UNKNOWN;
+	}
+	if (b->kind == ASH_DMA_PAGES_THP && !b->known)
+		b->kind = ASH_DMA_PAGES_BASE;
+	if (b->known)
+		sort(b->page, b->nr);
+}
+
+static int map_hugetlb(struct ash_dma_batch *b)
+{
+	void *va;
+	int err = ash_vmem_map_hugetlb(b->nr << b->shift, b->shift, &va);
+
+	b->va = va;
+	return err;
+}
+
+/* Ordinary memory aligned to 2 MiB. */
+static int map_ordinary(struct ash_dma_batch *b)
+{
+	const size_t bytes = b->nr << b->shift;
+	void *va;
+	int err = ash_vmem_map(bytes + ASH_DMA_SLOT_BYTES, &va);
+
+	if (err < 0)
+		return err;
+	b->va = (char *)ash_align_up((uintptr_t)va, ASH_DMA_SLOT_BYTES);
+	if (b->va > (char *)va)
+		(void)ash_vmem_unmap(va, (size_t)(b->va - (char *)va));
+	(void)ash_vmem_unmap(b->va + bytes, ASH_DMA_SLOT_BYTES - (size_t)(b->va - (char *)va));
+	(void)ash_vmem_advise(b->va, bytes, b->kind == ASH_DMA_PAGES_THP ? ASH_VMEM_HUGE : ASH_VMEM_NOHUGE);
+	return 0;
+}
+
+static int prove(struct ash_dma_batch *b, int node)
+{
+	const size_t bytes = b->nr << b->shift;
+	int err = 0;
+
+	/* Not inherited: a child that wrote would take the pages' identity with it, and a dry pool would kill it. */
+	(void)ash_vmem_advise(b->va, bytes, ASH_VMEM_DONTFORK);
+	(void)ash_vmem_advise(b->va, bytes, ASH_VMEM_DONTDUMP);
+	if (ash_dma.bind)
+		err = ash_numa_bind(b->va, bytes, node, ASH_NUMA_STRICT);
+	if (err == 0 || err == -EPERM || err == -ENOSYS)
+		err = ash_vmem_populate(b->va, bytes);
+	if (err == 0 && b->kind >= ASH_DMA_PAGES_THP)
+		(void)ash_vmem_lock(b->va, bytes);
+	return err;
+}
+
+int ash_dma_batch_get(struct ash_dma_batch *b, int node, enum ash_dma_pages kind, size_t nr)
+{
+	void *table;
+	int err;
+
+	*b = (struct ash_dma_batch){ .nr = nr, .kind = kind };
+	b->shift = kind == ASH_DMA_PAGES_1G ? ASH_HUGE_1G_SHIFT : ASH_HUGE_2M_SHIFT;
+	err = ash_vmem_map(ash_align_up(nr * sizeof(*b->page), ASH_PAGE_SIZE), &table);
+	if (err < 0)
+		return -ENOMEM;
+	b->page = table;
+	err = kind <= ASH_DMA_PAGES_2M ? map_hugetlb(b) : map_ordinary(b);
+	if (err < 0)
+		b->va = NULL;
+	for (size_t i = 0; i < nr; i++)
+		b->page[i] = (struct ash_dma_page){ ASH_DMA_UNKNOWN, (uint32_t)i, ASH_DMA_NO_PIN, false };
+	if (err == 0)
+		err = prove(b, node);
+	if (err < 0) {
+		ash_dma_batch_end(b);
+		return -ENOMEM;
+	}
+	pin_all(b);
+	read_addresses(b);
+	return 0;
+}
+
+void ash_dma_batch_end(struct ash_dma_batch *b)
+{
+	for (size_t i = 0; i < b->nr && b->va != NULL; i++) {
+		/* Where a page has gone from, others may have mapped something since. */
+		if (b->page[i].gone)
+			continue;
+		(void)ash_vmem_unmap(page_va(b, b->page[i].index), page_bytes(b));
+		for (size_t slot = 0; slot < page_bytes(b); slot += ASH_DMA_SLOT_BYTES)
+			(void)ash_dma_unpin(b->page[i].pin);
+	}
+	(void)ash_vmem_unmap(b->page, ash_align_up(b->nr * sizeof(*b->page), ASH_PAGE_SIZE));
+}

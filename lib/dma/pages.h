@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A batch of fresh pages on their way into an arena: mapped somewhere, proved, pinned, their physical addresses known
+ * (where they can be), sorted by them. Pages that are not wanted after all go back to the system.
+ */
+#ifndef ASH_DMA_PAGES_H
+#define ASH_DMA_PAGES_H
+
+#include "dma/internal.h"
+
+/* One huge page, or 2 MiB of base pages. */
+struct ash_dma_page {
+	uint64_t phys;
+	uint32_t index; /* where in the batch's mapping */
+	uint16_t pin;
+	bool gone;      /* no longer in the batch's mapping */
+};
+
+struct ash_dma_batch {
+	char *va;
+	size_t nr;
+	unsigned shift;              /* log2 of the bytes of a page */
+	enum ash_dma_pages kind;
+	bool known;                  /* every page's physical address is known */
+	struct ash_dma_page *page;   /* [nr], by physical address where known, else by index */
+};
+
+/* nr pages of a kind from a node, all or none. -ENOMEM: not to be had. What kind they are is said by the batch: THP that
+ * are not what they should be are base pages. */
+ASH_MUST_USE int ash_dma_batch_get(struct ash_dma_batch *b, int node, enum ash_dma_pages kind, size_t nr);
+
+/* Give back the pages that have not gone, and the batch. */
+void ash_dma_batch_end(struct ash_dma_batch *b);
+
+/* Let all pins of the batch go; its pages are then pinned by nobody. */
+void ash_dma_batch_unpin(struct ash_dma_batch *b);
+
+/* Pin [addr, addr + bytes), at most ASH_PIN_MOST. A slot of ash_pin_set(), counted once per 2 MiB; ASH_DMA_NO_PIN: cannot. */
+unsigned ash_dma_pin(void *addr, size_t bytes);
+/* Count down by 2 MiB; the last lets go. true: that was the last. */
+bool ash_dma_unpin(unsigned pin);
+
+#endif
