@@ -44,6 +44,12 @@
 #define ASH_TLS_EXTERN extern __thread __attribute__((tls_model("initial-exec")))
 #define ASH_TLS_DEFINE __thread __attribute__((tls_model("initial-exec")))
 
+/* A hint that the cache line will be written soon; harmless on any address. */
+ASH_INLINE void ash_prefetch_write(const void *p)
+{
+	__builtin_prefetch(p, 1);
+}
+
 #define ASH_BUILD_ASSERT(cond, text) _Static_assert(cond, text)
 #define ASH_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define ASH_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-__builtin_offsetof(type, member)))

@@ -40,73 +40,73 @@ static struct ash_taken take(struct ash_zone *z, unsigned order, enum ash_migrat
 }
 
 static int alloc_from_zone(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
-			   struct ash_taken *taken)
+			   struct ash_page_grant *grant)
 {
+	struct ash_taken taken;
+
 	if (!(flags & ASH_ALLOC_TRYLOCK))
 		ash_zone_lock(z);
 	else if (!ash_lock_try(&z->lock))
 		return -ASH_ENOMEM;
-	*taken = take(z, order, mt, flags);
+	taken = take(z, order, mt, flags);
 	ash_zone_unlock(z);
-	return taken->pfn == ASH_PFN_NONE ? -ASH_ENOMEM : 0;
+	if (taken.pfn == ASH_PFN_NONE)
+		return -ASH_ENOMEM;
+	*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed == ash_zeroed_full(z, order) };
+	return 0;
 }
 
 static int try_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
-		     struct ash_taken *taken)
+		     struct ash_page_grant *grant)
 {
 	if (!ash_reserve_may_alloc(z, ash_order_frames(order), flags))
 		return -ASH_ENOMEM;
 	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && !(order > 0 && (flags & ASH_ALLOC_HIGHATOMIC)) &&
-	    pcp_serves(z, mt, flags) && ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, taken))
+	    pcp_serves(z, mt, flags) && ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, grant))
 		return 0;
-	return alloc_from_zone(z, order, mt, flags, taken);
+	return alloc_from_zone(z, order, mt, flags, grant);
 }
 
 static ASH_NOINLINE int alloc_slow(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
 				   unsigned cpu, struct ash_page_grant *grant)
 {
-	struct ash_taken taken;
 	int err;
 
 	if (order > z->max_order || !ash_mt_mergeable(mt))
 		return -ASH_EINVAL;
-	err = try_alloc(z, order, mt, flags, cpu, &taken);
+	err = try_alloc(z, order, mt, flags, cpu, grant);
 	/* What is missing may be cached, deferred or reserved, as itself or as what keeps a buddy from forming. */
 	if (err != 0 && !(flags & ASH_ALLOC_TRYLOCK) && ash_zone_reclaim_own(z, mt))
-		err = try_alloc(z, order, mt, flags, ASH_CPU_NONE, &taken);
-	if (err == 0)
-		*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed == ash_zeroed_full(z, order) };
+		err = try_alloc(z, order, mt, flags, ASH_CPU_NONE, grant);
 	return err;
 }
 
-/* The pcp was entered and is of no use. Apart, so that a hit saves no registers for what follows here. */
+/* The pcp was entered and has nothing. Apart, so that a hit saves no registers for what follows here. */
 static ASH_NOINLINE int leave_and_alloc_slow(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
 					     unsigned cpu, struct ash_page_grant *grant)
 {
 	ash_pcp_leave(z, &z->pcps[cpu]);
-	return alloc_slow(z, order, mt, flags, cpu, grant);
+	return alloc_slow(z, order, mt, flags, order > ASH_PCP_BATCH_ORDER ? ASH_CPU_NONE : cpu, grant);
 }
 
 int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
 		   struct ash_page_grant *grant)
 {
-	if (ASH_LIKELY(cpu < z->nr_cpus && order <= z->pcp_max_order && ash_mt_mergeable(mt) &&
-		       !(flags & ASH_ALLOC_HIGHATOMIC) && pcp_serves(z, mt, flags))) {
-		struct ash_pcp *pcp = &z->pcps[cpu];
-		struct ash_pcp_list *l = &pcp->list[order * ASH_MT_PCPTYPES + (unsigned)mt];
-		struct ash_taken taken;
+	struct ash_pcp_list *l;
+	struct ash_pcp *pcp;
 
-		if (ASH_UNLIKELY(!ash_pcp_enter(z, pcp)))
-			return alloc_slow(z, order, mt, flags, cpu, grant);
-		if (ASH_UNLIKELY(l->nr == 0))
-			return leave_and_alloc_slow(z, order, mt, flags, cpu, grant);
-		taken = ash_pcp_pop(z, pcp, l, order, mt);
-		grant->pfn = taken.pfn;
-		grant->zeroed = taken.zeroed;
-		ash_pcp_leave(z, pcp);
-		return 0;
-	}
-	return alloc_slow(z, order, mt, flags, cpu, grant);
+	if (ASH_UNLIKELY(cpu >= atomic_load_explicit(&z->alloc_hit_cpus, memory_order_relaxed) ||
+			 order > z->pcp_max_order || !ash_mt_mergeable(mt) || (flags & ASH_ALLOC_HIGHATOMIC)))
+		return alloc_slow(z, order, mt, flags, cpu, grant);
+	pcp = &z->pcps[cpu];
+	l = ash_pcp_list(pcp, order, mt);
+	if (ASH_UNLIKELY(!ash_pcp_enter_biased(pcp)))
+		return alloc_slow(z, order, mt, flags, cpu, grant);
+	if (ASH_UNLIKELY(l->first == 0))
+		return leave_and_alloc_slow(z, order, mt, flags, cpu, grant);
+	ash_pcp_pop(z, pcp, l, order, grant);
+	ash_pcp_leave_biased(pcp);
+	return 0;
 }
 
 /* USED and of this order, whatever else. */
@@ -155,30 +155,31 @@ static ASH_NOINLINE void free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned o
 static ASH_NOINLINE void leave_and_free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
 {
 	ash_pcp_leave(z, &z->pcps[cpu]);
-	free_slow(z, pfn, order, cpu);
+	/* A large piece does not make room for itself. */
+	free_slow(z, pfn, order, order > ASH_PCP_BATCH_ORDER ? ASH_CPU_NONE : cpu);
 }
 
 void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
 {
-	/* A head that is plainly used, of this order, is aligned and inside: no more needs checking. */
-	if (ASH_LIKELY(cpu < z->nr_cpus && order <= z->pcp_max_order && pfn < z->nr_frames) &&
-	    ASH_LIKELY((ash_frame_load(z->frames, pfn) & z->plain_mask) == ash_frame_word(ASH_FRAME_USED, order, 0, 0))) {
-		const enum ash_migratetype mt = ash_pageblock_type(z, pfn);
-		struct ash_pcp *pcp = &z->pcps[cpu];
+	struct ash_frame *f;
+	struct ash_pcp *pcp;
+	uint32_t word, mt;
 
-		if (ASH_UNLIKELY(!ash_mt_mergeable(mt)) || ASH_UNLIKELY(!ash_pcp_enter(z, pcp))) {
-			free_slow(z, pfn, order, cpu);
-			return;
-		}
-		if (ASH_UNLIKELY(ash_pcp_frames(pcp) >= atomic_load_explicit(&z->pcp_high, memory_order_relaxed))) {
-			leave_and_free_slow(z, pfn, order, cpu);
-			return;
-		}
-		ash_pcp_push(z, pcp, &pcp->list[order * ASH_MT_PCPTYPES + (unsigned)mt], pfn, order, mt);
-		ash_pcp_leave(z, pcp);
-		return;
-	}
-	free_slow(z, pfn, order, cpu);
+	if (ASH_UNLIKELY(cpu >= z->free_hit_cpus || order > z->pcp_hit_order || pfn >= z->nr_frames))
+		return free_slow(z, pfn, order, cpu);
+	f = &z->frames[pfn];
+	pcp = &z->pcps[cpu];
+	mt = ash_pageblock_word_pcp_type(ash_pageblock_word(z, pfn));
+	word = atomic_load_explicit(&f->word, memory_order_relaxed) & z->plain_mask;
+	/* A head that is plainly used, of this order, is aligned and inside: no more needs checking. */
+	if (ASH_UNLIKELY(word != ash_frame_word(ASH_FRAME_USED, order, 0, 0) || !ash_mt_mergeable(mt) ||
+			 !ash_pcp_enter_biased(pcp)))
+		return free_slow(z, pfn, order, cpu);
+	if (ASH_UNLIKELY(ash_pcp_frames(pcp) >= atomic_load_explicit(&z->pcp_high, memory_order_relaxed)))
+		return leave_and_free_slow(z, pfn, order, cpu);
+	/* The same word, but PCP and of the pageblock's type. */
+	ash_pcp_push(z, pcp, ash_pcp_list(pcp, order, mt), pfn, f, (word | ASH_FRAME_PCP) + (mt << 16));
+	ash_pcp_leave_biased(pcp);
 }
 
 /* Onto the deferred list, or noted in the word of a piece that is being moved. false: it is not allocated like this. */

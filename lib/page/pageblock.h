@@ -55,6 +55,12 @@ ASH_INLINE enum ash_migratetype ash_pageblock_type(const struct ash_zone *z, ash
 	return ash_pageblock_word_type(ash_pageblock_word(z, pfn));
 }
 
+/* A pcp type, or what is not mergeable: one comparison tells isolated, CMA and HIGHATOMIC blocks from all others. */
+ASH_INLINE enum ash_migratetype ash_pageblock_word_pcp_type(unsigned word)
+{
+	return (enum ash_migratetype)(word & (ASH_PB_ISOLATE | ASH_PB_TYPE));
+}
+
 /* The type under the isolate bit. */
 ASH_INLINE enum ash_migratetype ash_pageblock_stored_type(const struct ash_zone *z, ash_pfn_t pfn)
 {

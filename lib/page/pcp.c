@@ -8,22 +8,11 @@
 #define BATCH_BYTES_MAX (256u << 10)
 #define FRAME_BYTES 4096u
 
-static unsigned list_order(const struct ash_zone *z, unsigned index)
-{
-	return index < ASH_PCP_BLOCK_LISTS ? index / ASH_MT_PCPTYPES : z->pageblock_order;
-}
+/* Pieces freed in one zone lock hold. */
+#define SHRINK_PIECES 64
 
-/* The cold end. */
-static ash_pfn_t pop_last(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, unsigned order)
-{
-	struct ash_pcp_list *l = &pcp->list[index];
-	const ash_pfn_t pfn = l->last;
-
-	l->nr--;
-	l->last = z->frames[pfn].prev;
-	ash_pcp_count_frames(pcp, -ash_order_frames(order));
-	return pfn;
-}
+/* How many merges of one piece are looked ahead. Four frames share a cache line: the buddies of two orders are there. */
+#define PREFETCH_ORDERS 4
 
 void ash_pcp_lock(struct ash_zone *z, struct ash_pcp *pcp)
 {
@@ -53,13 +42,13 @@ void ash_pcp_resize(struct ash_zone *z)
 	atomic_store_explicit(&z->pcp_high, z->pcp_disabled > 0 ? 0 : 4 * value, memory_order_relaxed);
 }
 
-/* Up to nr pieces in one zone lock hold, in the order the lists give them. */
+/* Up to nr pieces in one zone lock hold, in the order the lists give them. The pcp's list is empty. */
 static void refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
 		   unsigned nr)
 {
-	const unsigned index = ash_pcp_list_index(order, mt);
-	struct ash_pcp_list *l = &pcp->list[index];
+	struct ash_pcp_list *l = ash_pcp_list(pcp, order, mt);
 	enum ash_rmqueue_mode mode = ASH_RMQUEUE_NORMAL;
+	ash_pfn_t frames = 0;
 
 	if (flags & ASH_ALLOC_TRYLOCK) {
 		if (!ash_lock_try(&z->lock))
@@ -69,70 +58,153 @@ static void refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 	}
 	for (; nr > 0; nr--) {
 		const struct ash_taken taken = ash_rmqueue(z, order, mt, flags, &mode);
+		const bool zeroed = taken.zeroed == ash_zeroed_full(z, order);
+		struct ash_frame *f;
 
 		if (taken.pfn == ASH_PFN_NONE)
 			break;
-		ash_frame_store(z->frames, taken.pfn, ash_frame_word(ASH_FRAME_PCP, order, mt,
-								     taken.zeroed == ash_zeroed_full(z, order) ? ASH_FRAME_ZEROED : 0));
+		f = &z->frames[taken.pfn];
+		ash_frame_store(z->frames, taken.pfn,
+				ash_frame_word(ASH_FRAME_PCP, order, mt, zeroed ? ASH_FRAME_ZEROED : 0));
 		/* Behind what is there, so that allocations come in the ascending order the buddy lists gave. */
-		if (l->nr++ == 0)
-			l->first = taken.pfn;
+		f->next = 0;
+		f->prev = l->last;
+		if (l->first == 0)
+			l->first = taken.pfn + 1;
 		else
-			z->frames[l->last].next = taken.pfn;
-		z->frames[taken.pfn].prev = l->last;
-		l->last = taken.pfn;
-		ash_pcp_count_frames(pcp, ash_order_frames(order));
+			z->frames[l->last - 1].next = taken.pfn + 1;
+		l->last = taken.pfn + 1;
+		frames += ash_order_frames(order);
 	}
 	ash_zone_unlock(z);
+	pcp->refilled += frames;
+	ash_pcp_count(&pcp->in, frames);
+}
+
+/* How many pieces to take at once: a batch of frames, as far as that is more than one. Kernel: nr_pcp_alloc. */
+static unsigned refill_pieces(const struct ash_zone *z, unsigned order)
+{
+	const uint32_t batch = atomic_load_explicit(&z->pcp_batch, memory_order_relaxed);
+
+	if (batch <= 1 || order == 0)
+		return batch;
+	return batch >> order > 2 ? batch >> order : 2;
 }
 
 bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
-		   struct ash_taken *taken)
+		   struct ash_page_grant *grant)
 {
-	const unsigned index = ash_pcp_list_index(order, mt);
+	struct ash_pcp_list *l = ash_pcp_list(pcp, order, mt);
 
 	if (!ash_pcp_enter(z, pcp))
 		return false;
-	if (ASH_UNLIKELY(pcp->list[index].nr == 0)) {
-		const uint32_t batch = atomic_load_explicit(&z->pcp_batch, memory_order_relaxed);
-		uint32_t nr = batch;
-
-		if (order > ASH_PCP_MAX_ORDER)
-			nr = 1;
-		else if (order > 0)
-			nr = batch >> order > 2 ? batch >> order : 2;
-		refill(z, pcp, order, mt, flags, batch > 1 ? nr : 1);
-		if (pcp->list[index].nr == 0) {
-			ash_pcp_leave(z, pcp);
-			return false;
-		}
+	if (l->first == 0 && order <= ASH_PCP_BATCH_ORDER)
+		refill(z, pcp, order, mt, flags, refill_pieces(z, order));
+	if (l->first == 0) {
+		ash_pcp_leave(z, pcp);
+		return false;
 	}
-	*taken = ash_pcp_pop(z, pcp, &pcp->list[index], order, mt);
-	taken->zeroed = taken->zeroed ? ash_zeroed_full(z, order) : 0;
+	ash_pcp_pop(z, pcp, l, order, grant);
 	ash_pcp_leave(z, pcp);
 	return true;
 }
 
-/* Free up to a batch of frames from the cold ends, round robin from list `index` on, in one zone lock hold. */
+/* The cold end. Inside. */
+static ash_pfn_t pop_last(struct ash_zone *z, struct ash_pcp_list *l)
+{
+	const ash_pfn_t pfn = l->last - 1;
+
+	if (l->first == l->last) {
+		l->first = 0;
+	} else {
+		l->last = z->frames[pfn].prev;
+		z->frames[l->last - 1].next = 0;
+	}
+	return pfn;
+}
+
+/* A batch on its way to the zone. */
+struct outgoing {
+	unsigned nr;
+	ash_pfn_t frames;
+	ash_pfn_t pfn[SHRINK_PIECES];
+	uint8_t order[SHRINK_PIECES];
+};
+
+/* From the cold ends, list `index` first, each list until it is empty, until there are enough frames. Inside. */
+static void gather(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint32_t frames, struct outgoing *out)
+{
+	const uint32_t inside = ash_pcp_frames(pcp);
+
+	if (frames > inside)
+		frames = inside;
+	out->nr = 0;
+	out->frames = 0;
+	for (; out->frames < frames && out->nr < SHRINK_PIECES; index = index + 1 < ASH_PCP_LISTS ? index + 1 : 0) {
+		struct ash_pcp_list *l = &pcp->list[index];
+		const unsigned order = index / ASH_PCP_COLUMNS;
+
+		while (l->first != 0 && out->frames < frames && out->nr < SHRINK_PIECES) {
+			const ash_pfn_t pfn = pop_last(z, l);
+
+			out->pfn[out->nr] = pfn;
+			out->order[out->nr++] = (uint8_t)order;
+			out->frames += ash_order_frames(order);
+		}
+	}
+	pcp->drained += out->frames;
+	ash_pcp_count(&pcp->out, out->frames);
+}
+
+/*
+ * Freed in random order, a piece misses the cache three or four times: at the buddies it may merge with, and at their
+ * neighbours on their lists, which lie anywhere. A batch has its misses together instead of one by one: first the heads
+ * of the buddies, whose addresses are known, and then, under the zone lock that the links belong to, the neighbours.
+ */
+static void prefetch_buddies(const struct ash_zone *z, const struct outgoing *out)
+{
+	for (unsigned i = 0; i < out->nr; i++) {
+		const unsigned low = out->order[i] < 2 ? 2 : out->order[i];
+
+		for (unsigned order = low; order < (unsigned)out->order[i] + PREFETCH_ORDERS; order++)
+			ash_prefetch_write(&z->frames[ash_order_start(out->pfn[i], order) ^ ash_order_frames(order)]);
+	}
+}
+
+static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing *out)
+{
+	for (unsigned i = 0; i < out->nr; i++) {
+		for (unsigned order = out->order[i]; order < (unsigned)out->order[i] + PREFETCH_ORDERS; order++) {
+			const ash_pfn_t buddy = ash_order_start(out->pfn[i], order) ^ ash_order_frames(order);
+			const struct ash_frame *f = &z->frames[buddy];
+
+			if (buddy >= z->nr_frames ||
+			    (ash_frame_load(z->frames, buddy) & 0xffff) != ash_frame_word(ASH_FRAME_BUDDY, order, 0, 0))
+				break;
+			if (f->next != ASH_PFN_NONE)
+				ash_prefetch_write(&z->frames[f->next]);
+			if (f->prev != ASH_PFN_NONE)
+				ash_prefetch_write(&z->frames[f->prev]);
+		}
+	}
+}
+
+/* Free up to a batch of frames in one zone lock hold. Inside. */
 static void shrink(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint32_t frames)
 {
-	if (frames > ash_pcp_frames(pcp))
-		frames = ash_pcp_frames(pcp);
+	struct outgoing out;
+
+	gather(z, pcp, index, frames, &out);
+	prefetch_buddies(z, &out);
 	ash_zone_lock(z);
 	ash_deferred_drain(z);
-	while (frames > 0) {
-		const unsigned order = list_order(z, index);
+	prefetch_neighbours(z, &out);
+	for (unsigned i = 0; i < out.nr; i++) {
+		const uint32_t word = ash_frame_load(z->frames, out.pfn[i]);
 
-		if (pcp->list[index].nr > 0) {
-			const ash_pfn_t pfn = pop_last(z, pcp, index, order);
-			const uint32_t word = ash_frame_load(z->frames, pfn);
-
-			/* The block's type is asked now and here; what the pcp thought of it does not count. */
-			ash_frame_store(z->frames, pfn, 0);
-			ash_buddy_free(z, pfn, order, ash_word_zeroed(word) ? ASH_FREE_ZEROED : 0);
-			frames -= frames < ash_order_frames(order) ? frames : ash_order_frames(order);
-		}
-		index = index + 1 < ASH_PCP_LISTS ? index + 1 : 0;
+		/* The block's type is asked now and here; what the pcp thought of it does not count. */
+		ash_frame_store(z->frames, out.pfn[i], 0);
+		ash_buddy_free(z, out.pfn[i], out.order[i], ash_word_zeroed(word) ? ASH_FREE_ZEROED : 0);
 	}
 	ash_zone_unlock(z);
 }
@@ -152,39 +224,43 @@ static bool take_from_owner(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 	       ash_frame_change(z->frames, pfn, &word, ash_frame_word(ASH_FRAME_PCP, order, 0, 0));
 }
 
-/* Push if the block's type, as seen without a lock, lets it be cached. Returns the list, or ASH_PCP_LISTS; inside then. */
+/*
+ * Push if the blocks' type, as seen without a lock, lets it be cached, and the pcp has room. Returns the list, or
+ * ASH_PCP_LISTS; inside then. A large piece needs room of its own, a small one may be what makes the pcp too full.
+ */
 static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
 {
 	enum ash_migratetype mt = ash_pageblock_type(z, pfn);
-	unsigned index;
+	uint32_t high;
 
 	/* A hint only: a block isolated after this look keeps one cached piece until the isolator's drain. */
 	if (mt == ASH_MT_ISOLATE)
+		return ASH_PCP_LISTS;
+	if (order > z->pageblock_order && !ash_pageblock_uniform(z, pfn, order))
 		return ASH_PCP_LISTS;
 	if (mt >= ASH_MT_PCPTYPES)
 		mt = ASH_MT_MOVABLE;
 	if (!ash_pcp_enter(z, pcp))
 		return ASH_PCP_LISTS;
-	/* 0: disabled, see ash_zone_pcp_disable(). */
-	if (atomic_load_explicit(&z->pcp_high, memory_order_relaxed) == 0 || !take_from_owner(z, pfn, order)) {
+	high = atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
+	/* 0 is disabled: see ash_zone_pcp_disable(). */
+	if (high == 0 || (order > ASH_PCP_BATCH_ORDER && ash_pcp_frames(pcp) >= high) || !take_from_owner(z, pfn, order)) {
 		ash_pcp_leave(z, pcp);
 		return ASH_PCP_LISTS;
 	}
-	index = ash_pcp_list_index(order, mt);
-	ash_pcp_push(z, pcp, &pcp->list[index], pfn, order, mt);
-	return index;
+	ash_pcp_push(z, pcp, ash_pcp_list(pcp, order, mt), pfn, &z->frames[pfn],
+		     ash_frame_word(ASH_FRAME_PCP, order, mt, 0));
+	return order * ASH_PCP_COLUMNS + (unsigned)mt;
 }
 
 bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
 {
 	const unsigned index = enter_and_push(z, pcp, pfn, order);
-	uint32_t high = atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
 
 	if (index == ASH_PCP_LISTS)
 		return false;
-	if (order > ASH_PCP_MAX_ORDER)
-		high += ash_order_frames(order);
-	if (ASH_UNLIKELY(ash_pcp_frames(pcp) > high))
+	if (order <= ASH_PCP_BATCH_ORDER &&
+	    ash_pcp_frames(pcp) > atomic_load_explicit(&z->pcp_high, memory_order_relaxed))
 		shrink(z, pcp, index, atomic_load_explicit(&z->pcp_batch, memory_order_relaxed));
 	ash_pcp_leave(z, pcp);
 	return true;

@@ -2,10 +2,12 @@
 /*
  * pcp: a cache of small free pieces in front of the zone, one per CPU (or per whatever the embedder numbers so).
  *
- * A list per order 0..3 and pcp type, and two for pageblock order (MOVABLE and the others). Pieces here are not free to
- * the zone: they are in state PCP, and no list type is remembered with them. When they go back, the type of their
- * pageblock is read under the zone lock; a block converted or isolated meanwhile gets its own back. CMA and HIGHATOMIC
- * pieces ride the MOVABLE list until then; a piece of a block seen isolated bypasses the cache.
+ * A list per order 0..10 and pcp type. Pieces here are not free to the zone: they are in state PCP, and no list type is
+ * remembered with them. When they go back, the type of their pageblock is read under the zone lock; a block converted or
+ * isolated meanwhile gets its own back. CMA and HIGHATOMIC pieces ride the MOVABLE list until then; a piece of a block
+ * seen isolated bypasses the cache. The kernel's lists end at order 3 and have one more for pageblocks; the orders between
+ * and one above are here because a pair costs a twentieth of what splitting and merging costs (docs/benchmarks.md). They
+ * are cached a piece at a time: no refill takes more than a batch of frames, and no large piece comes on top of a full pcp.
  *
  * The pcp lock is only ever tried on the way in: whoever meets it held goes to the zone instead of waiting. Drains wait.
  *
@@ -20,29 +22,33 @@
 
 #include "page/buddy.h"
 
-#define ASH_PCP_MAX_ORDER 3
-#define ASH_PCP_BLOCK_LISTS ((ASH_PCP_MAX_ORDER + 1) * ASH_MT_PCPTYPES)
-#define ASH_PCP_LISTS (ASH_PCP_BLOCK_LISTS + 2)
+#define ASH_PCP_MAX_ORDER 10
+#define ASH_PCP_BATCH_ORDER 3 /* up to here the pcp is kept filled, a batch at a time */
+#define ASH_PCP_COLUMNS 4     /* the pcp types and one that stays empty: a shift on the way to a list */
+#define ASH_PCP_LISTS ((ASH_PCP_MAX_ORDER + 1) * ASH_PCP_COLUMNS)
 
-/* Zero-filled is empty: first and last mean something only while nr is not 0. */
+/* A piece on a pcp list is named by its pfn plus 1, so that zero-filled is empty; last means something only while first is not 0. */
 struct ash_pcp_list {
-	ash_pfn_t first, last;
-	uint32_t nr; /* pieces */
+	uint32_t first, last;
 };
 
+/*
+ * What went in and out, in frames, each written by whoever is inside and read by anyone; what is in is the difference.
+ * Two counters that only grow: a hit adds to one of them, and both together tell pgalloc and pgfree.
+ */
 struct ash_pcp {
 	struct ash_lock lock;
-	_Atomic uint32_t busy;   /* the owner is inside; biased zones only */
-	_Atomic uint32_t frames; /* written by whoever is inside, read by anyone */
-	uint64_t pgalloc, pgfree;
+	_Atomic uint32_t busy; /* the owner is inside; biased zones only */
+	_Atomic uint64_t in, out;
+	uint64_t refilled, drained; /* of these, from and to the zone */
 	struct ash_pcp_list list[ASH_PCP_LISTS];
+	uint64_t pad[15]; /* to a power of two: a shift on the way to a slot */
 } ASH_ALIGNED(64);
+ASH_BUILD_ASSERT(sizeof(struct ash_pcp) == 512, "see pad");
 
 /* The owner's way in; false: somebody is inside. */
-ASH_INLINE bool ash_pcp_enter(struct ash_zone *z, struct ash_pcp *pcp)
+ASH_INLINE bool ash_pcp_enter_biased(struct ash_pcp *pcp)
 {
-	if (!z->pcp_biased)
-		return ash_lock_try(&pcp->lock);
 	if (ASH_UNLIKELY(atomic_load_explicit(&pcp->busy, memory_order_relaxed) != 0))
 		return false;
 	atomic_store_explicit(&pcp->busy, 1, memory_order_relaxed);
@@ -54,10 +60,20 @@ ASH_INLINE bool ash_pcp_enter(struct ash_zone *z, struct ash_pcp *pcp)
 	return false;
 }
 
+ASH_INLINE void ash_pcp_leave_biased(struct ash_pcp *pcp)
+{
+	atomic_store_explicit(&pcp->busy, 0, memory_order_release);
+}
+
+ASH_INLINE bool ash_pcp_enter(struct ash_zone *z, struct ash_pcp *pcp)
+{
+	return z->pcp_biased ? ash_pcp_enter_biased(pcp) : ash_lock_try(&pcp->lock);
+}
+
 ASH_INLINE void ash_pcp_leave(struct ash_zone *z, struct ash_pcp *pcp)
 {
 	if (z->pcp_biased)
-		atomic_store_explicit(&pcp->busy, 0, memory_order_release);
+		ash_pcp_leave_biased(pcp);
 	else
 		ash_unlock(&pcp->lock, z->lock_ops);
 }
@@ -67,66 +83,74 @@ void ash_pcp_lock(struct ash_zone *z, struct ash_pcp *pcp);
 
 ASH_INLINE bool ash_pcp_order_allowed(const struct ash_zone *z, unsigned order)
 {
-	return order <= z->pcp_max_order || order == z->pageblock_order;
+	return order <= z->pcp_max_order;
 }
 
+/*
+ * Frames inside. A reader that is not inside errs upwards only, never missing a piece that was there all the time: `out`
+ * is read first, and what it counts had been counted in before.
+ */
 ASH_INLINE uint32_t ash_pcp_frames(const struct ash_pcp *pcp)
 {
-	return atomic_load_explicit(&pcp->frames, memory_order_relaxed);
+	const uint64_t out = atomic_load_explicit(&pcp->out, memory_order_acquire);
+
+	return (uint32_t)(atomic_load_explicit(&pcp->in, memory_order_relaxed) - out);
 }
 
-ASH_INLINE unsigned ash_pcp_list_index(unsigned order, enum ash_migratetype mt)
+ASH_INLINE void ash_pcp_count(_Atomic uint64_t *counter, ash_pfn_t frames)
 {
-	if (order > ASH_PCP_MAX_ORDER)
-		return ASH_PCP_BLOCK_LISTS + (mt != ASH_MT_MOVABLE);
-	return order * ASH_MT_PCPTYPES + (unsigned)mt;
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + frames,
+			      memory_order_release);
 }
 
-ASH_INLINE void ash_pcp_count_frames(struct ash_pcp *pcp, uint32_t delta)
+ASH_INLINE struct ash_pcp_list *ash_pcp_list(struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt)
 {
-	atomic_store_explicit(&pcp->frames, ash_pcp_frames(pcp) + delta, memory_order_relaxed);
+	return &pcp->list[order * ASH_PCP_COLUMNS + (unsigned)mt];
 }
+
+ASH_BUILD_ASSERT(ASH_FRAME_PCP == (ASH_FRAME_USED | 1), "taking a piece out clears a bit of its word");
 
 /* Take the hot end of a list that is not empty: what was freed last. Inside. */
-ASH_INLINE struct ash_taken ash_pcp_pop(struct ash_zone *z, struct ash_pcp *pcp, struct ash_pcp_list *l, unsigned order,
-					enum ash_migratetype mt)
+ASH_INLINE void ash_pcp_pop(struct ash_zone *z, struct ash_pcp *pcp, struct ash_pcp_list *l, unsigned order,
+			    struct ash_page_grant *grant)
 {
-	const ash_pfn_t pfn = l->first;
-	const uint32_t word = ash_frame_load(z->frames, pfn);
+	const ash_pfn_t pfn = l->first - 1;
+	struct ash_frame *f = &z->frames[pfn];
+	const uint32_t word = atomic_load_explicit(&f->word, memory_order_relaxed);
 
 	ASH_ZONE_ASSERT(z, ash_word_state(word) == ASH_FRAME_PCP && ash_word_order(word) == order,
 			"pcp list holds a foreign piece", pfn, word, order);
-	l->nr--;
-	l->first = z->frames[pfn].next;
-	ash_pcp_count_frames(pcp, -ash_order_frames(order));
-	pcp->pgalloc += ash_order_frames(order);
-	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_USED, order, mt, 0));
-	return (struct ash_taken){ pfn, ash_word_zeroed(word) };
+	l->first = f->next;
+	ash_pcp_count(&pcp->out, ash_order_frames(order));
+	/* USED, of the order and type it has been here with, without flags. */
+	atomic_store_explicit(&f->word, word & 0x00fffffe, memory_order_relaxed);
+	*grant = (struct ash_page_grant){ pfn, ash_word_zeroed(word) };
 }
 
-/* Put a piece at the hot end. Inside. */
+/* Put a piece at the hot end; f is its head's frame, word what that shall say. Inside. */
 ASH_INLINE void ash_pcp_push(struct ash_zone *z, struct ash_pcp *pcp, struct ash_pcp_list *l, ash_pfn_t pfn,
-			     unsigned order, enum ash_migratetype mt)
+			     struct ash_frame *f, uint32_t word)
 {
-	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_PCP, order, mt, 0));
-	if (l->nr++ == 0) {
-		l->last = pfn;
-	} else {
-		z->frames[l->first].prev = pfn;
-		z->frames[pfn].next = l->first;
-	}
-	l->first = pfn;
-	ash_pcp_count_frames(pcp, ash_order_frames(order));
-	pcp->pgfree += ash_order_frames(order);
+	const uint32_t hot = l->first;
+
+	ash_pcp_count(&pcp->in, ash_order_frames(ash_word_order(word)));
+	l->first = pfn + 1;
+	f->next = hot;
+	atomic_store_explicit(&f->word, word, memory_order_relaxed);
+	if (hot == 0)
+		l->last = pfn + 1;
+	else
+		z->frames[hot - 1].prev = pfn + 1;
 }
 
 /* With a refill if need be. false: the pcp is busy, or empty and the zone has nothing for it. */
 bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
-		   struct ash_taken *taken);
+		   struct ash_page_grant *grant);
 
 /*
- * With a bulk free if the pcp is over its high mark afterwards. false: not a piece for the pcp now; the caller frees it
- * to the zone. The head is inside the zone; a piece that is not plainly allocated is never one for the pcp.
+ * With a bulk free if the pcp is over its high mark afterwards; a large piece is refused instead. false: not a piece for
+ * the pcp now; the caller frees it to the zone. The head is inside the zone; a piece that is not plainly allocated is
+ * never one for the pcp.
  */
 bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order);
 

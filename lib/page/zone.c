@@ -36,6 +36,13 @@ void ash_zone_bug(const struct ash_zone *z, const char *what, ash_pfn_t pfn, uns
 	__builtin_trap();
 }
 
+static uint8_t lowest(unsigned a, unsigned b, unsigned c)
+{
+	if (a > b)
+		a = b;
+	return (uint8_t)(a < c ? a : c);
+}
+
 int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 {
 	const struct ash_geometry g = config->geometry;
@@ -48,7 +55,8 @@ int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 		.nr_frames = config->nr_frames,
 		.pageblock_order = g.pageblock_order,
 		.max_order = g.max_order,
-		.pcp_max_order = g.pageblock_order < ASH_PCP_MAX_ORDER ? g.pageblock_order : ASH_PCP_MAX_ORDER,
+		.pcp_max_order = lowest(g.pageblock_order + 1u, g.max_order, ASH_PCP_MAX_ORDER),
+		.pcp_hit_order = lowest(g.pageblock_order, g.max_order, ASH_PCP_MAX_ORDER),
 		.frames = config->frames,
 		.pageblocks = config->pageblocks,
 		.pcps = config->pcps,
@@ -59,6 +67,8 @@ int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 		.defrag_mode = config->defrag_mode,
 	};
 	z->pcp_biased = config->pcp_owned && config->ops != NULL && config->ops->barrier != NULL;
+	z->free_hit_cpus = z->pcp_biased ? z->nr_cpus : 0;
+	atomic_store_explicit(&z->alloc_hit_cpus, z->free_hit_cpus, memory_order_relaxed);
 	atomic_store_explicit(&z->cma_borrower, ASH_MT_NR, memory_order_relaxed);
 	/* With a mover, what is MOVABLE (of the types asked for, the odd one) is freed with more care. */
 	z->plain_mask = ASH_FRAME_PLAIN;
@@ -177,8 +187,8 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 
 		ash_pcp_lock(z, pcp);
 		out->pcp += ash_pcp_frames(pcp);
-		out->pgalloc += pcp->pgalloc;
-		out->pgfree += pcp->pgfree;
+		out->pgalloc += atomic_load_explicit(&pcp->out, memory_order_relaxed) - pcp->drained;
+		out->pgfree += atomic_load_explicit(&pcp->in, memory_order_relaxed) - pcp->refilled;
 		ash_unlock(&pcp->lock, z->lock_ops);
 	}
 	ash_zone_lock(z);

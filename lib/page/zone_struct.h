@@ -31,13 +31,17 @@ struct ash_zone {
 	/* Constant after initialisation, and read by every pcp hit. */
 	ash_pfn_t nr_frames;
 	uint8_t pageblock_order, max_order;
-	uint8_t pcp_max_order; /* small pieces that are cached: not above a pageblock, whose type they would not have */
+	uint8_t pcp_max_order; /* pieces that are cached: at most of two pageblocks */
+	uint8_t pcp_hit_order; /* of these, such as have the type of one pageblock */
 	bool defrag_mode;
 	bool pcp_biased; /* pcp slots have one owner each, who locks without atomics (pcp.h) */
 	/* MOVABLE where some pageblock is CMA, for its pcp lists then hold frames that are not for everyone; else ASH_MT_NR. */
 	_Atomic uint32_t cma_borrower;
 	uint32_t plain_mask; /* ASH_FRAME_PLAIN; with a mover also the bit that says MOVABLE: what is freed by a plain store */
 	unsigned nr_cpus;
+	/* nr_cpus where the short paths of alloc.c serve: with biased pcps and, for allocations, without CMA; else 0. */
+	_Atomic unsigned alloc_hit_cpus;
+	unsigned free_hit_cpus;
 	struct ash_frame *frames;
 	_Atomic uint8_t *pageblocks;
 	struct ash_pcp *pcps;

@@ -64,11 +64,9 @@ static void absorb_list(struct hash *h, const struct ash_zone *z, ash_pfn_t pfn,
 static void absorb_pcp(struct hash *h, const struct ash_zone *z, const struct ash_pcp *pcp)
 {
 	for (unsigned i = 0; i < ASH_PCP_LISTS; i++) {
-		ash_pfn_t pfn = pcp->list[i].first;
-
-		absorb(h, (uint64_t)pcp->list[i].nr << 32 | i);
-		for (unsigned n = pcp->list[i].nr; n > 0; n--, pfn = z->frames[pfn].next)
-			absorb(h, pfn);
+		absorb(h, (uint64_t)1 << 32 | i);
+		for (uint32_t link = pcp->list[i].first; link != 0; link = z->frames[link - 1].next)
+			absorb(h, link);
 	}
 }
 

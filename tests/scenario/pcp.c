@@ -135,9 +135,10 @@ TEST(T22_isolated_frames_bypass_the_pcp)
 }
 
 /* A piece of more than one pageblock has no one type to be cached by: an isolated block of it must not be cached. */
-TEST(T22_pieces_above_a_pageblock_bypass_the_pcp)
+TEST(T22_pieces_of_several_types_bypass_the_pcp)
 {
 	scene_open_edge(&s, 2, 4, "MMMM", 0, 0, 1);
+	atomic_store(&s.z->pcp_high, 64);
 	scene_used(&s, 0, 3, ASH_MT_MOVABLE);
 	ash_zone_lock(s.z);
 	ash_pageblock_set_isolated(s.z, 4, true);
@@ -148,12 +149,73 @@ TEST(T22_pieces_above_a_pageblock_bypass_the_pcp)
 }
 
 /* [K page_alloc.c:pcp_allowed_order] a piece of no pcp order goes straight to the buddy lists. */
-TEST(T22_large_pieces_bypass_the_pcp)
+TEST(T22_pieces_of_more_than_two_pageblocks_bypass_the_pcp)
 {
-	scene_open_edge(&s, 5, 6, "MM", 0, 0, 1);
+	scene_open_edge(&s, 2, 4, "MMMM", 0, 0, 1);
 	scene_used(&s, 0, 4, ASH_MT_MOVABLE);
 	ash_zone_free(s.z, 0, 4, 0);
-	EXPECT_STATE(&s, "0:4 M", "MM");
+	EXPECT_STATE(&s, "0:4 M", "MMMM");
+	EXPECT_EQ(scene_stats(&s).pcp, 0);
+}
+
+/* Ours: all orders up to two pageblocks of one type are cached, and come back as they went in. */
+static void cached_and_back(unsigned order)
+{
+	struct ash_page_grant grant = { .pfn = ASH_PFN_NONE };
+
+	scene_open_edge(&s, 5, 6, "MM", 0, 0, 1);
+	scene_used(&s, 0, order, ASH_MT_MOVABLE);
+	ash_zone_free(s.z, 0, order, 0);
+	EXPECT_STREQ(scene_freelist(&s), "");
+	EXPECT_EQ(scene_stats(&s).pcp, 1u << order);
+	EXPECT_EQ(ash_zone_alloc(s.z, order, ASH_MT_MOVABLE, 0, 0, &grant), 0);
+	EXPECT_EQ(grant.pfn, 0);
+	EXPECT_EQ(scene_stats(&s).pcp, 0);
+	EXPECT_BUG(ash_zone_free(s.z, 0, order - 1, 0));
+}
+
+TEST(large_pieces_are_cached)
+{
+	cached_and_back(4);
+	cached_and_back(5);
+	cached_and_back(6);
+}
+
+TEST(a_full_pcp_takes_small_pieces_and_no_large_ones)
+{
+	scene_open_edge(&s, 5, 6, "MM", 0, 0, 1);
+	atomic_store(&s.z->pcp_batch, 1);
+	atomic_store(&s.z->pcp_high, 2);
+	scene_used(&s, 0, 4, ASH_MT_MOVABLE);
+	scene_used(&s, 16, 4, ASH_MT_MOVABLE);
+	ash_zone_free(s.z, 0, 4, 0);
+	EXPECT_EQ(scene_stats(&s).pcp, 16);
+	ash_zone_free(s.z, 16, 4, 0);
+	EXPECT_STATE(&s, "16:4 M", "MM");
+	/* A small piece is let in, and a batch goes out from its own list first. */
+	ash_zone_free(s.z, 40, 0, 0);
+	EXPECT_STATE(&s, "16:4 M, 40:0 M", "MM");
+	EXPECT_EQ(scene_stats(&s).pcp, 16);
+	ash_zone_drain(s.z);
+	EXPECT_STATE(&s, "0:5 M, 40:0 M", "MM");
+	EXPECT_EQ(scene_stats(&s).pcp, 0);
+}
+
+/* What is given back is what was cached the longest. */
+TEST(a_batch_leaves_from_the_cold_end)
+{
+	scene_open_edge(&s, 4, 4, "MM", 0, 0, 1);
+	atomic_store(&s.z->pcp_batch, 2);
+	atomic_store(&s.z->pcp_high, 4);
+	for (ash_pfn_t pfn = 0; pfn < 10; pfn += 2)
+		ash_zone_free(s.z, pfn, 0, 0);
+	EXPECT_STATE(&s, "0:0 M, 2:0 M", "MM");
+	for (ash_pfn_t pfn = 8; pfn >= 4; pfn -= 2) {
+		struct ash_page_grant grant = { .pfn = ASH_PFN_NONE };
+
+		EXPECT_EQ(ash_zone_alloc(s.z, 0, ASH_MT_MOVABLE, 0, 0, &grant), 0);
+		EXPECT_EQ(grant.pfn, pfn);
+	}
 	EXPECT_EQ(scene_stats(&s).pcp, 0);
 }
 
