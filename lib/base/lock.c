@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+enum { MAY_WAIT_SPINS = 40 * ASH_LOCK_SPINS }; /* well past a bounded hold: a holder that was preempted counts as stuck */
+
 void ash_lock_slow(struct ash_lock *l, const struct ash_lock_ops *ops)
 {
 	for (unsigned spins = 0; ops == NULL || spins < ASH_LOCK_SPINS; spins++) {
@@ -20,4 +22,16 @@ void ash_lock_wake_slow(struct ash_lock *l, const struct ash_lock_ops *ops)
 {
 	if (ops != NULL)
 		ops->wake(&l->word);
+}
+
+bool ash_lock_may_wait(struct ash_lock *l, const struct ash_lock_ops *ops)
+{
+	for (unsigned spins = 0; spins < MAY_WAIT_SPINS; spins++) {
+		if (!ash_lock_is_held(l) && ash_lock_try(l)) {
+			ash_unlock(l, ops);
+			return true;
+		}
+		ash_cpu_relax();
+	}
+	return false;
 }

@@ -288,7 +288,7 @@ static void cut_used(struct ash_zone *z, ash_pfn_t pfn)
 }
 
 /* Free pieces from start on until the batch is used up; both borders are piece borders. Returns where it stopped. */
-static ash_pfn_t free_pieces(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
+static ash_pfn_t free_pieces(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
 {
 	for (unsigned n = 0; n < FREE_BATCH && start < end; n++) {
 		const uint32_t word = ash_frame_load(z->frames, start);
@@ -299,7 +299,7 @@ static ash_pfn_t free_pieces(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
 			ash_migrate_note_free(z, start);
 		} else {
 			ash_frame_store(z->frames, start, 0);
-			ash_buddy_free(z, start, order, 0);
+			ash_buddy_free(z, start, order, flags);
 			z->pgfree += ash_order_frames(order);
 		}
 		start += ash_order_frames(order);
@@ -307,7 +307,7 @@ static ash_pfn_t free_pieces(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
 	return start;
 }
 
-void ash_zone_free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr)
+static void free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, unsigned flags)
 {
 	const ash_pfn_t end = pfn + nr;
 	ash_pfn_t bad;
@@ -326,7 +326,7 @@ void ash_zone_free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr)
 		cut_used(z, end);
 	}
 	while (pfn < end) {
-		pfn = free_pieces(z, pfn, end);
+		pfn = free_pieces(z, pfn, end, flags);
 		if (pfn < end) {
 			/* The rest is still the caller's: nobody else may touch it while the lock is open. */
 			ash_zone_unlock(z);
@@ -334,4 +334,14 @@ void ash_zone_free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr)
 		}
 	}
 	ash_zone_unlock(z);
+}
+
+void ash_zone_free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr)
+{
+	free_run(z, pfn, nr, 0);
+}
+
+void ash_zone_free_run_zeroed(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr)
+{
+	free_run(z, pfn, nr, ASH_FREE_ZEROED | ASH_FREE_TAIL);
 }

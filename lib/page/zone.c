@@ -29,6 +29,11 @@ size_t ash_zone_nr_pageblocks(ash_pfn_t nr_frames, struct ash_geometry geometry)
 	return ((size_t)nr_frames + ((size_t)1 << geometry.pageblock_order) - 1) >> geometry.pageblock_order;
 }
 
+bool ash_zone_may_wait(struct ash_zone *z)
+{
+	return ash_lock_may_wait(&z->lock, z->ops != NULL ? &z->ops->lock : NULL);
+}
+
 void ash_zone_bug(const struct ash_zone *z, const char *what, ash_pfn_t pfn, unsigned long a, unsigned long b)
 {
 	if (z->ops != NULL && z->ops->bug != NULL)

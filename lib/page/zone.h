@@ -98,6 +98,15 @@ ASH_MUST_USE int ash_zone_alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned a
 /* Free any whole or part of allocated runs: frames [pfn, pfn + nr), all allocated (kernel: free_contig_range). */
 void ash_zone_free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr);
 
+/* The same of frames that read as zero and cost no memory, as ash_zone_online() brings them. */
+void ash_zone_free_run_zeroed(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr);
+
+/*
+ * Whether the zone's lock can be had within some microseconds. What interrupted its own thread inside this zone (a signal
+ * handler) is told false: it would wait for itself.
+ */
+bool ash_zone_may_wait(struct ash_zone *z);
+
 /*
  * Take exactly the free frames [pfn, pfn + nr) for a run that ends at pfn, so that it grows in place. All or nothing;
  * -ASH_EBUSY when any of them is not free (or lies in a pageblock that mt may not take). zeroed as in a grant.

@@ -25,6 +25,42 @@ TEST(run_exact_length_gives_tail_back)
 	fixture_end(&f);
 }
 
+TEST(run_freed_as_zeroed_is_granted_as_zeroed)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	fixture_init(&f, 64, 4, 6, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 32, 0, ASH_MT_MOVABLE, 0, &g), 0);
+	EXPECT(!g.zeroed);
+	ash_zone_free_run_zeroed(f.z, g.pfn + 16, 16);
+	EXPECT_EQ(stats(&f).free_zeroed, 16);
+	fixture_check(&f);
+	ash_zone_free_run(f.z, g.pfn, 16);
+	EXPECT_EQ(stats(&f).free_zeroed, 16);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 64, 0, ASH_MT_MOVABLE, 0, &g), 0);
+	EXPECT(!g.zeroed);
+	ash_zone_free_run_zeroed(f.z, 0, 64);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 64, 0, ASH_MT_MOVABLE, 0, &g), 0);
+	EXPECT(g.zeroed);
+	fixture_check(&f);
+	fixture_end(&f);
+}
+
+TEST(who_holds_the_lock_may_not_wait_for_it)
+{
+	struct fixture f;
+
+	fixture_init(&f, 64, 4, 6, 0);
+	EXPECT(ash_zone_may_wait(f.z));
+	ash_zone_lock_all(f.z);
+	EXPECT(!ash_zone_may_wait(f.z));
+	ash_zone_unlock_all(f.z);
+	EXPECT(ash_zone_may_wait(f.z));
+	fixture_end(&f);
+}
+
 TEST(run_free_any_part)
 {
 	/* Every (start, length) of a run of 37, then the rest, must leave the zone as it began. */
