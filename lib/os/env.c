@@ -15,11 +15,12 @@
 #include <unistd.h>
 
 #include "os/env.h"
+#include "os/file.h"
 #include "os/sys.h"
 
 extern void *__libc_stack_end ASH_WEAK;
 
-enum { ASH_ARGC_SANE = 1 << 20 };
+enum { ASH_ARGC_SANE = 1 << 20, ASH_OVERCOMMIT_NEVER = 2 };
 
 /* argc, argv[argc], NULL, envp..., as the kernel lays them out (System V ABI, "Initial Process Stack"). */
 static char **initial_environ(void)
@@ -112,4 +113,12 @@ size_t ash_env_address_limit(void)
 size_t ash_env_lock_limit(void)
 {
 	return limit_of(RLIMIT_MEMLOCK);
+}
+
+bool ash_env_counts_untouched(void)
+{
+	uint64_t mode;
+
+	return limit_of(RLIMIT_DATA) != SIZE_MAX ||
+	       (ash_file_num("/proc/sys/vm/overcommit_memory", &mode) == 0 && mode == ASH_OVERCOMMIT_NEVER);
 }

@@ -35,4 +35,7 @@ size_t ash_env_address_limit(void);
 /* RLIMIT_MEMLOCK in bytes; SIZE_MAX: unlimited. Whoever has CAP_IPC_LOCK need not care. */
 size_t ash_env_lock_limit(void);
 
+/* Whether the kernel counts memory before it is touched: vm.overcommit_memory=2, or a limit on data (RLIMIT_DATA). */
+bool ash_env_counts_untouched(void);
+
 #endif

@@ -150,6 +150,26 @@ int ash_vmem_lock(void *addr, size_t bytes)
 	return (int)ash_sys(__NR_mlock, (long)addr, (long)bytes, 0, 0, 0, 0);
 }
 
+int ash_vmem_resident(void *addr, size_t bytes, unsigned char *pages)
+{
+	return (int)ash_sys(__NR_mincore, (long)addr, (long)bytes, (long)pages, 0, 0, 0);
+}
+
+long ash_vmem_call_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset)
+{
+	return ash_sys(__NR_mmap, (long)addr, (long)bytes, prot, flags, fd, offset);
+}
+
+long ash_vmem_call_munmap(void *addr, size_t bytes)
+{
+	return ash_sys(__NR_munmap, (long)addr, (long)bytes, 0, 0, 0, 0);
+}
+
+long ash_vmem_call_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, void *to)
+{
+	return ash_sys(__NR_mremap, (long)from, (long)old_bytes, (long)new_bytes, flags, (long)to, 0);
+}
+
 int ash_vmem_name(void *addr, size_t bytes, const char *name)
 {
 	return (int)ash_sys(__NR_prctl, ASH_PR_SET_VMA, ASH_PR_SET_VMA_ANON_NAME, (long)addr, (long)bytes, (long)name,

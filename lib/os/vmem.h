@@ -74,6 +74,20 @@ int ash_vmem_guard(void *addr, size_t bytes);
 /* Keep the pages of a populated range in memory (mlock). -ENOMEM or -EPERM: RLIMIT_MEMLOCK. */
 int ash_vmem_lock(void *addr, size_t bytes);
 
+/*
+ * Which pages are in memory: pages[i] has bit 0 set for page i of the range. Pages that were swapped out are not, so
+ * "not in memory" does not mean "reads as zero". -ENOMEM: part of the range is not mapped.
+ */
+ASH_MUST_USE int ash_vmem_resident(void *addr, size_t bytes, unsigned char *pages);
+
+/*
+ * The program's own calls, passed on with its arguments untouched: the kernel's result, an address or 0 or a negative
+ * errno.
+ */
+long ash_vmem_call_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset);
+long ash_vmem_call_munmap(void *addr, size_t bytes);
+long ash_vmem_call_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, void *to);
+
 /* Name the mapping in /proc/PID/maps; -EINVAL where the kernel has no such thing. name is copied, under 80 bytes. */
 int ash_vmem_name(void *addr, size_t bytes, const char *name);
 
