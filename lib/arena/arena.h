@@ -151,6 +151,18 @@ ASH_MUST_USE int ash_run_alloc(const struct ash_zonelist *zl, size_t nr_frames, 
 /* Free [addr, addr + nr_frames * 4 KiB): a run, or any part of one. Tags must already be cleared. */
 void ash_run_free(void *addr, size_t nr_frames);
 
+/* The same of frames that the caller has made empty: they read as zero and cost no memory. */
+void ash_run_free_zeroed(void *addr, size_t nr_frames);
+
+/*
+ * Whether allocating and freeing runs of ordinary memory near this thread ends. False in a signal handler that
+ * interrupted its own thread inside this library, and when others hold its locks for long just now.
+ */
+bool ash_arena_may_wait(void);
+
+/* As ash_zonelist_for(), without the hugetlb rungs. Empty where strictness leaves nothing else. */
+void ash_zonelist_ordinary(struct ash_zonelist *out, int node);
+
 /* Grow a run in place from old_nr to new_nr frames; onlines memory behind it where it is the last. -EBUSY: cannot. */
 ASH_MUST_USE int ash_run_extend(void *addr, size_t old_nr, size_t new_nr, enum ash_migratetype mt, bool *zeroed);
 

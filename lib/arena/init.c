@@ -330,6 +330,18 @@ const struct ash_zonelist *ash_zonelist_for(int node)
 	return zl != NULL ? zl : atomic_load_explicit(&ash_arenas.zonelists[ash_arenas.first_node], memory_order_acquire);
 }
 
+void ash_zonelist_ordinary(struct ash_zonelist *out, int node)
+{
+	const struct ash_zonelist *zl = ash_zonelist_for(node);
+
+	out->nr = 0;
+	out->node = zl->node;
+	for (unsigned i = 0; i < zl->nr; i++) {
+		if (zl->arena[i] % ASH_ARENA_KINDS == ASH_ARENA_T)
+			out->arena[out->nr++] = zl->arena[i];
+	}
+}
+
 static int set_up(const struct ash_arena_config *config)
 {
 	const struct ash_zonelist *zl;

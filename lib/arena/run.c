@@ -110,6 +110,28 @@ void ash_run_free(void *addr, size_t nr_frames)
 	ash_zone_free_run(a->zone, pfn, (ash_pfn_t)nr_frames);
 }
 
+void ash_run_free_zeroed(void *addr, size_t nr_frames)
+{
+	ash_pfn_t pfn;
+	struct ash_arena *a = arena_of(addr, &pfn);
+
+	ash_zone_free_run_zeroed(a->zone, pfn, (ash_pfn_t)nr_frames);
+}
+
+/* The locks that a request may come to, outermost first; none of them is waited for here. */
+bool ash_arena_may_wait(void)
+{
+	if (!ash_lock_may_wait(&ash_arenas.setup, &ash_futex_ops))
+		return false;
+	for (unsigned i = ASH_ARENA_T; i < ash_registry.nr_spans; i += ASH_ARENA_KINDS) {
+		struct ash_arena *a = ash_arena_peek(i);
+
+		if (a != NULL && (!ash_lock_may_wait(&a->growth, &ash_futex_ops) || !ash_zone_may_wait(a->zone)))
+			return false;
+	}
+	return true;
+}
+
 /*
  * Nothing is brought online for a run that is hemmed in: all that is online behind it must be free. When another thread
  * takes some of it before us, the caller finds the run hemmed in after all, and the arena has grown a little early.
