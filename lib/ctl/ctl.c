@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "ctl/stats.h"
+#include "map/map.h"
 #include "os/clock.h"
 #include "os/env.h"
 #include "os/output.h"
@@ -66,8 +67,13 @@ static void read_options_once(void)
 
 int ash_ctl_boot(void)
 {
+	int err;
+
 	read_options_once();
-	return ash_arena_init(&ctl.options.arena);
+	err = ash_arena_init(&ctl.options.arena);
+	if (err == 0 && ctl.options.map)
+		ash_map_enable();
+	return err;
 }
 
 void ash_ctl_options(struct ash_options *out)

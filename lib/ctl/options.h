@@ -50,6 +50,7 @@ struct ash_options {
 	struct ash_arena_config arena;
 	enum ash_report_when report;
 	enum ash_stats_format report_format;
+	bool map;
 	size_t report_pid; /* 0 = every process */
 	char report_file[ASH_REPORT_FILE_MAX]; /* "" = standard error */
 	uint8_t source[ASH_OPTION_NR];         /* enum ash_option_source */

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The calls: what is served, and what the table has to hear of the rest.
+ *
+ * The kernel is asked first and its answer is what the caller gets; only munmap looks first, because afterwards there is
+ * nothing to harvest. A munmap can fail (too many mappings, when it would cut one in two), and then everything is put
+ * back. A mapping that spans many pageblocks is unmapped in pieces, from its start; if one fails, what is left is asked
+ * for as a whole, so that the answer is to the caller's own question.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "map/internal.h"
+#include "os/env.h"
+#include "os/uffd.h"
+
+struct ash_map ash_map;
+
+void ash_map_enable(void)
+{
+	int off = ASH_MAP_OFF;
+
+	atomic_compare_exchange_strong_explicit(&ash_map.state, &off, ASH_MAP_UNPROVED, memory_order_release,
+						memory_order_relaxed);
+}
+
+static bool is_off(void)
+{
+	return atomic_load_explicit(&ash_map.state, memory_order_acquire) == ASH_MAP_OFF;
+}
+
+/*
+ * What serving needs, found out when it is first wanted: that the kernel moves pages for us; and that it does not count
+ * memory before it is touched, because a served mapping is counted twice, in its place and in its slots. Two threads that
+ * race find out the same. > 0: ask again another time.
+ */
+static int prove(void)
+{
+	const int fd = ash_uffd_open();
+
+	if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
+		return 1;
+	if (fd < 0)
+		return fd;
+	ash_uffd_close(fd);
+	return ash_env_counts_untouched() ? -EDQUOT : 0;
+}
+
+static bool can_serve(void)
+{
+	int state = atomic_load_explicit(&ash_map.state, memory_order_acquire);
+
+	if (state == ASH_MAP_UNPROVED) {
+		const int err = prove();
+
+		if (err > 0)
+			return false;
+		state = err < 0 ? ASH_MAP_REFUSED : ASH_MAP_SERVING;
+		atomic_store_explicit(&ash_map.error, err, memory_order_relaxed);
+		atomic_store_explicit(&ash_map.state, state, memory_order_release);
+	}
+	return state == ASH_MAP_SERVING;
+}
+
+static bool is_error(long ret)
+{
+	return (unsigned long)ret >= (unsigned long)-4095;
+}
+
+/* Anonymous, private, readable and writable, at least a pageblock, and nothing asked for that we do not know. */
+static bool eligible(size_t bytes, int prot, int flags)
+{
+	const int indifferent = MAP_POPULATE | MAP_NONBLOCK | MAP_DENYWRITE | MAP_EXECUTABLE;
+
+	return prot == (PROT_READ | PROT_WRITE) && (flags & ~indifferent) == (MAP_PRIVATE | MAP_ANONYMOUS) &&
+	       bytes >= PB_BYTES;
+}
+
+/* Slots for the lot's blocks, up to last. false: there were not enough. */
+static bool alloc_lot(struct ash_lot *lot, const struct ash_zonelist *zl, size_t last)
+{
+	const unsigned wanted = (unsigned)ash_min(last - lot->first, (size_t)LOT_BLOCKS);
+
+	for (lot->nr = 0; lot->nr < wanted; lot->nr++) {
+		lot->slot[lot->nr] = ash_slot_alloc(zl, &lot->full[lot->nr]);
+		if (lot->slot[lot->nr] == 0)
+			return false;
+	}
+	return true;
+}
+
+/* The slots are empty by now, so that whoever takes one out of the table finds it so. */
+static void track_lot(const struct ash_lot *lot)
+{
+	for (unsigned i = 0; i < lot->nr; i++) {
+		const uint32_t old = ash_track_set(lot->first + i, lot->slot[i]);
+
+		if (old != 0)
+			ash_slot_free(old == UINT32_MAX ? lot->slot[i] : old, false);
+	}
+}
+
+/*
+ * Give the blocks that lie wholly in [start, end) slots, and what is warm of these to the mapping. Best effort: what gets
+ * none is the kernel's alone.
+ */
+static void serve(uintptr_t start, uintptr_t end)
+{
+	const size_t last = end >> PB_SHIFT;
+	struct ash_zonelist zl;
+	struct ash_lot lot;
+	bool more = true;
+
+	ash_zonelist_ordinary(&zl, -1);
+	for (lot.first = ash_align_up(start, PB_BYTES) >> PB_SHIFT; more && lot.first < last; lot.first += lot.nr) {
+		more = alloc_lot(&lot, &zl, last);
+		ash_lot_lend(&lot);
+		track_lot(&lot);
+	}
+}
+
+/*
+ * The kernel puts mappings at huge-page boundaries when their size is a multiple of it. Others are asked for again at the
+ * boundary below where they were put: whatever comes of it, the caller has a mapping where it named no place.
+ */
+static long move_to_boundary(long ret, size_t bytes, int prot, int flags, int fd, long offset)
+{
+	void *const hint = (void *)ash_align_down((uintptr_t)ret, PB_BYTES);
+	long again;
+
+	if (hint == (void *)ret)
+		return ret;
+	again = ash_vmem_call_mmap(hint, bytes, prot, flags, fd, offset);
+	if (is_error(again))
+		return ret;
+	/* Where one of the two cannot be unmapped (it has become one with a neighbour), it is the new one. */
+	if (again == (long)hint && ash_vmem_call_munmap((void *)ret, bytes) == 0)
+		return again;
+	(void)ash_vmem_call_munmap((void *)again, bytes);
+	return ret;
+}
+
+/* A new mapping that is eligible. */
+static void serve_new(uintptr_t start, size_t bytes)
+{
+	const size_t size = ash_align_up(bytes, ASH_PAGE_SIZE);
+
+	if (ash_arena_config()->huge != ASH_HUGE_NONE)
+		(void)ash_vmem_advise((void *)start, size, ASH_VMEM_HUGE);
+	(void)ash_vmem_name((void *)start, size, "ashlar map");
+	if (!can_serve() || !ash_arena_may_wait())
+		return;
+	atomic_fetch_add_explicit(&ash_map.calls, 1, memory_order_relaxed);
+	serve(start, start + size);
+}
+
+long ash_map_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset)
+{
+	const bool serves = !is_off() && eligible(bytes, prot, flags);
+	/* To be populated after we have lent what we have, and with huge pages. */
+	const int asked = serves && can_serve() ? flags & ~MAP_POPULATE : flags;
+	long ret = ash_vmem_call_mmap(addr, bytes, prot, asked, fd, offset);
+
+	if (is_error(ret))
+		return ret;
+	if (serves) {
+		if (addr == NULL && (asked & MAP_POPULATE) == 0)
+			ret = move_to_boundary(ret, bytes, prot, asked, fd, offset);
+		serve_new((uintptr_t)ret, bytes);
+		/* Failing to populate is no failure of mmap. */
+		if (asked != flags && (flags & MAP_NONBLOCK) == 0)
+			(void)!ash_vmem_populate((void *)ret, ash_align_up(bytes, ASH_PAGE_SIZE));
+	} else if ((flags & MAP_FIXED) != 0) {
+		ash_map_release((void *)ret, bytes);
+	}
+	return ret;
+}
+
+void ash_map_release(const void *addr, size_t bytes)
+{
+	const size_t end = ash_align_up((uintptr_t)addr + bytes, PB_BYTES) >> PB_SHIFT;
+	size_t block = (uintptr_t)addr >> PB_SHIFT;
+	uint32_t slot;
+
+	if (is_off() || bytes == 0)
+		return;
+	block = ash_track_next(block, end);
+	if (block >= end || !ash_arena_may_wait())
+		return;
+	for (; block < end; block = ash_track_next(block + 1, end)) {
+		slot = ash_track_take(block);
+		if (slot != 0)
+			ash_slot_free(slot, false);
+	}
+}
+
+/* Take the slots of the blocks from first on that lie in [first, end). */
+static void take_lot(struct ash_lot *lot, size_t first, size_t end)
+{
+	lot->first = first;
+	lot->nr = (unsigned)ash_min(end - first, (size_t)LOT_BLOCKS);
+	for (unsigned i = 0; i < lot->nr; i++)
+		lot->slot[i] = ash_track_take(first + i);
+}
+
+static void free_lot(const struct ash_lot *lot)
+{
+	for (unsigned i = 0; i < lot->nr; i++) {
+		if (lot->slot[i] != 0)
+			ash_slot_free(lot->slot[i], lot->moved[i]);
+	}
+}
+
+static void untake_lot(struct ash_lot *lot)
+{
+	ash_lot_give_back(lot);
+	for (unsigned i = 0; i < lot->nr; i++) {
+		if (lot->slot[i] != 0)
+			(void)ash_track_set(lot->first + i, lot->slot[i]);
+	}
+}
+
+/* Unmap [start, *end), whose blocks from first on have slots; less of it where it has very many. *end: how far it went. */
+static long unmap_piece(uintptr_t start, uintptr_t *end, size_t first)
+{
+	const size_t last = *end >> PB_SHIFT;
+	struct ash_lot lot;
+	long err;
+
+	take_lot(&lot, first, last);
+	ash_lot_harvest(&lot);
+	if (first + lot.nr < last)
+		*end = (first + lot.nr) << PB_SHIFT;
+	err = ash_vmem_call_munmap((void *)start, *end - start);
+	if (err == 0)
+		free_lot(&lot);
+	else
+		untake_lot(&lot);
+	return err;
+}
+
+static long unmap_served(const uintptr_t start, const uintptr_t end)
+{
+	uintptr_t at = start;
+
+	while (at < end) {
+		const size_t first = ash_track_next(ash_align_up(at, PB_BYTES) >> PB_SHIFT, end >> PB_SHIFT);
+		uintptr_t piece = end;
+
+		if (first >= end >> PB_SHIFT || unmap_piece(at, &piece, first) < 0) {
+			const long err = ash_vmem_call_munmap((void *)at, end - at);
+
+			if (err < 0)
+				return err;
+			break;
+		}
+		at = piece;
+	}
+	/* Blocks that were cut at the ends, and those of a last piece that was unmapped without us. */
+	ash_map_release((void *)start, end - start);
+	return 0;
+}
+
+long ash_map_munmap(void *addr, size_t bytes)
+{
+	const uintptr_t start = (uintptr_t)addr, end = start + ash_align_up(bytes, ASH_PAGE_SIZE);
+	long ret;
+
+	if (is_off() || start % ASH_PAGE_SIZE != 0 || end <= start ||
+	    ash_track_next(start >> PB_SHIFT, ash_align_up(end, PB_BYTES) >> PB_SHIFT) >=
+		    ash_align_up(end, PB_BYTES) >> PB_SHIFT ||
+	    ash_arena_config()->decay_ms == 0 || !ash_arena_may_wait()) {
+		ret = ash_vmem_call_munmap(addr, bytes);
+		if (ret == 0)
+			ash_map_release(addr, bytes);
+		return ret;
+	}
+	ret = unmap_served(start, end);
+	(void)ash_arena_decay();
+	return ret;
+}
+
+/* Pages went from one place to another: so do the slots, where blocks are still blocks there. */
+static void track_moved(uintptr_t from, uintptr_t to, size_t bytes)
+{
+	const size_t end = (from + bytes) >> PB_SHIFT;
+	size_t block = ash_align_up(from, PB_BYTES) >> PB_SHIFT;
+
+	ash_map_release((void *)to, bytes);
+	if ((from ^ to) % PB_BYTES == 0) {
+		for (block = ash_track_next(block, end); block < end; block = ash_track_next(block + 1, end)) {
+			const uint32_t slot = ash_track_take(block);
+			const uint32_t old =
+				slot != 0 ? ash_track_set(block - (from >> PB_SHIFT) + (to >> PB_SHIFT), slot) : 0;
+
+			if (old != 0)
+				ash_slot_free(old == UINT32_MAX ? slot : old, false);
+		}
+	}
+	ash_map_release((void *)from, bytes);
+}
+
+long ash_map_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, void *to)
+{
+	const uintptr_t start = (uintptr_t)from;
+	const size_t old_size = ash_align_up(old_bytes, ASH_PAGE_SIZE), new_size = ash_align_up(new_bytes, ASH_PAGE_SIZE);
+	const long ret = ash_vmem_call_mremap(from, old_bytes, new_bytes, flags, to);
+	size_t block = start >> PB_SHIFT, end = ash_align_up(start + old_size, PB_BYTES) >> PB_SHIFT;
+
+	if (is_error(ret) || is_off())
+		return ret;
+	/* A target that was named may have had slots of its own. */
+	if (ash_track_next(block, end) >= end || !ash_arena_may_wait()) {
+		ash_map_release((void *)ret, new_size);
+		return ret;
+	}
+	if ((uintptr_t)ret != start) {
+		track_moved(start, (uintptr_t)ret, ash_min(old_size, new_size));
+		ash_map_release(from, old_size);
+	} else if (new_size < old_size) {
+		ash_map_release((char *)from + new_size, old_size - new_size);
+	}
+	return ret;
+}
+
+void ash_map_stats(struct ash_map_stats *out)
+{
+	*out = (struct ash_map_stats){
+		.state = (enum ash_map_state)atomic_load_explicit(&ash_map.state, memory_order_acquire),
+		.error = atomic_load_explicit(&ash_map.error, memory_order_relaxed),
+		.calls = atomic_load_explicit(&ash_map.calls, memory_order_relaxed),
+		.slots = atomic_load_explicit(&ash_map.slots, memory_order_relaxed),
+		.lent = atomic_load_explicit(&ash_map.lent, memory_order_relaxed),
+		.harvested = atomic_load_explicit(&ash_map.harvested, memory_order_relaxed),
+		.refused = atomic_load_explicit(&ash_map.refused, memory_order_relaxed),
+	};
+}

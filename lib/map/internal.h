@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What lib/map shares between its own files.
+ *
+ * There are no locks. A slot belongs to whoever took it out of the table, or of the zone, and is not in either until it
+ * is put back.
+ */
+#ifndef ASH_MAP_INTERNAL_H
+#define ASH_MAP_INTERNAL_H
+
+#include "arena/arena.h"
+#include "map/map.h"
+#include "os/vmem.h"
+
+enum { PB_SHIFT = ASH_PAGE_SHIFT + ASH_PAGEBLOCK_ORDER, PB_FRAMES = 1 << ASH_PAGEBLOCK_ORDER };
+#define PB_BYTES ((size_t)1 << PB_SHIFT)
+
+/* Pageblocks handled at a time: what a signal handler's stack has room for. */
+enum { LOT_BLOCKS = 128 };
+
+/* Consecutive pageblocks of address space and their slots. */
+struct ash_lot {
+	size_t first;               /* block number: address >> PB_SHIFT */
+	unsigned nr;
+	uint32_t slot[LOT_BLOCKS];  /* as in the table; 0: none */
+	bool full[LOT_BLOCKS];      /* every page is there, on the side that gives */
+	bool moved[LOT_BLOCKS];
+};
+
+struct ash_map {
+	_Atomic int state; /* enum ash_map_state */
+	_Atomic int error;
+	_Atomic uint64_t calls, slots, lent, harvested, refused;
+};
+extern struct ash_map ash_map;
+
+/*
+ * track.c: block number -> slot. A slot is named by its pageblock's index in the reservation plus 1.
+ */
+/* The slot that was there. UINT32_MAX: no memory for the table; nothing was set. */
+uint32_t ash_track_set(size_t block, uint32_t slot);
+/* Take the slot out: it is the caller's. */
+uint32_t ash_track_take(size_t block);
+/* The first block of [block, end) that has a slot, or end. Quick over address space that never had one. */
+size_t ash_track_next(size_t block, size_t end);
+
+ASH_INLINE void *ash_slot_address(uint32_t slot)
+{
+	return ash_frame_address((size_t)(slot - 1) << ASH_PAGEBLOCK_ORDER);
+}
+
+/* lend.c */
+/* A MOVABLE pageblock: 0 when there is none. *maybe_warm: it may hold pages. */
+uint32_t ash_slot_alloc(const struct ash_zonelist *zl, bool *maybe_warm);
+/* warm: it holds a whole pageblock of pages; else it is made sure that it holds none. */
+void ash_slot_free(uint32_t slot, bool warm);
+
+/* Move the pages of the slots that are full into the lot's blocks, wiped. Slots are empty afterwards. */
+void ash_lot_lend(struct ash_lot *lot);
+/* Move the pages of the blocks into their slots where all are there. Sets moved[]; other slots are empty. */
+void ash_lot_harvest(struct ash_lot *lot);
+/* Undo a harvest: every byte is where it was. */
+void ash_lot_give_back(struct ash_lot *lot);
+
+#endif

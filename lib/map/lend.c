@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pages between slots and mappings.
+ *
+ * Only whole pageblocks go either way: a huge page moves in a microsecond or two, while a pageblock that is partly there
+ * would move page by page and come back with holes. Whether all of it is there is what mincore(2) says; what is swapped
+ * out is not there, so nothing is ever taken for zero that is not.
+ *
+ * A slot in a mapping's name is empty: UFFDIO_MOVE goes only where there is nothing. Hence the invariant that every
+ * function here keeps: a slot is either owned by the zone (and may hold anything), or by a mapping, and then holds no
+ * page.
+ *
+ * The receiving range is registered for as long as it takes. Nobody may know its address then (lending happens before
+ * mmap returns; slots are never handed out), so nobody meets the fault that registering would make of a missing page.
+ */
+#include <string.h>
+
+#include "map/internal.h"
+#include "os/uffd.h"
+
+enum direction { LEND, HARVEST };
+
+static void *block_address(const struct ash_lot *lot, unsigned i)
+{
+	return (void *)((lot->first + i) << PB_SHIFT);
+}
+
+static bool is_full(void *addr)
+{
+	unsigned char pages[PB_FRAMES];
+	unsigned char all = 1;
+
+	if (ash_vmem_resident(addr, PB_BYTES, pages) < 0)
+		return false;
+	for (unsigned i = 0; i < PB_FRAMES; i++)
+		all &= pages[i];
+	return all & 1;
+}
+
+uint32_t ash_slot_alloc(const struct ash_zonelist *zl, bool *maybe_warm)
+{
+	struct ash_run run;
+
+	if (ash_run_alloc(zl, PB_FRAMES, ASH_PAGEBLOCK_ORDER, ASH_MT_MOVABLE, &run) < 0)
+		return 0;
+	*maybe_warm = !run.zeroed;
+	atomic_fetch_add_explicit(&ash_map.slots, 1, memory_order_relaxed);
+	return (uint32_t)(ash_frame_index(run.addr) >> ASH_PAGEBLOCK_ORDER) + 1;
+}
+
+void ash_slot_free(uint32_t slot, bool warm)
+{
+	atomic_fetch_sub_explicit(&ash_map.slots, 1, memory_order_relaxed);
+	if (warm)
+		ash_run_free(ash_slot_address(slot), PB_FRAMES);
+	else
+		ash_run_free_zeroed(ash_slot_address(slot), PB_FRAMES);
+}
+
+/* How many blocks from i on are full and have slots in a row: what one call can move. */
+static unsigned row(const struct ash_lot *lot, unsigned i)
+{
+	unsigned n = 0;
+
+	while (i + n < lot->nr && lot->full[i + n] && lot->slot[i + n] == lot->slot[i] + n)
+		n++;
+	return n;
+}
+
+static unsigned next_full(const struct ash_lot *lot, unsigned i)
+{
+	while (i < lot->nr && !lot->full[i])
+		i++;
+	return i;
+}
+
+/* A move stopped in the middle of block i: what had left it goes back. The program's own munmap may yet fail. */
+static void undo_part(struct ash_lot *lot, unsigned i, size_t bytes)
+{
+	void *slot = ash_slot_address(lot->slot[i]);
+
+	memcpy(block_address(lot, i), slot, bytes);
+	(void)ash_vmem_discard(slot, PB_BYTES);
+}
+
+/* One call for n blocks from i on. Returns how many went. */
+static unsigned move_blocks(int fd, struct ash_lot *lot, unsigned i, unsigned n, enum direction d)
+{
+	void *const slots = ash_slot_address(lot->slot[i]), *const blocks = block_address(lot, i);
+	const size_t bytes = ash_uffd_move(fd, d == LEND ? blocks : slots, d == LEND ? slots : blocks,
+					   (size_t)n << PB_SHIFT);
+	const unsigned moved = (unsigned)(bytes >> PB_SHIFT);
+
+	for (unsigned k = 0; k < moved; k++)
+		lot->moved[i + k] = true;
+	if (bytes % PB_BYTES != 0 && d == HARVEST)
+		undo_part(lot, i + moved, bytes % PB_BYTES);
+	return moved;
+}
+
+/*
+ * The kernel moves within one of its mappings at a time, and stops at the first page it refuses: then the blocks are
+ * tried one by one.
+ */
+static void move_row(int fd, struct ash_lot *lot, unsigned i, unsigned n, enum direction d)
+{
+	const unsigned moved = move_blocks(fd, lot, i, n, d);
+
+	for (unsigned k = moved; k < n && n > 1; k++)
+		(void)move_blocks(fd, lot, i + k, 1, d);
+}
+
+static uint64_t count_moved(const struct ash_lot *lot, uint64_t *refused)
+{
+	uint64_t moved = 0, full = 0;
+
+	for (unsigned i = 0; i < lot->nr; i++) {
+		moved += lot->moved[i];
+		full += lot->full[i];
+	}
+	*refused = full - moved;
+	return moved;
+}
+
+static void count(const struct ash_lot *lot, _Atomic uint64_t *counter)
+{
+	uint64_t refused;
+
+	atomic_fetch_add_explicit(counter, count_moved(lot, &refused), memory_order_relaxed);
+	atomic_fetch_add_explicit(&ash_map.refused, refused, memory_order_relaxed);
+}
+
+/* From slots that hold whole pageblocks into the mapping, which is registered as one. */
+static void slots_to_blocks(struct ash_lot *lot)
+{
+	const size_t bytes = (size_t)lot->nr << PB_SHIFT;
+	const int fd = ash_uffd_open();
+	unsigned n;
+
+	if (fd < 0)
+		return;
+	if (ash_uffd_register(fd, block_address(lot, 0), bytes) == 0) {
+		for (unsigned i = next_full(lot, 0); i < lot->nr; i = next_full(lot, i + n)) {
+			n = row(lot, i);
+			move_row(fd, lot, i, n, LEND);
+		}
+		ash_uffd_unregister(fd, block_address(lot, 0), bytes);
+	}
+	ash_uffd_close(fd);
+}
+
+void ash_lot_lend(struct ash_lot *lot)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < lot->nr; i++) {
+		void *slot = ash_slot_address(lot->slot[i]);
+
+		lot->moved[i] = false;
+		if (!lot->full[i])
+			continue;
+		lot->full[i] = is_full(slot);
+		any |= lot->full[i];
+		if (lot->full[i])
+			memset(slot, 0, PB_BYTES);
+		else
+			(void)ash_vmem_discard(slot, PB_BYTES);
+	}
+	if (!any)
+		return;
+	slots_to_blocks(lot);
+	for (unsigned i = 0; i < lot->nr; i++) {
+		if (lot->full[i] && !lot->moved[i])
+			(void)ash_vmem_discard(ash_slot_address(lot->slot[i]), PB_BYTES);
+	}
+	count(lot, &ash_map.lent);
+}
+
+static void blocks_to_slots(struct ash_lot *lot)
+{
+	const int fd = ash_uffd_open();
+	unsigned n;
+
+	if (fd < 0)
+		return;
+	for (unsigned i = next_full(lot, 0); i < lot->nr; i = next_full(lot, i + n)) {
+		void *slots = ash_slot_address(lot->slot[i]);
+
+		n = row(lot, i);
+		if (ash_uffd_register(fd, slots, (size_t)n << PB_SHIFT) < 0)
+			continue;
+		move_row(fd, lot, i, n, HARVEST);
+		ash_uffd_unregister(fd, slots, (size_t)n << PB_SHIFT);
+	}
+	ash_uffd_close(fd);
+}
+
+void ash_lot_harvest(struct ash_lot *lot)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < lot->nr; i++) {
+		lot->moved[i] = false;
+		lot->full[i] = lot->slot[i] != 0 && is_full(block_address(lot, i));
+		any |= lot->full[i];
+	}
+	if (!any)
+		return;
+	blocks_to_slots(lot);
+	count(lot, &ash_map.harvested);
+}
+
+void ash_lot_give_back(struct ash_lot *lot)
+{
+	for (unsigned i = 0; i < lot->nr; i++) {
+		lot->full[i] = lot->moved[i];
+		lot->moved[i] = false;
+	}
+	slots_to_blocks(lot);
+	for (unsigned i = 0; i < lot->nr; i++) {
+		if (lot->full[i] && !lot->moved[i])
+			undo_part(lot, i, PB_BYTES);
+	}
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Mappings whose frames are an arena's: what mmap(2) becomes under the preload with option map, and what ash_map() gives.
+ *
+ * A served mapping is the kernel's own mapping, made by the kernel's own mmap with the caller's arguments. So whatever
+ * the program later does to it, by whatever door, means what it means without us; nothing is emulated. What is served
+ * is its memory: each whole pageblock of it has a slot, a MOVABLE pageblock of a T arena, and the two exchange their
+ * pages by UFFDIO_MOVE. When the mapping goes, its huge pages move into their slots, and stay warm there; when a mapping
+ * comes, warm slots are wiped and their pages moved into it. That saves the fault and the trip to the system; the wiping
+ * is what remains (lend.c).
+ *
+ *      free slot (warm) --wipe, lend--> mapping's page, slot empty --harvest--> free slot (warm) --decay--> the system
+ *      free slot (empty) -------------> the kernel faults the page in -^
+ *
+ * Which slot belongs to which address is bookkeeping, not truth (track.c): where it is stale, because the program went
+ * past us, a harvest finds nothing it may take. Pages are taken only from memory whose unmapping was asked for.
+ *
+ * Thread-safe. Async-signal-safe as far as mmap is: where a lock of ours might be held by the interrupted thread,
+ * the call goes to the kernel as it is. Results are the kernel's: an address or 0, or a negative errno.
+ */
+#ifndef ASH_MAP_MAP_H
+#define ASH_MAP_MAP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+/* Serve from now on. Arenas must be ready. Until then, and where the kernel cannot move pages, every call is passed on. */
+void ash_map_enable(void);
+
+/* mmap(2), munmap(2), mremap(2). */
+long ash_map_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset);
+long ash_map_munmap(void *addr, size_t bytes);
+long ash_map_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, void *to);
+
+/*
+ * The pageblocks that [addr, addr + bytes) touches are the kernel's from now on: their pages are never reused. For
+ * memory whose pages somebody holds in a way that UFFDIO_MOVE cannot see (vmsplice(2)).
+ */
+void ash_map_release(const void *addr, size_t bytes);
+
+enum ash_map_state {
+	ASH_MAP_OFF,       /* not asked for */
+	ASH_MAP_UNPROVED,  /* asked for, not needed yet */
+	ASH_MAP_SERVING,
+	ASH_MAP_REFUSED,   /* the kernel cannot move pages, or may not for us */
+};
+
+struct ash_map_stats {
+	enum ash_map_state state;
+	int error;          /* negative errno, when REFUSED */
+	uint64_t calls;     /* mappings served */
+	uint64_t slots;     /* pageblocks of live mappings */
+	uint64_t lent;      /* pageblocks that got a warm page, ever */
+	uint64_t harvested; /* pageblocks whose page came back, ever */
+	uint64_t refused;   /* pageblocks whose pages the kernel would not move, ever */
+};
+void ash_map_stats(struct ash_map_stats *out);
+
+#endif
