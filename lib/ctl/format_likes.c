@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Look-alikes, so that existing readers work unchanged: /proc/buddyinfo and /proc/pagetypeinfo in the kernel's columns
- * (mm/vmstat.c: frag_show_print, pagetypeinfo_showfree_print, pagetypeinfo_showblockcount_print), and the XML of
- * glibc's malloc_info(3). An arena is a zone of its node, named T or H.
+ * Look-alikes, so that existing readers work unchanged: /proc/buddyinfo and /proc/pagetypeinfo as lib/page writes them,
+ * and the XML of glibc's malloc_info(3). An arena is a zone of its node, named T or H.
  */
 #include "ctl/formats.h"
+#include "page/stat.h"
 
 const char *const ash_arena_kind_names[ASH_ARENA_KINDS] = { [ASH_ARENA_T] = "T", [ASH_ARENA_H] = "H" };
 
@@ -15,60 +15,38 @@ const char *const ash_backing_names[ASH_BACKING_NR] = {
 	[ASH_BACKING_BASE] = "base",
 };
 
-const char *const ash_migratetype_names[ASH_MT_NR] = {
-	[ASH_MT_UNMOVABLE] = "Unmovable",   [ASH_MT_MOVABLE] = "Movable", [ASH_MT_RECLAIMABLE] = "Reclaimable",
-	[ASH_MT_HIGHATOMIC] = "HighAtomic", [ASH_MT_CMA] = "CMA",         [ASH_MT_ISOLATE] = "Isolate",
-};
+/* Longest: 19 orders of at most 20 digits. */
+#define LINE_BYTES 512
 
 void ash_format_buddyinfo(struct ash_writer *w, const struct ash_snapshot *s)
 {
 	for (unsigned i = 0; i < s->nr_arenas; i++) {
 		const struct ash_arena_stats *a = &s->arenas[i].stats;
+		char line[LINE_BYTES];
 
-		ash_write(w, "Node %d, zone %8s ", a->node, ash_arena_kind_names[a->kind]);
-		for (unsigned order = 0; order < ASH_NR_ORDERS; order++) {
-			uint64_t nr = 0;
-
-			for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
-				nr += a->zone.nr_free[order][mt];
-			ash_write(w, "%6llu ", (unsigned long long)nr);
-		}
-		ash_write(w, "\n");
+		ash_stat_buddyinfo(&a->zone, ASH_MAX_ORDER, (unsigned)a->node, ash_arena_kind_names[a->kind], line,
+				   sizeof(line));
+		ash_write(w, "%s", line);
 	}
 }
 
-static void write_free_counts(struct ash_writer *w, const struct ash_arena_stats *a)
+static void write_part(struct ash_writer *w, enum ash_pagetypeinfo_part part, const struct ash_arena_stats *a)
 {
-	for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
-		ash_write(w, "Node %4d, zone %8s, type %12s ", a->node, ash_arena_kind_names[a->kind],
-			  ash_migratetype_names[mt]);
-		for (unsigned order = 0; order < ASH_NR_ORDERS; order++)
-			ash_write(w, "%6llu ", (unsigned long long)a->zone.nr_free[order][mt]);
-		ash_write(w, "\n");
-	}
+	char text[ASH_PAGETYPEINFO_PART];
+
+	ash_stat_pagetypeinfo_part(part, &a->zone, ASH_PAGEBLOCK_ORDER, ASH_MAX_ORDER, (unsigned)a->node,
+				   ash_arena_kind_names[a->kind], text, sizeof(text));
+	ash_write(w, "%s", text);
 }
 
 void ash_format_pagetypeinfo(struct ash_writer *w, const struct ash_snapshot *s)
 {
-	ash_write(w, "Page block order: %d\nPages per block:  %lu\n\n%-43s ", ASH_PAGEBLOCK_ORDER,
-		  1ul << ASH_PAGEBLOCK_ORDER, "Free pages count per migrate type at order");
-	for (int order = 0; order < ASH_NR_ORDERS; order++)
-		ash_write(w, "%6d ", order);
-	ash_write(w, "\n");
+	write_part(w, ASH_PAGETYPEINFO_ORDERS, &s->arenas[0].stats);
 	for (unsigned i = 0; i < s->nr_arenas; i++)
-		write_free_counts(w, &s->arenas[i].stats);
-	ash_write(w, "\n%-23s", "Number of blocks type ");
-	for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
-		ash_write(w, "%12s ", ash_migratetype_names[mt]);
-	ash_write(w, "\n");
-	for (unsigned i = 0; i < s->nr_arenas; i++) {
-		const struct ash_arena_stats *a = &s->arenas[i].stats;
-
-		ash_write(w, "Node %d, zone %8s ", a->node, ash_arena_kind_names[a->kind]);
-		for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
-			ash_write(w, "%12llu ", (unsigned long long)a->zone.pageblocks[mt]);
-		ash_write(w, "\n");
-	}
+		write_part(w, ASH_PAGETYPEINFO_FREE, &s->arenas[i].stats);
+	write_part(w, ASH_PAGETYPEINFO_TYPES, &s->arenas[0].stats);
+	for (unsigned i = 0; i < s->nr_arenas; i++)
+		write_part(w, ASH_PAGETYPEINFO_BLOCKS, &s->arenas[i].stats);
 }
 
 /* What malloc_info says of a heap: free memory by size, and what the system has given. Bytes. */

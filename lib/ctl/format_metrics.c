@@ -7,6 +7,7 @@
  * Prometheus:  ashlar_<group>_<name>_<unit>, labels node and arena, and order, migratetype, backing where they apply
  */
 #include "ctl/formats.h"
+#include "page/stat.h"
 
 #include <stddef.h>
 
@@ -124,14 +125,14 @@ static void json_free_areas(struct ash_writer *w, const struct ash_zone_stats *z
 {
 	ash_write(w, ",\"free_areas\":{");
 	for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
-		ash_write(w, "%s\"%s\":[", mt > 0 ? "," : "", ash_migratetype_names[mt]);
+		ash_write(w, "%s\"%s\":[", mt > 0 ? "," : "", ash_migratetype_name((enum ash_migratetype)mt));
 		for (unsigned order = 0; order < ASH_NR_ORDERS; order++)
 			ash_write(w, "%s%llu", order > 0 ? "," : "", (unsigned long long)z->nr_free[order][mt]);
 		ash_write(w, "]");
 	}
 	ash_write(w, "},\"pageblocks\":{");
 	for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
-		ash_write(w, "%s\"%s\":%llu", mt > 0 ? "," : "", ash_migratetype_names[mt],
+		ash_write(w, "%s\"%s\":%llu", mt > 0 ? "," : "", ash_migratetype_name((enum ash_migratetype)mt),
 			  (unsigned long long)z->pageblocks[mt]);
 	ash_write(w, "}");
 }
@@ -270,7 +271,7 @@ static void prom_free_areas(struct ash_writer *w, const struct ash_snapshot *s)
 			ash_write(w, "ashlar_arena_free_area_buddies");
 			prom_labels(w, &s->arenas[i]);
 			ash_write(w, ",order=\"%u\",migratetype=\"%s\"} %llu\n", n / ASH_MT_NR,
-				  ash_migratetype_names[n % ASH_MT_NR],
+				  ash_migratetype_name((enum ash_migratetype)(n % ASH_MT_NR)),
 				  (unsigned long long)s->arenas[i].stats.zone.nr_free[n / ASH_MT_NR][n % ASH_MT_NR]);
 		}
 	}
@@ -279,7 +280,7 @@ static void prom_free_areas(struct ash_writer *w, const struct ash_snapshot *s)
 		for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
 			ash_write(w, "ashlar_arena_pageblocks");
 			prom_labels(w, &s->arenas[i]);
-			ash_write(w, ",migratetype=\"%s\"} %llu\n", ash_migratetype_names[mt],
+			ash_write(w, ",migratetype=\"%s\"} %llu\n", ash_migratetype_name((enum ash_migratetype)mt),
 				  (unsigned long long)s->arenas[i].stats.zone.pageblocks[mt]);
 		}
 	}

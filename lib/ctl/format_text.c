@@ -6,6 +6,7 @@
  * "In memory" is what /proc/self/smaps says is resident, never what was asked of the kernel.
  */
 #include "ctl/formats.h"
+#include "page/stat.h"
 
 #include <string.h>
 
@@ -149,7 +150,7 @@ static void write_arenas(struct ash_writer *w, const struct ash_snapshot *s)
 	}
 	ash_write(w, "\n" LABEL "%-11s", "pageblocks", "arena");
 	for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
-		ash_write(w, " %11s", ash_migratetype_names[mt]);
+		ash_write(w, " %11s", ash_migratetype_name((enum ash_migratetype)mt));
 	ash_write(w, "\n");
 	for (unsigned i = 0; i < s->nr_arenas; i++) {
 		write_arena_name(w, &s->arenas[i]);

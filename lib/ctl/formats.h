@@ -17,9 +17,8 @@ void ash_format_malloc_info(struct ash_writer *w, const struct ash_snapshot *s);
 void ash_format_buddyinfo(struct ash_writer *w, const struct ash_snapshot *s);
 void ash_format_pagetypeinfo(struct ash_writer *w, const struct ash_snapshot *s);
 
-/* "T" and "H"; "1G", "2M", "THP", "base"; as the kernel spells them in /proc/pagetypeinfo. */
+/* "T" and "H"; "1G", "2M", "THP", "base". */
 extern const char *const ash_arena_kind_names[ASH_ARENA_KINDS];
 extern const char *const ash_backing_names[ASH_BACKING_NR];
-extern const char *const ash_migratetype_names[ASH_MT_NR];
 
 #endif

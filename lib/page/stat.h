@@ -22,13 +22,29 @@ int ash_fragmentation_index(const struct ash_zone_stats *s, unsigned order);
 unsigned ash_extfrag_for_order(const struct ash_zone_stats *s, unsigned order);
 
 /*
- * One line of /proc/buddyinfo, and the lines of /proc/pagetypeinfo's two tables, for orders 0 to max_order. They return
- * the length the text has, as snprintf does; buf is always terminated when size is not 0.
+ * One line of /proc/buddyinfo, and all of /proc/pagetypeinfo for one zone, for orders 0 to max_order. They return the
+ * length the text has, as snprintf does; buf is always terminated when size is not 0.
  */
 size_t ash_stat_buddyinfo(const struct ash_zone_stats *s, unsigned max_order, unsigned node, const char *zone,
 			  char *buf, size_t size);
 size_t ash_stat_pagetypeinfo(const struct ash_zone_stats *s, unsigned pageblock_order, unsigned max_order,
-			       unsigned node, const char *zone, char *buf, size_t size);
+			     unsigned node, const char *zone, char *buf, size_t size);
+
+/*
+ * The same in parts, for several zones: ORDERS once, FREE for each zone, TYPES once, BLOCKS for each zone. s, node and
+ * zone are not looked at by ORDERS and TYPES. No part is longer than ASH_PAGETYPEINFO_PART bytes, zone names of 8 letters
+ * and the terminating 0 included.
+ */
+enum ash_pagetypeinfo_part {
+	ASH_PAGETYPEINFO_ORDERS,
+	ASH_PAGETYPEINFO_FREE,
+	ASH_PAGETYPEINFO_TYPES,
+	ASH_PAGETYPEINFO_BLOCKS,
+};
+#define ASH_PAGETYPEINFO_PART (ASH_MT_NR * (64u + ASH_NR_ORDERS * 21u))
+size_t ash_stat_pagetypeinfo_part(enum ash_pagetypeinfo_part part, const struct ash_zone_stats *s,
+				  unsigned pageblock_order, unsigned max_order, unsigned node, const char *zone,
+				  char *buf, size_t size);
 
 /* The kernel's name of a migratetype ("Unmovable", ...). */
 const char *ash_migratetype_name(enum ash_migratetype mt);
