@@ -6,6 +6,9 @@
 
 #define NR_FALLBACKS (ASH_MT_PCPTYPES - 1)
 
+/* How many free buddies a request looks at, in search of one beside what cannot move either. */
+#define TAINTED_LIMIT 256
+
 /* Most preferred first. HIGHATOMIC, CMA and ISOLATE fall back to nothing and nothing falls back to them. */
 static const uint8_t fallbacks[ASH_MT_PCPTYPES][NR_FALLBACKS] = {
 	[ASH_MT_UNMOVABLE] = { ASH_MT_RECLAIMABLE, ASH_MT_MOVABLE },
@@ -87,10 +90,41 @@ static struct ash_taken try_to_claim(struct ash_zone *z, ash_pfn_t pfn, unsigned
 	return ash_buddy_take_smallest(z, order, mt);
 }
 
+/*
+ * A buddy of whole pageblocks in a superblock that something unmovable has tainted already, largest first: the next
+ * contiguous gigabyte is worth more than the tidiness of a spoilt one. Kernel: discussed as superpageblocks, not merged.
+ */
+static struct ash_taken claim_tainted(struct ash_zone *z, unsigned order, enum ash_migratetype mt)
+{
+	const unsigned min_order = order > z->pageblock_order ? order : z->pageblock_order;
+	unsigned looked = 0;
+
+	for (unsigned o = z->max_order; o-- > min_order;) {
+		for (unsigned i = 0; i < NR_FALLBACKS * 2; i++) {
+			const enum ash_migratetype from = (enum ash_migratetype)fallbacks[mt][i / 2];
+			ash_pfn_t pfn = z->freelist[o][from].first[i % 2];
+
+			for (; pfn != ASH_PFN_NONE; pfn = z->frames[pfn].next) {
+				if (++looked > TAINTED_LIMIT)
+					return nothing;
+				if (z->tainted[pfn >> z->max_order] > 0)
+					return try_to_claim(z, pfn, o, order, mt, from);
+			}
+		}
+	}
+	return nothing;
+}
+
 static struct ash_taken claim(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags)
 {
 	unsigned min_order = order;
 
+	if (z->tainted != NULL && ash_mt_taints(mt) && z->nr_tainted > 0) {
+		const struct ash_taken taken = claim_tainted(z, order, mt);
+
+		if (taken.pfn != ASH_PFN_NONE)
+			return taken;
+	}
 	/* NOFRAGMENT converts whole free blocks only. */
 	if ((flags & ASH_ALLOC_NOFRAGMENT) && min_order < z->pageblock_order)
 		min_order = z->pageblock_order;

@@ -2,6 +2,23 @@
 /* Pageblock words, and the counts of blocks per type that change with them. */
 #include "page/pageblock.h"
 
+/* What a pageblock adds to its superblock's count. Isolation does not change what is in a block. */
+static unsigned taint(unsigned word)
+{
+	return (word & ASH_PB_ONLINE) && ash_mt_taints((enum ash_migratetype)(word & ASH_PB_TYPE));
+}
+
+static void count_taint(struct ash_zone *z, ash_pfn_t pfn, unsigned old, unsigned word)
+{
+	uint32_t *n = &z->tainted[pfn >> z->max_order];
+
+	if (taint(old) == taint(word))
+		return;
+	z->nr_tainted -= *n > 0;
+	*n += taint(word) - taint(old);
+	z->nr_tainted += *n > 0;
+}
+
 static void write_word(struct ash_zone *z, ash_pfn_t pfn, unsigned word)
 {
 	_Atomic uint8_t *p = &z->pageblocks[pfn >> z->pageblock_order];
@@ -12,6 +29,8 @@ static void write_word(struct ash_zone *z, ash_pfn_t pfn, unsigned word)
 		z->nr_blocks[ash_pageblock_word_type(old)]--;
 	if (word & ASH_PB_ONLINE)
 		z->nr_blocks[ash_pageblock_word_type(word)]++;
+	if (z->tainted != NULL)
+		count_taint(z, pfn, old, word);
 	atomic_store_explicit(p, (uint8_t)word, memory_order_relaxed);
 }
 

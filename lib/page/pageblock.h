@@ -73,6 +73,12 @@ ASH_INLINE bool ash_mt_mergeable(enum ash_migratetype mt)
 	return mt < ASH_MT_PCPTYPES;
 }
 
+/* Whether memory of this type keeps its place for good (CMA is emptied on request, MOVABLE too). */
+ASH_INLINE bool ash_mt_taints(enum ash_migratetype mt)
+{
+	return mt != ASH_MT_MOVABLE && mt != ASH_MT_CMA;
+}
+
 /* Caller holds the zone lock and has already moved the block's free buddies. The block must not be isolated. */
 void ash_pageblock_set_type(struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt);
 

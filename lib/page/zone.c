@@ -34,6 +34,11 @@ bool ash_zone_may_wait(struct ash_zone *z)
 	return ash_lock_may_wait(&z->lock, z->ops != NULL ? &z->ops->lock : NULL);
 }
 
+size_t ash_zone_nr_superblocks(ash_pfn_t nr_frames, struct ash_geometry geometry)
+{
+	return ((size_t)nr_frames + ((size_t)1 << geometry.max_order) - 1) >> geometry.max_order;
+}
+
 void ash_zone_bug(const struct ash_zone *z, const char *what, ash_pfn_t pfn, unsigned long a, unsigned long b)
 {
 	if (z->ops != NULL && z->ops->bug != NULL)
@@ -70,6 +75,7 @@ int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 		.fault = config->ops != NULL ? config->ops->fault : NULL,
 		.owner = config->owner,
 		.defrag_mode = config->defrag_mode,
+		.tainted = config->tainted,
 	};
 	z->pcp_biased = config->pcp_owned && config->ops != NULL && config->ops->barrier != NULL;
 	z->free_hit_cpus = z->pcp_biased ? z->nr_cpus : 0;
@@ -215,6 +221,7 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 	out->pgmigrate_success = z->pgmigrate_success;
 	out->pgmigrate_fail = z->pgmigrate_fail;
 	out->free_highatomic = ash_counter_read(&z->free_highatomic);
+	out->tainted = z->nr_tainted;
 	ash_zone_unlock(z);
 }
 

@@ -45,6 +45,11 @@ struct ash_zone_config {
 	struct ash_pcp *pcps;             /* nr_cpus entries, zero-filled; may be NULL with nr_cpus == 0 */
 	unsigned nr_cpus;
 	bool defrag_mode;                 /* see ash_zone_alloc_compact() */
+	/*
+	 * NULL, or ash_zone_nr_superblocks() entries, zero-filled: then requests that cannot move claim pageblocks where
+	 * such memory is already, if there are any, so that other spans of 2^max_order frames stay free of it.
+	 */
+	uint32_t *tainted;
 	bool pcp_owned;                   /* no two threads ever use one pcp slot at the same time */
 	const struct ash_zone_ops *ops;   /* may be NULL */
 	void *owner;                      /* for the embedder */
@@ -56,6 +61,8 @@ size_t ash_pcp_struct_size(void);
 /* What the embedder passed as config.owner. */
 void *ash_zone_owner(const struct ash_zone *z);
 size_t ash_zone_nr_pageblocks(ash_pfn_t nr_frames, struct ash_geometry geometry);
+/* Superblocks: naturally aligned spans of 2^max_order frames, a gigabyte by default. */
+size_t ash_zone_nr_superblocks(ash_pfn_t nr_frames, struct ash_geometry geometry);
 
 ASH_MUST_USE int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config);
 
@@ -150,6 +157,7 @@ struct ash_zone_stats {
 	uint64_t extfrag_claim, extfrag_steal;
 	uint64_t pgmigrate_success, pgmigrate_fail; /* pieces */
 	uint64_t free_highatomic;
+	uint64_t tainted; /* superblocks with UNMOVABLE, RECLAIMABLE or HIGHATOMIC pageblocks; 0 without config.tainted */
 };
 void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out);
 

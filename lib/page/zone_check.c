@@ -182,6 +182,25 @@ static bool walk_lists(struct walk *w)
 	return true;
 }
 
+static bool check_tainted(struct walk *w)
+{
+	const struct ash_zone *z = w->z;
+	uint64_t nr_tainted = 0;
+
+	for (uint64_t pfn = 0; z->tainted != NULL && pfn < z->nr_frames; pfn += ash_order_frames(z->max_order)) {
+		const uint32_t told = z->tainted[pfn >> z->max_order];
+		uint32_t n = 0;
+
+		for (uint64_t b = pfn; b - pfn < ash_order_frames(z->max_order) && b < z->nr_frames; b += ash_pageblock_frames(z))
+			n += (ash_pageblock_word(z, (ash_pfn_t)b) & ASH_PB_ONLINE) &&
+			     ash_mt_taints(ash_pageblock_stored_type(z, (ash_pfn_t)b));
+		if (n != told)
+			return fail(w, 6, (ash_pfn_t)pfn, "tainting pageblocks of a superblock", told, n);
+		nr_tainted += n > 0;
+	}
+	return z->nr_tainted == nr_tainted || fail(w, 6, ASH_PFN_NONE, "tainted superblocks", z->nr_tainted, nr_tainted);
+}
+
 static bool check_counters(struct walk *w)
 {
 	const struct ash_zone *z = w->z;
@@ -218,7 +237,7 @@ int ash_zone_check(struct ash_zone *z, struct ash_zone_fault *fault)
 	bool ok;
 
 	ash_zone_lock_all(z);
-	ok = walk_frames(&w) && walk_lists(&w) && check_counters(&w);
+	ok = walk_frames(&w) && walk_lists(&w) && check_counters(&w) && check_tainted(&w);
 	ash_zone_unlock_all(z);
 	return ok ? 0 : w.fault->invariant;
 }

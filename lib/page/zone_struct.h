@@ -66,6 +66,8 @@ struct ash_zone {
 	struct ash_counter free_cma;
 	struct ash_counter free_highatomic;
 	struct ash_counter nr_isolate;      /* pageblocks whose isolate bit is set */
+	uint32_t *tainted;                  /* per superblock: pageblocks of what cannot move; NULL: not counted */
+	uint64_t nr_tainted;                /* superblocks where that is not 0 */
 	uint64_t nr_blocks[ASH_MT_NR];      /* online pageblocks by the type a reader is told */
 
 	_Atomic uint64_t wmark[3], wmark_boost; /* watermark.h; read by anyone */

@@ -60,6 +60,7 @@ static size_t layout(const struct model_config *c, char *base, struct model *m, 
 		c->nr_frames,
 		nr_blocks,
 		sizeof(struct model_grant) * c->nr_frames,
+		c->tainted_first ? sizeof(uint32_t) * ash_zone_nr_superblocks(c->nr_frames, c->geometry) : 0,
 	};
 	size_t at[ASH_ARRAY_LEN(sizes)], end = 0;
 
@@ -80,6 +81,7 @@ static size_t layout(const struct model_config *c, char *base, struct model *m, 
 	m->dirty = (void *)(base + at[6]);
 	m->types = (void *)(base + at[7]);
 	m->grants = (void *)(base + at[8]);
+	zc->tainted = c->tainted_first ? (void *)(base + at[9]) : NULL;
 	return end;
 }
 

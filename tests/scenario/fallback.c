@@ -246,3 +246,51 @@ TEST(T70_nothing_falls_back_to_highatomic_cma_or_isolated)
 	EXPECT(scene_same(&s));
 	EXPECT_STATE(&s, "0:4 C, 16:4 H, 32:4 I", "CHM*");
 }
+
+/* --- Superblocks ([lkml 2604.3/12755], not merged): what cannot move goes where such memory is already. --- */
+
+static uint32_t tainted[3];
+
+static void count_tainted(struct ash_zone_config *config, struct ash_zone_ops *ops)
+{
+	(void)ops;
+	memset(tainted, 0, sizeof(tainted));
+	config->tainted = tainted;
+}
+
+static void two_superblocks(bool counted)
+{
+	scene_config = counted ? count_tainted : NULL;
+	scene_open(&s, 3, 5, "MMMMMUMM");
+	scene_config = NULL;
+	scene_free(&s, "0:4 M, 32:3 M, 48:3 M");
+}
+
+TEST(superblocks_unmovable_claims_beside_unmovable)
+{
+	two_superblocks(false);
+	EXPECT_EQ(scene_alloc(&s, 0, ASH_MT_UNMOVABLE, 0), 0);
+	two_superblocks(true);
+	EXPECT_EQ(scene_stats(&s).tainted, 1);
+	EXPECT_EQ(scene_alloc(&s, 0, ASH_MT_UNMOVABLE, 0), 48);
+	EXPECT_EQ(scene_alloc(&s, 3, ASH_MT_RECLAIMABLE, ASH_ALLOC_NOFRAGMENT), 32);
+	EXPECT_STREQ(scene_types(&s), "MMMMRUUM");
+	EXPECT_EQ(tainted[1], 3);
+	EXPECT_EQ(scene_stats(&s).tainted, 1);
+	/* Only where the tainted ones have nothing left a clean one is spoilt. */
+	EXPECT_EQ(scene_alloc(&s, 3, ASH_MT_RECLAIMABLE, 0), 0);
+	EXPECT_EQ(scene_stats(&s).tainted, 2);
+	EXPECT(scene_fault(&s) == NULL);
+}
+
+TEST(superblocks_movable_goes_where_it_went)
+{
+	two_superblocks(true);
+	EXPECT_EQ(scene_alloc(&s, 4, ASH_MT_MOVABLE, 0), 0);
+	EXPECT_EQ(scene_stats(&s).tainted, 1);
+	/* The taint is in the pageblock's type, which isolation does not change. */
+	EXPECT_EQ(ash_zone_isolate_range(s.z, 32, 8, ASH_ISOLATE_OTHER, NULL), 0);
+	EXPECT_EQ(tainted[1], 1);
+	ash_zone_unisolate_range(s.z, 32, 8);
+	EXPECT(scene_fault(&s) == NULL);
+}
