@@ -195,6 +195,73 @@ struct ash_dma_run {
  * must not allocate or free DMA memory. */
 ASH_API int ash_dma_walk_runs(int (*fn)(const struct ash_dma_run *run, void *arg), void *arg);
 
+/*
+ * Events. A listener is told of all memory that the arenas have (MAPPED, when it registers), get and give back, a range
+ * at a time. MAPPED comes before any buffer is there and UNMAPPING after the last has gone; either may be refused by
+ * returning non-zero: then the memory is not used (the request that wanted it fails), or it stays. Those that had been
+ * told are told UNMAPPED or STAYS. UNMAPPED comes last, with the memory still readable; when a listener unregisters it
+ * hears UNMAPPED for all there is.
+ * Listeners are called one at a time per arena and may translate; they must not allocate, free, trim or (un)register.
+ */
+enum ash_dma_event { ASH_DMA_EVENT_MAPPED, ASH_DMA_EVENT_UNMAPPING, ASH_DMA_EVENT_STAYS, ASH_DMA_EVENT_UNMAPPED };
+typedef int (*ash_dma_event_fn)(enum ash_dma_event event, void *va, size_t bytes, void *arg);
+/* 0; -EBUSY: it refused what there is; -ENOSPC: there are 32 already; -ENOMEM. */
+ASH_API int ash_dma_events_register(ash_dma_event_fn fn, void *arg);
+/* 0; -ENOENT: no such pair. */
+ASH_API int ash_dma_events_unregister(ash_dma_event_fn fn, void *arg);
+
+/* Which addresses a device is given behind an IOMMU. */
+enum ash_dma_iova {
+	ASH_DMA_IOVA_PHYS,  /* the physical ones: one address for devices with and without IOMMU; needs to know them */
+	ASH_DMA_IOVA_VA,    /* the process's own: for IOMMUs of 48 bits and more */
+	ASH_DMA_IOVA_OFFSET /* from 4 GiB on, as low as the arenas are large: for IOMMUs of few bits */
+};
+
+struct ash_dma_iommu;
+
+/*
+ * Map all that the arenas have, and from now on all they get, for the devices of a VFIO container (an open
+ * /dev/vfio/vfio with its IOMMU type set, which stays the caller's) or of an iommufd's address space. Mapped memory is
+ * neither moved nor given back (ash_dma_trim() leaves it) until ash_dma_iommu_end().
+ * NULL: errno ENODATA (physical addresses are hidden), ENOMEM (RLIMIT_MEMLOCK), or what the kernel said.
+ */
+ASH_API struct ash_dma_iommu *ash_dma_iommu_vfio(int container, enum ash_dma_iova how) ASH_API_MUST_USE;
+ASH_API struct ash_dma_iommu *ash_dma_iommu_iommufd(int iommufd, uint32_t ioas, enum ash_dma_iova how)
+	ASH_API_MUST_USE;
+/* Unmap everything. The device must have been stopped. NULL: nothing happens. */
+ASH_API void ash_dma_iommu_end(struct ash_dma_iommu *iommu);
+
+/* The address of p for a device behind iommu (NULL: without an IOMMU, the physical address), and *len as
+ * ash_dma_translate() has it. ASH_DMA_UNKNOWN: there is none. */
+ASH_API uint64_t ash_dma_iova(const struct ash_dma_iommu *iommu, const void *p, size_t *len);
+
+/* What a device reads or writes in one go. */
+struct ash_dma_sg {
+	uint64_t address;
+	size_t len;
+};
+
+/*
+ * [p, p + bytes) as a scatter/gather list for a device behind iommu (or NULL), no entry longer than most (0: any), into
+ * the n entries of sg. The entries it takes, which may be more than n; 0: some of it has no device address.
+ */
+ASH_API size_t ash_dma_sg(const struct ash_dma_iommu *iommu, const void *p, size_t bytes, size_t most,
+			  struct ash_dma_sg *sg, size_t n);
+
+struct iovec; /* <sys/uio.h> */
+/* The same range as an iovec per physically contiguous segment. The entries it takes; 0: not ours. */
+ASH_API size_t ash_dma_iovec(const void *p, size_t bytes, struct iovec *iov, size_t n);
+
+/*
+ * [p, p + bytes) as an NVMe command wants it (NVM Express base specification, "Physical Region Page Entry and List"), for
+ * pages of 4 KiB: prp[0] and prp[1], and in list, page-aligned DMA memory of list_bytes, what does not fit in those; lists
+ * of several pages are chained. p is aligned to 4.
+ * 0; -EINVAL: not so aligned; -ENOSPC: the list is too short; -ENODATA: some address is unknown. prp is written on success
+ * only.
+ */
+ASH_API int ash_dma_nvme_prp(const struct ash_dma_iommu *iommu, const void *p, size_t bytes, uint64_t *list,
+			     size_t list_bytes, uint64_t prp[2]);
+
 ASH_API_END
 
 #endif

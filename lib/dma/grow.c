@@ -172,7 +172,12 @@ static int install(struct ash_dma_arena *a, struct ash_dma_batch *b, size_t firs
 		b->page[first + i].gone = true;
 		ash_dma_slots_set(a, at, at + page_frames, p->phys, b->kind, firmness(b, p->pin), p->pin);
 	}
-	err = ash_zone_online(a->zone, pfn, end - pfn, true);
+	err = ash_dma_event(ASH_DMA_EVENT_MAPPED, to, n << b->shift);
+	if (err == 0) {
+		err = ash_zone_online(a->zone, pfn, end - pfn, true);
+		if (err < 0)
+			(void)ash_dma_event(ASH_DMA_EVENT_UNMAPPED, to, n << b->shift);
+	}
 	if (err < 0) {
 		ash_dma_slots_clear(a, pfn, end);
 		(void)ash_vmem_reset(to, n << b->shift);
@@ -243,18 +248,25 @@ static bool goes_direct(const struct ash_dma_batch *b, const struct ash_dma_requ
 	return b->known && (r->nr <= ASH_DMA_SLOT_FRAMES || count_segments(b, w.first, w.nr) == 1);
 }
 
-/* Caller holds the growth turns of both arenas. */
+/* Each arena's turn is taken for itself: what comes and goes in one is no business of the other. */
 static int install_window(unsigned place, struct ash_dma_batch *b, const struct ash_dma_request *r, struct window w)
 {
 	struct ash_dma_arena *direct = ash_dma_arena_get(place, ASH_DMA_DIRECT);
 	struct ash_dma_arena *loose = ash_dma_arena_get(place, ASH_DMA_LOOSE);
+	size_t done = 0;
 
 	if (goes_direct(b, r, w)) {
-		if (install_direct(direct, b, w) > 0)
-			return 0;
-		/* Beyond the window: adjacency is then the best that can be had. */
+		ash_dma_take_turn(direct);
+		done = install_direct(direct, b, w);
+		ash_dma_end_turn(direct);
 	}
-	return install_loose(loose, b, w, r->align_order) > 0 ? 0 : -ENOMEM;
+	/* Beyond the window of physical addresses adjacency is the best that can be had. */
+	if (done == 0) {
+		ash_dma_take_turn(loose);
+		done = install_loose(loose, b, w, r->align_order);
+		ash_dma_end_turn(loose);
+	}
+	return done > 0 ? 0 : -ENOMEM;
 }
 
 /* Fetch nr pages and keep what the request wants of them. -ERANGE: nothing of it would do. */
@@ -333,6 +345,9 @@ static unsigned kinds_for(const struct ash_dma_request *r, enum ash_dma_pages ki
 		kinds[n++] = ASH_DMA_PAGES_2M;
 	if (r->pages == ASH_DMA_PAGES_ANY && picky(r, ASH_HUGE_2M_SHIFT))
 		kinds[n++] = ASH_DMA_PAGES_1G;
+	/* Ordinary memory in long runs is a matter of luck that would be paid for with all the memory there is. */
+	if (picky(r, ASH_HUGE_2M_SHIFT))
+		return n;
 	if (r->pages <= ASH_DMA_PAGES_THP)
 		kinds[n++] = ASH_DMA_PAGES_THP;
 	kinds[n++] = ASH_DMA_PAGES_BASE;

@@ -185,6 +185,13 @@ ASH_MUST_USE int ash_dma_grow(unsigned place, struct ash_dma_request *request);
 /* take.c */
 ASH_MUST_USE int ash_dma_take(struct ash_dma_request *request, struct ash_dma_grant *grant);
 
+/* event.c */
+enum { ASH_DMA_LISTENERS_MAX = 32 };
+/* Tell every listener. -EBUSY: one of them refused, and the others know. Growth turn. */
+int ash_dma_event(enum ash_dma_event event, void *va, size_t bytes);
+/* The child of a fork: nobody listens any more. */
+void ash_dma_events_forget(void);
+
 /* error.c */
 void ash_dma_fail(const struct ash_dma_request *request, size_t bytes, int error, struct ash_dma_error *out);
 

@@ -7,6 +7,8 @@
 #include "os/huge.h"
 #include "os/vmem.h"
 
+enum { KEPT_SHARE = 8 };
+
 /* A batch of many pages must not use up the table of pins. */
 enum { PINS_PER_BATCH = ASH_PIN_SLOTS / 8 };
 
@@ -151,12 +153,24 @@ static int map_hugetlb(struct ash_dma_batch *b)
 	return err;
 }
 
+/*
+ * Ordinary memory is never refused, it is paid for later: whoever populates more than there is has the kernel kill
+ * somebody, maybe us. So a share of what there is stays untouched.
+ */
+static bool is_affordable(const struct ash_dma_batch *b, int node)
+{
+	const uint64_t available = ash_numa_available(ash_dma.bind ? node : -1);
+	const uint64_t kept = available / KEPT_SHARE;
+
+	return available == UINT64_MAX || (uint64_t)b->nr << b->shift <= available - kept;
+}
+
 /* Ordinary memory aligned to 2 MiB. */
-static int map_ordinary(struct ash_dma_batch *b)
+static int map_ordinary(struct ash_dma_batch *b, int node)
 {
 	const size_t bytes = b->nr << b->shift;
 	void *va;
-	int err = ash_vmem_map(bytes + ASH_DMA_SLOT_BYTES, &va);
+	int err = is_affordable(b, node) ? ash_vmem_map(bytes + ASH_DMA_SLOT_BYTES, &va) : -ENOMEM;
 
 	if (err < 0)
 		return err;
@@ -196,7 +210,7 @@ int ash_dma_batch_get(struct ash_dma_batch *b, int node, enum ash_dma_pages kind
 	if (err < 0)
 		return -ENOMEM;
 	b->page = table;
-	err = kind <= ASH_DMA_PAGES_2M ? map_hugetlb(b) : map_ordinary(b);
+	err = kind <= ASH_DMA_PAGES_2M ? map_hugetlb(b) : map_ordinary(b, node);
 	if (err < 0)
 		b->va = NULL;
 	for (size_t i = 0; i < nr; i++)

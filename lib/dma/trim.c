@@ -51,13 +51,20 @@ static ash_pfn_t give_back(struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end
 {
 	const unsigned pin = a->slots[pfn >> ASH_DMA_SLOT_ORDER].pin;
 	const ash_pfn_t nr = end - pfn;
+	const size_t bytes = (size_t)nr << ASH_PAGE_SHIFT;
+	void *va = ash_dma_address(a, pfn);
 	bool zeroed;
 
-	if (ash_zone_offline(a->zone, pfn, nr, &zeroed, NULL) < 0)
+	if (ash_dma_event(ASH_DMA_EVENT_UNMAPPING, va, bytes) < 0)
 		return 0;
+	if (ash_zone_offline(a->zone, pfn, nr, &zeroed, NULL) < 0) {
+		(void)ash_dma_event(ASH_DMA_EVENT_STAYS, va, bytes);
+		return 0;
+	}
+	(void)ash_dma_event(ASH_DMA_EVENT_UNMAPPED, va, bytes);
 	ash_dma_slots_clear(a, pfn, end);
 	/* Address space again; the pages are free when their pin lets go. */
-	(void)ash_vmem_reset(ash_dma_address(a, pfn), (size_t)nr << ASH_PAGE_SHIFT);
+	(void)ash_vmem_reset(va, bytes);
 	for (ash_pfn_t i = 0; i < nr; i += ASH_DMA_SLOT_FRAMES)
 		(void)ash_dma_unpin(pin);
 	atomic_fetch_sub_explicit(&a->online, nr, memory_order_relaxed);

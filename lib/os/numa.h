@@ -29,6 +29,12 @@ enum ash_numa_bind { ASH_NUMA_PREFER, ASH_NUMA_STRICT };
 /* Pages of [addr, addr + bytes) not yet touched come from node, if they can (PREFER) or else not at all (STRICT). */
 int ash_numa_bind(void *addr, size_t bytes, int node, enum ash_numa_bind how);
 
+/*
+ * Bytes that a node (-1: the whole machine) could give without the kernel having to kill or swap: free memory and what
+ * the file cache gives up easily. UINT64_MAX: unknown.
+ */
+uint64_t ash_numa_available(int node);
+
 /* The nodes that pages[0..n) are on, as move_pages(2) tells: a node number, or a negative errno (-ENOENT: not there). */
 ASH_MUST_USE int ash_numa_where(size_t n, void *const pages[], int nodes[]);
 

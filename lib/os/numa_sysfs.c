@@ -67,6 +67,52 @@ static void sysfs_distances(int from, int distance[ASH_NODES_MAX])
 	}
 }
 
+struct available {
+	int node;
+	uint64_t kib;
+	bool seen;
+};
+
+/* "MemAvailable:   123 kB" of the machine, or of a node "Node 0 MemFree:   123 kB" and "Node 0 Inactive(file): ...". */
+static int available_line(void *arg, const char *text)
+{
+	struct available *a = arg;
+	const char *rest = ash_after_prefix(text, "Node ");
+	uint64_t n;
+
+	if (a->node >= 0 && rest != NULL && ash_parse_num(&rest, 10, &n) && *rest == ' ')
+		text = rest + 1;
+	rest = a->node < 0 ? ash_after_prefix(text, "MemAvailable:") : ash_after_prefix(text, "MemFree:");
+	if (rest == NULL && a->node >= 0)
+		rest = ash_after_prefix(text, "Inactive(file):");
+	if (rest == NULL)
+		return 0;
+	while (*rest == ' ')
+		rest++;
+	if (ash_parse_num(&rest, 10, &n)) {
+		a->kib += n;
+		a->seen = true;
+	}
+	return 0;
+}
+
+uint64_t ash_numa_available(int node)
+{
+	struct available a = { node, 0, false };
+	char path[64];
+	struct ash_text t;
+
+	ash_text_init(&t, path, sizeof(path));
+	ash_text_str(&t, node < 0 ? "/proc/meminfo" : "/sys/devices/system/node/node");
+	if (node >= 0) {
+		ash_text_num(&t, (uint64_t)node);
+		ash_text_str(&t, "/meminfo");
+	}
+	if (ash_file_lines(path, available_line, &a) < 0 || !a.seen)
+		return UINT64_MAX;
+	return a.kib << 10;
+}
+
 const struct ash_numa_topology ash_numa_sysfs = {
 	.source = "sysfs",
 	.with_memory = sysfs_with_memory,

@@ -186,6 +186,14 @@ CHILD_TEST(realloc_keeps_what_was_there)
 	EXPECT_EQ(describe(q).bytes, KIB(100));
 }
 
+CHILD_TEST(more_than_there_is_is_refused_and_nobody_is_killed)
+{
+	struct ash_dma_attr attr = wish(ASH_DMA_VIRTUAL);
+
+	EXPECT(ash_dma_alloc((size_t)sysconf(_SC_PHYS_PAGES) * 4096, &attr) == NULL);
+	EXPECT_EQ(errno, ENOMEM);
+}
+
 static char *inherited;
 
 static void touch_inherited(void)

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A real device reads and writes buffers: by physical address, then behind an IOMMU. Runs in a guest whose pools and
+ * device tests/guest/meson.build gives it. One process: what one test leaves in the arenas, the next one meets.
+ */
+#include "dma/witness.h"
+#include "guest/edu.h"
+
+#include <linux/vfio.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+static struct edu edu;
+static unsigned char patterns;
+
+static char *get(size_t bytes, struct ash_dma_attr attr)
+{
+	struct ash_dma_error error = { .size = sizeof(error) };
+	char text[512], *p;
+
+	attr.error = &error;
+	p = ash_dma_alloc(bytes, &attr);
+	if (p == NULL) {
+		(void)ash_dma_explain(&error, text, sizeof(text));
+		TEST_FAIL("no buffer: %s", text);
+	}
+	return p;
+}
+
+static struct ash_dma_attr wish_pages(enum ash_dma_level level, enum ash_dma_pages pages)
+{
+	struct ash_dma_attr attr = wish(level);
+
+	attr.pages = pages;
+	attr.flags = ASH_DMA_PAGES_STRICT;
+	return attr;
+}
+
+/* Have the device copy [from, from + bytes) to to, range by range as the addresses of both allow. */
+static void device_copies(const struct ash_dma_iommu *iommu, const char *from, char *to, size_t bytes)
+{
+	while (bytes > 0) {
+		size_t n = bytes < EDU_MOST ? bytes : EDU_MOST, len = n;
+		const uint64_t source = ash_dma_iova(iommu, from, &len);
+		const uint64_t target = ash_dma_iova(iommu, to, &n);
+
+		EXPECT_NE(source, ASH_DMA_UNKNOWN);
+		EXPECT_NE(target, ASH_DMA_UNKNOWN);
+		n = n < len ? n : len;
+		edu_copy(&edu, source, target, n);
+		from += n;
+		to += n;
+		bytes -= n;
+	}
+}
+
+/* A copy by the device arrives, whole, where it was sent and nowhere else. */
+static void check_copy(const struct ash_dma_iommu *iommu, char *from, char *to, size_t bytes)
+{
+	patterns += 17;
+	for (size_t i = 0; i < bytes; i++)
+		from[i] = (char)(i * 7 + patterns);
+	memset(to, 0, bytes);
+	to[-1] = to[bytes] = 0x55;
+	device_copies(iommu, from, to, bytes);
+	EXPECT_EQ(memcmp(from, to, bytes), 0);
+	EXPECT_EQ(to[-1], 0x55);
+	EXPECT_EQ(to[bytes], 0x55);
+}
+
+TEST(the_device_is_there)
+{
+	EXPECT(edu_find(&edu));
+	edu_open_raw(&edu);
+	*(volatile uint32_t *)(edu.bar + 4) = 0x12345678;
+	EXPECT_EQ(*(volatile uint32_t *)(edu.bar + 4), ~0x12345678u);
+	EXPECT(witness_sees());
+}
+
+TEST(by_physical_address_within_and_across_frames)
+{
+	char *p = get(KIB(32), wish_pages(ASH_DMA_PHYSICAL, ASH_DMA_PAGES_2M));
+
+	witness_agrees(p, KIB(32));
+	check_copy(NULL, p + 100, p + KIB(8) + 3, 600);
+	check_copy(NULL, p + KIB(4) - 700, p + KIB(20) - 900, 2000);
+	EXPECT_EQ(ash_dma_free(p), 0);
+}
+
+TEST(by_physical_address_across_huge_pages_that_are_neighbours_in_the_machine)
+{
+	char *p = get(MIB(6), wish(ASH_DMA_PHYSICAL));
+
+	witness_agrees(p, MIB(6));
+	EXPECT_EQ(describe(p).nr_segments, 1);
+	/* In one transfer each: the device knows nothing of pages. */
+	check_copy(NULL, p + MIB(2) - 1500, p + MIB(4) - 2000, EDU_MOST - 5);
+	EXPECT_EQ(ash_dma_free(p), 0);
+}
+
+TEST(by_segments_where_the_machine_has_gaps)
+{
+	char *hole, *p;
+
+	/* Every other huge page is somebody's, so that a run of several is none in the machine. */
+	for (unsigned i = 0; i < 4; i++) {
+		hole = get(MIB(2), wish_pages(ASH_DMA_PHYSICAL, ASH_DMA_PAGES_2M));
+		(void)get(KIB(4), wish_pages(ASH_DMA_PHYSICAL, ASH_DMA_PAGES_2M));
+		EXPECT(hole != NULL);
+	}
+	p = get(MIB(7), wish_pages(ASH_DMA_VIRTUAL, ASH_DMA_PAGES_2M));
+	witness_agrees(p, MIB(7));
+	check_copy(NULL, p + MIB(2) - 1000, p + MIB(4) - 2000, 3000);
+	EXPECT_EQ(ash_dma_free(p), 0);
+}
+
+TEST(into_transparent_huge_pages_that_the_kernel_pins)
+{
+	char *p = get(MIB(2), wish_pages(ASH_DMA_PHYSICAL, ASH_DMA_PAGES_THP));
+
+	EXPECT_EQ(describe(p).pinned, ASH_DMA_PINNED_KERNEL);
+	witness_agrees(p, MIB(2));
+	check_copy(NULL, p + KIB(512) - 33, p + MIB(1) - 1000, 2500);
+	EXPECT_EQ(ash_dma_free(p), 0);
+}
+
+TEST(more_than_a_node_has_is_refused_and_nobody_is_killed)
+{
+	struct ash_dma_attr attr = wish(ASH_DMA_VIRTUAL);
+
+	attr.node = 1;
+	attr.flags = ASH_DMA_NODE_STRICT;
+	EXPECT(ash_dma_alloc(MIB(512), &attr) == NULL);
+}
+
+TEST(into_a_gibibyte_in_one_segment)
+{
+	struct ash_dma_attr attr = wish(ASH_DMA_PHYSICAL);
+	char *p;
+
+	attr.align = (size_t)1 << 30;
+	attr.node = 0;
+	p = get((size_t)1 << 30, attr);
+	EXPECT_EQ(describe(p).nr_segments, 1);
+	EXPECT_EQ(describe(p).pages, ASH_DMA_PAGES_1G);
+	EXPECT_EQ(witness_phys(p + MIB(777)), ash_dma_translate(p, NULL) + MIB(777));
+	check_copy(NULL, p + MIB(300) - 2000, p + MIB(1022) - 1000, 3000);
+	EXPECT_EQ(ash_dma_free(p), 0);
+	EXPECT_GE(ash_dma_trim(), (size_t)1 << 30);
+}
+
+TEST(a_freed_buffer_is_not_written)
+{
+	char *a = get(KIB(16), wish(ASH_DMA_PHYSICAL)), *b = get(KIB(16), wish(ASH_DMA_PHYSICAL)), *c;
+	const uint64_t phys = ash_dma_translate(a, NULL);
+
+	memset(a, 0x11, KIB(16));
+	EXPECT_EQ(ash_dma_free(a), 0);
+	/* Whoever gets the frames next finds in them what it wrote, whatever is copied beside them. */
+	c = get(KIB(16), wish(ASH_DMA_PHYSICAL));
+	EXPECT_EQ(ash_dma_translate(c, NULL), phys);
+	memset(c, 0x22, KIB(16));
+	check_copy(NULL, b + 1, b + KIB(8), KIB(8) - 2 < EDU_MOST ? KIB(8) - 2 : EDU_MOST);
+	for (size_t i = 0; i < KIB(16); i++)
+		EXPECT_EQ(c[i], 0x22);
+	EXPECT_EQ(ash_dma_free(b) | ash_dma_free(c), 0);
+}
+
+/* What move_pages(2) did with the page of p when asked to take it to a node. */
+static int moved_to(void *p, int node)
+{
+	int status = -1;
+
+	EXPECT_EQ(syscall(SYS_move_pages, 0, 1ul, &p, &node, &status, 2) < 0, 0);
+	return status;
+}
+
+TEST(a_pinned_page_is_not_moved_by_anybody)
+{
+	struct ash_dma_attr attr = wish_pages(ASH_DMA_PHYSICAL, ASH_DMA_PAGES_THP);
+	char *control = mmap(NULL, MIB(4), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *p, *q;
+
+	attr.node = 0;
+	attr.flags |= ASH_DMA_NODE_STRICT;
+	p = get(MIB(2), attr);
+	attr.pages = ASH_DMA_PAGES_2M;
+	q = get(KIB(4), attr);
+	/* The request itself works: a page that nobody pins goes. */
+	control[MIB(2)] = 1;
+	(void)moved_to(control + MIB(2), 0);
+	EXPECT_EQ(moved_to(control + MIB(2), 1), 1);
+	EXPECT_NE(moved_to(p, 1), 1);
+	EXPECT_NE(moved_to(q, 1), 1);
+	EXPECT_EQ(ash_dma_verify(), 0);
+	EXPECT_EQ(ash_dma_free(p) | ash_dma_free(q), 0);
+}
+
+TEST(strict_nodes_are_kept)
+{
+	struct ash_dma_attr attr = wish_pages(ASH_DMA_PHYSICAL, ASH_DMA_PAGES_2M);
+
+	for (attr.node = 0; attr.node < 2; attr.node++) {
+		void *p;
+		int node = -1;
+
+		attr.flags |= ASH_DMA_NODE_STRICT;
+		p = get(KIB(64), attr);
+		EXPECT_EQ(describe(p).node, attr.node);
+		EXPECT_EQ(syscall(SYS_move_pages, 0, 1ul, &p, NULL, &node, 0), 0);
+		EXPECT_EQ(node, attr.node);
+		EXPECT_EQ(ash_dma_free(p), 0);
+	}
+}
+
+static int container = -1, device = -1;
+
+/* The device's group handed to VFIO, and its registers mapped. */
+static void open_vfio(void)
+{
+	struct vfio_region_info bar = { .argsz = sizeof(bar), .index = 0 };
+	struct vfio_region_info config = { .argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX };
+	char path[300], link[300] = "";
+	int group;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", edu.name);
+	EXPECT_GT(readlink(path, link, sizeof(link) - 1), 0);
+	EXPECT(edu_write_file(edu.name, "driver_override", "vfio-pci"));
+	EXPECT(edu_write_file("", "drivers_probe", edu.name));
+	snprintf(path, sizeof(path), "/dev/vfio/%s", strrchr(link, '/') + 1);
+	container = open("/dev/vfio/vfio", O_RDWR);
+	group = open(path, O_RDWR);
+	EXPECT(container >= 0 && group >= 0);
+	EXPECT_EQ(ioctl(group, VFIO_GROUP_SET_CONTAINER, &container), 0);
+	EXPECT_EQ(ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), 0);
+	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, edu.name);
+	EXPECT(device >= 0);
+	EXPECT_EQ(ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &bar), 0);
+	EXPECT_EQ(ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &config), 0);
+	edu.bar = mmap(NULL, bar.size, PROT_READ | PROT_WRITE, MAP_SHARED, device, (off_t)bar.offset);
+	EXPECT(edu.bar != MAP_FAILED);
+	edu_enable(device, (off_t)config.offset);
+}
+
+TEST(behind_an_iommu_through_vfio)
+{
+	struct ash_dma_iommu *iommu;
+	char *before = get(MIB(3), wish_pages(ASH_DMA_VIRTUAL, ASH_DMA_PAGES_2M)), *after;
+	size_t len;
+
+	edu_close(&edu);
+	open_vfio();
+	iommu = ash_dma_iommu_vfio(container, ASH_DMA_IOVA_OFFSET);
+	EXPECT(iommu != NULL);
+	EXPECT_NE(ash_dma_iova(iommu, before, NULL), ash_dma_translate(before, NULL));
+	check_copy(iommu, before + MIB(2) - 1000, before + KIB(300), 2500);
+	/* What comes later is mapped when it comes. */
+	after = get(MIB(5), wish(ASH_DMA_VIRTUAL));
+	check_copy(iommu, after + MIB(4) - 777, after + 4096, 2000);
+	/* And what is mapped is not given back. */
+	len = 1;
+	EXPECT_EQ(ash_dma_free(after), 0);
+	EXPECT_EQ(ash_dma_trim(), 0);
+	EXPECT_NE(ash_dma_iova(iommu, after, &len), ASH_DMA_UNKNOWN);
+	ash_dma_iommu_end(iommu);
+	EXPECT_GT(ash_dma_trim(), 0);
+	/* The same by physical addresses: the device cannot tell whether there is an IOMMU. */
+	iommu = ash_dma_iommu_vfio(container, ASH_DMA_IOVA_PHYS);
+	EXPECT(iommu != NULL);
+	EXPECT_EQ(ash_dma_iova(iommu, before, NULL), ash_dma_translate(before, NULL));
+	check_copy(iommu, before + 50, before + KIB(64), 1000);
+	/* Nothing of it is mapped any more, so the device reads no secrets: the buffer stays as it was. */
+	ash_dma_iommu_end(iommu);
+	memset(before, 0x33, KIB(8));
+	edu_transfer(&edu, EDU_BUFFER, ash_dma_translate(before, NULL), 100, EDU_TO_MEMORY);
+	for (size_t i = 0; i < KIB(8); i++)
+		EXPECT_EQ(before[i], 0x33);
+	EXPECT_EQ(ash_dma_free(before), 0);
+}
