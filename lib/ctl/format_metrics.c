@@ -3,7 +3,7 @@
  * JSON and Prometheus from the same tables of metrics, so that they cannot drift apart: a metric is a 64-bit field of
  * the snapshot with a name, a unit and a sentence.
  *
- * JSON:        {"ashlar": {"version", "process": {...}, "options": {...}, "arenas": [...], "heap": {...}}}
+ * JSON:        {"ashlar": {"version", "process": {...}, "options": {...}, "arenas": [...], "heap": {...}, "map": {...}}}
  * Prometheus:  ashlar_<group>_<name>_<unit>, labels node and arena, and order, migratetype, backing where they apply
  */
 #include "ctl/formats.h"
@@ -69,6 +69,14 @@ static const struct metric heap_metrics[] = {
 	GAUGE(ash_heap_stats, large_count, "large_runs", PLAIN, "Large runs alive."),
 	COUNTER(ash_heap_stats, foreign_frees, "foreign_frees", PLAIN, "Frees of memory that is not ashlar's."),
 	COUNTER(ash_heap_stats, remote_frees, "remote_frees", PLAIN, "Frees by another thread than the heap's."),
+};
+
+static const struct metric map_metrics[] = {
+	COUNTER(ash_map_stats, calls, "served", PLAIN, "Mappings of the program's own that were served."),
+	GAUGE(ash_map_stats, slots, "pageblocks", PLAIN, "Pageblocks of served mappings."),
+	COUNTER(ash_map_stats, lent, "lent_pageblocks", PLAIN, "Warm pageblocks given to mappings."),
+	COUNTER(ash_map_stats, harvested, "harvested_pageblocks", PLAIN, "Pageblocks whose pages came back at munmap."),
+	COUNTER(ash_map_stats, refused, "refused_pageblocks", PLAIN, "Pageblocks whose pages the kernel would not move."),
 };
 
 static const char *unit_suffix(enum unit unit)
@@ -188,6 +196,8 @@ void ash_format_json(struct ash_writer *w, const struct ash_snapshot *s)
 	ash_write(w, "],\"heap\":{");
 	json_metrics(w, heap_metrics, ASH_ARRAY_LEN(heap_metrics), &s->heap);
 	json_classes(w, &s->heap);
+	ash_write(w, "},\"map\":{");
+	json_metrics(w, map_metrics, ASH_ARRAY_LEN(map_metrics), &s->map);
 	ash_write(w, "}}}\n");
 }
 
@@ -294,6 +304,7 @@ void ash_format_prometheus(struct ash_writer *w, const struct ash_snapshot *s)
 	ash_write(w, "} 1\n");
 	prom_group(w, "process", process_metrics, ASH_ARRAY_LEN(process_metrics), s);
 	prom_group(w, "heap", heap_metrics, ASH_ARRAY_LEN(heap_metrics), &s->heap);
+	prom_group(w, "map", map_metrics, ASH_ARRAY_LEN(map_metrics), &s->map);
 	prom_arenas(w, s);
 	prom_backing(w, s);
 	prom_free_areas(w, s);

@@ -8,6 +8,7 @@
 #include "ctl/formats.h"
 #include "page/stat.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define LABEL "  %-11s"
@@ -170,6 +171,23 @@ static void write_heap(struct ash_writer *w, const struct ash_heap_stats *h)
 		  "", h->heaps, h->orphans, (unsigned long long)h->remote_frees, (unsigned long long)h->foreign_frees);
 }
 
+static void write_map(struct ash_writer *w, const struct ash_map_stats *m)
+{
+	switch (m->state) {
+	case ASH_MAP_OFF:
+		break;
+	case ASH_MAP_REFUSED:
+		ash_write(w, LABEL "asked for, and not served: %s (errno %d)\n", "mappings",
+			  m->error == -EDQUOT ? "the kernel counts memory that is not touched" :
+						"the kernel does not move pages for this process", -m->error);
+		break;
+	default:
+		ash_write(w, LABEL "%llu served, %llu pageblocks in use; %llu came back at munmap, %llu given out again, "
+			     "%llu refused\n", "mappings", (unsigned long long)m->calls, (unsigned long long)m->slots,
+			  (unsigned long long)m->harvested, (unsigned long long)m->lent, (unsigned long long)m->refused);
+	}
+}
+
 static void write_process(struct ash_writer *w, const struct ash_snapshot *s)
 {
 	ash_write(w, LABEL "peak RSS %s without hugetlb; page faults: %llu minor, %llu major\n", "process",
@@ -194,6 +212,7 @@ void ash_format_text(struct ash_writer *w, const struct ash_snapshot *s)
 		write_backing(w, s, &t);
 		write_arenas(w, s);
 		write_heap(w, &s->heap);
+		write_map(w, &s->map);
 	}
 	write_process(w, s);
 	ash_write(w, "----\n");

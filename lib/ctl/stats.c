@@ -55,6 +55,7 @@ struct ash_snapshot *ash_snapshot_take(void)
 		return s;
 	s->degraded = ash_arena_degraded();
 	ash_heap_stats(&s->heap);
+	ash_map_stats(&s->map);
 	take_arenas(s);
 	return s;
 }

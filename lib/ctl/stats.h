@@ -12,6 +12,7 @@
 #include "ctl/options.h"
 #include "ctl/writer.h"
 #include "heap/heap.h"
+#include "map/map.h"
 #include "os/process.h"
 
 /* Arenas that a snapshot has room for: two per node. More are counted in nr_arenas_left_out. */
@@ -32,6 +33,7 @@ struct ash_snapshot {
 	struct ash_options options;
 	const char *degraded; /* "" when never */
 	struct ash_heap_stats heap;
+	struct ash_map_stats map;
 	unsigned nr_arenas, nr_arenas_left_out;
 	struct ash_snapshot_arena arenas[ASH_SNAPSHOT_ARENAS];
 };
