@@ -12,6 +12,7 @@
 
 #include "map/internal.h"
 #include "os/env.h"
+#include "os/huge.h"
 #include "os/uffd.h"
 
 struct ash_map ash_map;
@@ -57,6 +58,9 @@ static bool can_serve(void)
 			return false;
 		state = err < 0 ? ASH_MAP_REFUSED : ASH_MAP_SERVING;
 		atomic_store_explicit(&ash_map.error, err, memory_order_relaxed);
+		atomic_store_explicit(&ash_map.base_pages,
+				      ash_arena_config()->huge == ASH_HUGE_NONE || ash_thp_mode() == ASH_THP_NEVER,
+				      memory_order_relaxed);
 		atomic_store_explicit(&ash_map.state, state, memory_order_release);
 	}
 	return state == ASH_MAP_SERVING;

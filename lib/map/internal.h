@@ -30,6 +30,7 @@ struct ash_lot {
 struct ash_map {
 	_Atomic int state; /* enum ash_map_state */
 	_Atomic int error;
+	_Atomic bool base_pages; /* written before state says SERVING: there are no huge pages to be had */
 	_Atomic uint64_t calls, slots, lent, harvested, refused;
 };
 extern struct ash_map ash_map;

@@ -3,8 +3,8 @@
  * Pages between slots and mappings.
  *
  * Only whole pageblocks go either way: a huge page moves in a microsecond or two, while a pageblock that is partly there
- * would move page by page and come back with holes. Whether all of it is there is what mincore(2) says; what is swapped
- * out is not there, so nothing is ever taken for zero that is not.
+ * would move page by page and come back with holes. What is not known to be whole is never taken for
+ * empty: a slot that is not full is emptied, because its pages may be swapped out.
  *
  * A slot in a mapping's name is empty: UFFDIO_MOVE goes only where there is nothing. Hence the invariant that every
  * function here keeps: a slot is either owned by the zone (and may hold anything), or by a mapping, and then holds no
@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "map/internal.h"
+#include "os/resident.h"
 #include "os/uffd.h"
 
 enum direction { LEND, HARVEST };
@@ -25,16 +26,14 @@ static void *block_address(const struct ash_lot *lot, unsigned i)
 	return (void *)((lot->first + i) << PB_SHIFT);
 }
 
-static bool is_full(void *addr)
+/*
+ * Which of nr pageblocks from addr on have pages worth moving: a huge page each. Where there are none, or the
+ * kernel will not tell, all the base pages of a pageblock, whose moving costs a tenth of faulting them.
+ */
+static void find_full(const void *addr, size_t nr, bool *full)
 {
-	unsigned char pages[PB_FRAMES];
-	unsigned char all = 1;
-
-	if (ash_vmem_resident(addr, PB_BYTES, pages) < 0)
-		return false;
-	for (unsigned i = 0; i < PB_FRAMES; i++)
-		all &= pages[i];
-	return all & 1;
+	if (atomic_load_explicit(&ash_map.base_pages, memory_order_relaxed) || ash_resident_huge(addr, nr, full) < 0)
+		ash_resident_full(addr, nr, full);
 }
 
 uint32_t ash_slot_alloc(const struct ash_zonelist *zl, bool *maybe_warm)
@@ -149,24 +148,34 @@ static void slots_to_blocks(struct ash_lot *lot)
 	ash_uffd_close(fd);
 }
 
-void ash_lot_lend(struct ash_lot *lot)
+/* Of slots that may hold anything: wipe those that are full, empty the others. Returns whether any is full. */
+static bool wipe_slots(struct ash_lot *lot)
 {
 	bool any = false;
+	unsigned n;
 
-	for (unsigned i = 0; i < lot->nr; i++) {
-		void *slot = ash_slot_address(lot->slot[i]);
-
+	for (unsigned i = 0; i < lot->nr; i += n) {
+		n = 1;
 		lot->moved[i] = false;
 		if (!lot->full[i])
 			continue;
-		lot->full[i] = is_full(slot);
-		any |= lot->full[i];
-		if (lot->full[i])
-			memset(slot, 0, PB_BYTES);
-		else
-			(void)ash_vmem_discard(slot, PB_BYTES);
+		n = row(lot, i);
+		memset(&lot->moved[i], 0, n * sizeof(lot->moved[0]));
+		find_full(ash_slot_address(lot->slot[i]), n, &lot->full[i]);
+		for (unsigned k = i; k < i + n; k++) {
+			any |= lot->full[k];
+			if (lot->full[k])
+				memset(ash_slot_address(lot->slot[k]), 0, PB_BYTES);
+			else
+				(void)ash_vmem_discard(ash_slot_address(lot->slot[k]), PB_BYTES);
+		}
 	}
-	if (!any)
+	return any;
+}
+
+void ash_lot_lend(struct ash_lot *lot)
+{
+	if (!wipe_slots(lot))
 		return;
 	slots_to_blocks(lot);
 	for (unsigned i = 0; i < lot->nr; i++) {
@@ -199,9 +208,10 @@ void ash_lot_harvest(struct ash_lot *lot)
 {
 	bool any = false;
 
+	find_full(block_address(lot, 0), lot->nr, lot->full);
 	for (unsigned i = 0; i < lot->nr; i++) {
 		lot->moved[i] = false;
-		lot->full[i] = lot->slot[i] != 0 && is_full(block_address(lot, i));
+		lot->full[i] = lot->full[i] && lot->slot[i] != 0;
 		any |= lot->full[i];
 	}
 	if (!any)

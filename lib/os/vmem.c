@@ -150,11 +150,6 @@ int ash_vmem_lock(void *addr, size_t bytes)
 	return (int)ash_sys(__NR_mlock, (long)addr, (long)bytes, 0, 0, 0, 0);
 }
 
-int ash_vmem_resident(void *addr, size_t bytes, unsigned char *pages)
-{
-	return (int)ash_sys(__NR_mincore, (long)addr, (long)bytes, (long)pages, 0, 0, 0);
-}
-
 long ash_vmem_call_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset)
 {
 	return ash_sys(__NR_mmap, (long)addr, (long)bytes, prot, flags, fd, offset);

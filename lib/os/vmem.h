@@ -75,12 +75,6 @@ int ash_vmem_guard(void *addr, size_t bytes);
 int ash_vmem_lock(void *addr, size_t bytes);
 
 /*
- * Which pages are in memory: pages[i] has bit 0 set for page i of the range. Pages that were swapped out are not, so
- * "not in memory" does not mean "reads as zero". -ENOMEM: part of the range is not mapped.
- */
-ASH_MUST_USE int ash_vmem_resident(void *addr, size_t bytes, unsigned char *pages);
-
-/*
  * The program's own calls, passed on with its arguments untouched: the kernel's result, an address or 0 or a negative
  * errno.
  */

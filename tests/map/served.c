@@ -17,11 +17,13 @@
 #define PB ((size_t)2 << 20)
 enum { RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYMOUS };
 
-static void start_with(uint32_t decay_ms)
+/* Base pages: that there are huge ones is not to be counted on. */
+static void start_with(enum ash_huge_policy huge)
 {
 	struct ash_arena_config config = test_config();
 
-	config.decay_ms = decay_ms;
+	config.decay_ms = UINT32_MAX;
+	config.huge = huge;
 	EXPECT_EQ(ash_arena_init(&config), 0);
 	ash_map_enable();
 }
@@ -45,7 +47,7 @@ static char *map(size_t bytes)
 /* Serving, or the test is over: the kernel may be older than 6.8, or under a filter. */
 static void start(void)
 {
-	start_with(UINT32_MAX);
+	start_with(ASH_HUGE_NONE);
 	EXPECT_EQ(ash_map_munmap(map(PB), PB), 0);
 	if (stats().state == ASH_MAP_REFUSED)
 		SKIP("this kernel does not move pages");
@@ -82,6 +84,45 @@ CHILD_TEST(pages_come_back_warm_and_read_as_zero)
 	EXPECT_EQ(ash_map_munmap(p, 8 * PB), 0);
 	EXPECT_EQ(stats().refused, 0);
 	expect_clean();
+}
+
+static size_t huge_bytes(const void *p)
+{
+	size_t start, end, kib, sum = 0;
+	char line[512];
+	bool mine = false;
+	FILE *f = fopen("/proc/self/smaps", "r");
+
+	while (fgets(line, sizeof(line), f) != NULL) {
+		if (sscanf(line, "%zx-%zx ", &start, &end) == 2)
+			mine = start <= (uintptr_t)p && (uintptr_t)p < end;
+		else if (mine && sscanf(line, "AnonHugePages: %zu kB", &kib) == 1)
+			sum += kib << 10;
+	}
+	(void)fclose(f);
+	return sum;
+}
+
+CHILD_TEST(huge_pages_come_back_huge)
+{
+	uint64_t harvested;
+	size_t huge;
+	char *p;
+
+	start_with(ASH_HUGE_AUTO);
+	p = map(16 * PB);
+	memset(p, 1, 16 * PB);
+	huge = huge_bytes(p);
+	if (huge < 8 * PB || stats().state == ASH_MAP_REFUSED)
+		SKIP("few huge pages are to be had, or the kernel does not move them");
+	EXPECT_EQ(ash_map_munmap(p, 16 * PB), 0);
+	harvested = stats().harvested;
+	EXPECT_GE(harvested, huge / PB);
+	p = map(16 * PB);
+	/* Not all: some slots may be of the kind that was never used. */
+	EXPECT_GE(stats().lent, harvested / 2);
+	EXPECT_EQ(huge_bytes(p), stats().lent * PB);
+	EXPECT(is_all(p, 16 * PB, 0));
 }
 
 CHILD_TEST(a_mapping_that_was_not_touched_gives_and_takes_nothing)
@@ -261,7 +302,7 @@ CHILD_TEST(without_userfaultfd_the_kernel_serves)
 {
 	char *p;
 
-	start_with(UINT32_MAX);
+	start_with(ASH_HUGE_NONE);
 	fake_on();
 	fake_fail(__NR_userfaultfd, NULL, 0, UINT_MAX, -EPERM);
 	p = map(4 * PB);
@@ -276,7 +317,7 @@ CHILD_TEST(without_userfaultfd_the_kernel_serves)
 
 CHILD_TEST(where_untouched_memory_is_counted_the_kernel_serves)
 {
-	start_with(UINT32_MAX);
+	start_with(ASH_HUGE_NONE);
 	fake_on();
 	fake_file("/proc/sys/vm/overcommit_memory", "2\n");
 	(void)map(4 * PB);

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* PAGEMAP_SCAN and mincore(2); see resident.h. */
+#include "os/resident.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/ioctl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "os/sys.h"
+
+enum { HUGE_SHIFT = 21, PAGES_PER_HUGE = 512, REGIONS = 32 };
+
+/* linux/fs.h since Linux 6.7, which is newer than the oldest headers we build with. */
+enum { SCAN_IS_PRESENT = 1 << 3, SCAN_IS_ZERO_PAGE = 1 << 5, SCAN_IS_HUGE = 1 << 6, SCAN_NR = 16 };
+
+struct scan_region {
+	uint64_t start, end, categories;
+};
+
+struct scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+#define PAGEMAP_IOCTL_SCAN _IOWR('f', SCAN_NR, struct scan_arg)
+
+/* Scan [start, end) and mark what was found; returns where the scan stopped, or 0 and *err. */
+static uint64_t scan(int fd, uint64_t start, uint64_t end, uint64_t base, bool *huge, int *err)
+{
+	struct scan_region found[REGIONS];
+	struct scan_arg arg = {
+		.size = sizeof(arg),
+		.start = start,
+		.end = end,
+		.vec = (uintptr_t)found,
+		.vec_len = REGIONS,
+		.category_inverted = SCAN_IS_ZERO_PAGE,
+		.category_mask = SCAN_IS_PRESENT | SCAN_IS_HUGE | SCAN_IS_ZERO_PAGE,
+		.return_mask = SCAN_IS_HUGE,
+	};
+	const long n = ash_sys(__NR_ioctl, fd, (long)PAGEMAP_IOCTL_SCAN, (long)&arg, 0, 0, 0);
+
+	*err = n < 0 ? (int)n : 0;
+	for (long i = 0; i < n; i++) {
+		for (uint64_t at = found[i].start; at < found[i].end; at += (uint64_t)1 << HUGE_SHIFT)
+			huge[(at - base) >> HUGE_SHIFT] = true;
+	}
+	return n < 0 ? 0 : arg.walk_end;
+}
+
+int ash_resident_huge(const void *addr, size_t nr, bool *huge)
+{
+	const uint64_t base = (uintptr_t)addr, end = base + ((uint64_t)nr << HUGE_SHIFT);
+	const int fd = (int)ash_sys(__NR_openat, AT_FDCWD, (long)"/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	int err = 0;
+
+	if (fd < 0)
+		return fd;
+	memset(huge, 0, nr * sizeof(*huge));
+	for (uint64_t at = base; at < end && err == 0;)
+		at = scan(fd, at, end, base, huge, &err);
+	(void)ash_sys(__NR_close, fd, 0, 0, 0, 0, 0);
+	return err;
+}
+
+void ash_resident_full(const void *addr, size_t nr, bool *full)
+{
+	unsigned char pages[PAGES_PER_HUGE];
+
+	for (size_t i = 0; i < nr; i++) {
+		const long at = (long)addr + (long)(i << HUGE_SHIFT);
+		unsigned char all = 1;
+
+		full[i] = ash_sys(__NR_mincore, at, 1L << HUGE_SHIFT, (long)pages, 0, 0, 0) == 0;
+		for (unsigned k = 0; k < PAGES_PER_HUGE; k++)
+			all &= pages[k];
+		full[i] = full[i] && (all & 1) != 0;
+	}
+}

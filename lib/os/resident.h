@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* What of a range is in memory, as the kernel's page tables have it. Nothing is kept open. */
+#ifndef ASH_OS_RESIDENT_H
+#define ASH_OS_RESIDENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/compiler.h"
+
+/*
+ * huge[i]: the i-th 2 MiB of [addr, addr + nr * 2 MiB), which begins at a multiple of them, is one huge page, mapped as
+ * such, and not the kernel's page of zeroes. 0, or a negative errno: -ENOTTY before Linux 6.7, -ENOENT without /proc.
+ */
+ASH_MUST_USE int ash_resident_huge(const void *addr, size_t nr, bool *huge);
+
+/*
+ * full[i]: every page of the i-th 2 MiB is in memory, huge or not. (What was swapped out is not in memory, so "not full"
+ * does not mean that it reads as zero.)
+ */
+void ash_resident_full(const void *addr, size_t nr, bool *full);
+
+#endif
