@@ -108,7 +108,8 @@ struct ash_dma_attr {
 /*
  * bytes of memory as attr asks (NULL: anywhere near, virtually contiguous), uninitialised unless ASH_DMA_ZERO. The
  * caller owns it and ends it with ash_dma_free(). Alignment and boundary above 2 MiB hold for the physical address only
- * where the level reached is ASH_DMA_PHYSICAL. Memory is taken in whole frames of 4 KiB.
+ * where the level reached is ASH_DMA_PHYSICAL. Memory is taken in whole frames of 4 KiB; below that, for requests without
+ * a limit, wish for pages or strictness, in powers of two from 64 bytes on.
  * NULL: errno EINVAL (bad request), ENOMEM (no such memory), ENODATA (needs physical addresses, which are hidden); more
  * in *attr->error. A failed call keeps no memory.
  */
@@ -116,7 +117,7 @@ ASH_API void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *attr) ASH_A
 
 /*
  * End p. Its memory stays in the arena, for the next buffer, until ash_dma_trim(). NULL: nothing happens.
- * 0; -EINVAL: p is no buffer of this process.
+ * 0; -EINVAL: p is no buffer of this process. (Of two ends of one buffer below 4 KiB the second is not noticed.)
  */
 ASH_API int ash_dma_free(void *p);
 
@@ -194,6 +195,57 @@ struct ash_dma_run {
 /* Call fn for each run of every arena, in address order, until it returns non-zero; that is then returned, else 0. fn
  * must not allocate or free DMA memory. */
 ASH_API int ash_dma_walk_runs(int (*fn)(const struct ash_dma_run *run, void *arg), void *arg);
+
+/*
+ * Pools: objects of one size, got and put in a few nanoseconds by any number of threads. Each thread has a cache of up to
+ * 254 free objects that no other thread can take from, so a pool with a limit should have that many to spare per thread
+ * (or ASH_DMA_POOL_NO_CACHE).
+ */
+enum ash_dma_pool_flags {
+	/* Every object is poisoned while free, has a redzone behind it, and is known to be out or not: a write to a free
+	 * object, one behind an object, and a double or foreign put each end the process with a line that says so. Slow. */
+	ASH_DMA_POOL_DEBUG = 1,
+	ASH_DMA_POOL_NO_CACHE = 2
+};
+
+struct ash_dma_pool;
+
+/*
+ * A pool of objects of bytes each, with the alignment (0: 64) and boundary of attr; level, node, address_bits and pages
+ * are those of the slabs they lie in, 2 MiB at most unless an object is larger. limit: so many objects and no more, all
+ * there from the start; 0: as many as there is memory for. name is copied, up to 31 characters; NULL: none.
+ * NULL: errno as ash_dma_alloc().
+ */
+ASH_API struct ash_dma_pool *ash_dma_pool_create(const char *name, size_t bytes, size_t limit, unsigned flags,
+						 const struct ash_dma_attr *attr) ASH_API_MUST_USE;
+
+/* End a pool nobody uses any more. 0; -EBUSY: objects are out (with ASH_DMA_POOL_DEBUG ash_dma_pool_walk() tells which),
+ * and the pool stays. NULL: nothing happens. */
+ASH_API int ash_dma_pool_destroy(struct ash_dma_pool *pool);
+
+/* An object, uninitialised. NULL: errno ENOMEM. */
+ASH_API void *ash_dma_pool_get(struct ash_dma_pool *pool) ASH_API_MUST_USE;
+/* Give back an object of this pool. */
+ASH_API void ash_dma_pool_put(struct ash_dma_pool *pool, void *object);
+
+/* n objects or none: 0 or -ENOMEM. */
+ASH_API int ash_dma_pool_get_bulk(struct ash_dma_pool *pool, void **objects, size_t n);
+ASH_API void ash_dma_pool_put_bulk(struct ash_dma_pool *pool, void *const *objects, size_t n);
+
+/* Call fn for every object there is, free or not, until it returns non-zero, which is then returned; else 0. out is 1 or 0
+ * in a debug pool and -1 in others. Nobody may use the pool meanwhile. */
+ASH_API int ash_dma_pool_walk(struct ash_dma_pool *pool, int (*fn)(void *object, int out, void *arg), void *arg);
+
+struct ash_dma_pool_info {
+	uint32_t size;       /* of this structure, set by the caller */
+	uint32_t slabs;
+	size_t object_bytes, stride;
+	size_t objects, free; /* free: those in caches included; a snapshot */
+	size_t slab_bytes;   /* of all slabs */
+	char name[32];
+};
+/* 0; -EINVAL: info->size is too small. */
+ASH_API int ash_dma_pool_info_read(struct ash_dma_pool *pool, struct ash_dma_pool_info *info);
 
 /*
  * Events. A listener is told of all memory that the arenas have (MAPPED, when it registers), get and give back, a range

@@ -4,7 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "dma/internal.h"
+#include "dma/pool.h"
 
 #define ALIGN_MAX ASH_GIB(1)
 
@@ -56,9 +56,12 @@ static void fill_request(const struct ash_dma_attr *attr, size_t bytes, struct a
 		r->max_segments = attr->max_segments;
 }
 
-static void tag_buffer(const struct ash_dma_grant *g, ash_pfn_t nr)
+static void tag_buffer(const void *p, size_t bytes)
 {
-	atomic_store_explicit(&g->arena->tags[g->pfn], (uint64_t)nr << ASH_DMA_TAG_SHIFT | ASH_DMA_TAG_BUFFER,
+	const struct ash_dma_arena *a = ash_dma_arena_of(p);
+
+	atomic_store_explicit(&a->tags[ash_dma_pfn(a, p)],
+			      (uint64_t)ash_bytes_to_pages(bytes) << ASH_DMA_TAG_SHIFT | ASH_DMA_TAG_BUFFER,
 			      memory_order_relaxed);
 }
 
@@ -78,74 +81,121 @@ static int alloc(size_t bytes, const struct ash_dma_attr *attr, struct ash_dma_r
 	err = ash_dma_take(r, &grant);
 	if (err < 0)
 		return r->hidden ? -ENODATA : -ENOMEM;
-	tag_buffer(&grant, r->nr);
 	*out = ash_dma_address(grant.arena, grant.pfn);
 	if ((attr->flags & ASH_DMA_ZERO) != 0 && !grant.zeroed)
 		memset(*out, 0, (size_t)r->nr << ASH_PAGE_SHIFT);
 	return 0;
 }
 
-void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *user)
+static void *alloc_frames(size_t bytes, const struct ash_dma_attr *attr, bool sane)
 {
-	struct ash_dma_attr attr;
 	struct ash_dma_request r = { .node = -1, .limit = UINT64_MAX };
 	void *p = NULL;
-	int err = read_attr(user, &attr);
+	int err = sane ? alloc(bytes, attr, &r, &p) : -EINVAL;
 
-	if (err == 0)
-		err = is_sane(&attr, bytes) ? alloc(bytes, &attr, &r, &p) : -EINVAL;
 	if (ASH_LIKELY(err == 0))
 		return p;
-	ash_dma_fail(&r, bytes, -err, attr.error);
+	ash_dma_fail(&r, bytes, -err, attr->error);
 	errno = -err;
 	return NULL;
 }
 
-/* The arena and the frames of the buffer that begins at p, which then is nobody's; NULL: there is none. */
-static struct ash_dma_arena *buffer_at(const void *p, ash_pfn_t *nr)
+void *ash_dma_alloc_frames(size_t bytes, const struct ash_dma_attr *attr)
+{
+	return alloc_frames(bytes, attr, is_sane(attr, bytes));
+}
+
+/* Less than a frame, with no wish that a pool's objects do not meet anyhow. */
+static bool is_small(const struct ash_dma_attr *attr, size_t bytes)
+{
+	return bytes < ASH_PAGE_SIZE && attr->address_bits == 0 && attr->pages == ASH_DMA_PAGES_ANY &&
+	       (attr->flags & ~(uint32_t)ASH_DMA_ZERO) == 0;
+}
+
+static void *zeroed_small(void *p, const struct ash_dma_attr *attr, size_t bytes)
+{
+	return (attr->flags & ASH_DMA_ZERO) != 0 ? memset(p, 0, bytes) : p;
+}
+
+void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *user)
+{
+	struct ash_dma_attr attr;
+	const bool sane = read_attr(user, &attr) == 0 && is_sane(&attr, bytes);
+	void *p = NULL;
+
+	if (sane && is_small(&attr, bytes))
+		p = ash_dma_small_alloc(&attr, bytes);
+	if (p != NULL)
+		return zeroed_small(p, &attr, bytes);
+	p = alloc_frames(bytes, &attr, sane);
+	if (p != NULL)
+		tag_buffer(p, bytes);
+	return p;
+}
+
+/* A buffer that is there: of frames of its own, or an object of a pool. */
+struct buffer {
+	struct ash_dma_arena *arena;
+	struct ash_dma_pool *pool; /* NULL: frames */
+	ash_pfn_t nr;
+	size_t bytes;
+};
+
+static bool buffer_at(const void *p, struct buffer *b)
 {
 	struct ash_dma_arena *a = ash_dma_arena_of(p);
 	uint64_t tag;
 
-	if (a == NULL || ((uintptr_t)p & (ASH_PAGE_SIZE - 1)) != 0)
-		return NULL;
+	if (a == NULL || ash_dma_run_bytes(a, ash_dma_pfn(a, p)) == 0)
+		return false;
 	tag = atomic_load_explicit(&a->tags[ash_dma_pfn(a, p)], memory_order_relaxed);
-	*nr = (ash_pfn_t)(tag >> ASH_DMA_TAG_SHIFT);
-	return (tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_BUFFER ? a : NULL;
+	*b = (struct buffer){ .arena = a };
+	if ((tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_POOL) {
+		b->pool = ash_dma_tag_pool(tag);
+		b->bytes = b->pool->stride;
+		return ash_dma_is_small(b->pool) && ((uintptr_t)p & (b->bytes - 1)) == 0;
+	}
+	b->nr = (ash_pfn_t)(tag >> ASH_DMA_TAG_SHIFT);
+	b->bytes = (size_t)b->nr << ASH_PAGE_SHIFT;
+	return (tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_BUFFER && ((uintptr_t)p & (ASH_PAGE_SIZE - 1)) == 0;
 }
 
 /* Of two that free one buffer at the same time, one is told that there is none. */
-static bool end_buffer(struct ash_dma_arena *a, const void *p, ash_pfn_t nr)
+static bool end_frames(const struct buffer *b, const void *p)
 {
-	uint64_t tag = (uint64_t)nr << ASH_DMA_TAG_SHIFT | ASH_DMA_TAG_BUFFER;
+	uint64_t tag = (uint64_t)b->nr << ASH_DMA_TAG_SHIFT | ASH_DMA_TAG_BUFFER;
 
-	return atomic_compare_exchange_strong_explicit(&a->tags[ash_dma_pfn(a, p)], &tag, 0, memory_order_relaxed,
-						       memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(&b->arena->tags[ash_dma_pfn(b->arena, p)], &tag, 0,
+						       memory_order_relaxed, memory_order_relaxed);
 }
 
 int ash_dma_free(void *p)
 {
-	ash_pfn_t nr;
-	struct ash_dma_arena *a;
+	struct buffer b;
 
 	if (p == NULL)
 		return 0;
-	a = buffer_at(p, &nr);
-	if (a == NULL || !end_buffer(a, p, nr))
+	if (ASH_UNLIKELY(!buffer_at(p, &b)))
 		return -EINVAL;
-	ash_zone_free_run(a->zone, ash_dma_pfn(a, p), nr);
+	if (b.pool != NULL) {
+		ash_dma_pool_put(b.pool, p);
+		return 0;
+	}
+	if (!end_frames(&b, p))
+		return -EINVAL;
+	ash_zone_free_run(b.arena->zone, ash_dma_pfn(b.arena, p), b.nr);
 	return 0;
 }
 
 int ash_dma_free_sensitive(void *p)
 {
-	ash_pfn_t nr;
+	struct buffer b;
 
 	if (p == NULL)
 		return 0;
-	if (buffer_at(p, &nr) == NULL)
+	if (!buffer_at(p, &b))
 		return -EINVAL;
-	memset(p, 0, (size_t)nr << ASH_PAGE_SHIFT);
+	memset(p, 0, b.bytes);
 	/* The stores are dead to the compiler: nobody reads them. */
 	ash_keep_stores(p);
 	return ash_dma_free(p);
@@ -153,19 +203,19 @@ int ash_dma_free_sensitive(void *p)
 
 void *ash_dma_realloc(void *p, size_t bytes, const struct ash_dma_attr *attr)
 {
-	ash_pfn_t nr;
+	struct buffer b;
 	void *to;
 
 	if (p == NULL)
 		return ash_dma_alloc(bytes, attr);
-	if (buffer_at(p, &nr) == NULL) {
+	if (!buffer_at(p, &b)) {
 		errno = EINVAL;
 		return NULL;
 	}
 	to = ash_dma_alloc(bytes, attr);
 	if (to == NULL)
 		return NULL;
-	memcpy(to, p, ash_min(bytes, (size_t)nr << ASH_PAGE_SHIFT));
+	memcpy(to, p, ash_min(bytes, b.bytes));
 	(void)ash_dma_free(p);
 	return to;
 }
@@ -189,17 +239,16 @@ static void add_slots(const struct ash_dma_arena *a, const char *p, size_t bytes
 
 int ash_dma_info_read(const void *p, struct ash_dma_info *out)
 {
-	ash_pfn_t nr;
-	const struct ash_dma_arena *a = buffer_at(p, &nr);
 	struct ash_dma_info info = { .start = (void *)(uintptr_t)p };
+	struct buffer b;
 
-	if (a == NULL || out->size < sizeof(info.size) + sizeof(info.level))
+	if (!buffer_at(p, &b) || out->size < sizeof(info.size) + sizeof(info.level))
 		return -EINVAL;
 	info.size = (uint32_t)ash_min(out->size, sizeof(info));
-	info.bytes = (size_t)nr << ASH_PAGE_SHIFT;
+	info.bytes = b.bytes;
 	info.nr_segments = ash_dma_segments(p, info.bytes, NULL, 0);
-	info.node = a->node;
-	add_slots(a, p, info.bytes, &info);
+	info.node = b.arena->node;
+	add_slots(b.arena, p, info.bytes, &info);
 	if (info.nr_segments == 1)
 		info.level = ASH_DMA_PHYSICAL;
 	else

@@ -57,6 +57,7 @@ enum { ASH_DMA_NO_PIN = UINT16_MAX, ASH_DMA_LEN_BASE = 1 };
 enum ash_dma_tag {
 	ASH_DMA_TAG_KIND = 3,
 	ASH_DMA_TAG_BUFFER = 1, /* head of a buffer; the number of its frames above ASH_DMA_TAG_SHIFT */
+	ASH_DMA_TAG_POOL = 2,   /* in a slab; the pool's address above the kind */
 	ASH_DMA_TAG_SHIFT = 2,
 };
 
@@ -191,6 +192,10 @@ enum { ASH_DMA_LISTENERS_MAX = 32 };
 int ash_dma_event(enum ash_dma_event event, void *va, size_t bytes);
 /* The child of a fork: nobody listens any more. */
 void ash_dma_events_forget(void);
+
+/* alloc.c */
+/* As ash_dma_alloc(), in whole frames that are tagged as nobody's. */
+void *ash_dma_alloc_frames(size_t bytes, const struct ash_dma_attr *attr);
 
 /* error.c */
 void ash_dma_fail(const struct ash_dma_request *request, size_t bytes, int error, struct ash_dma_error *out);

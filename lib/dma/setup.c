@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "dma/internal.h"
+#include "dma/pool.h"
 #include "os/env.h"
 #include "os/log.h"
 #include "os/text.h"
@@ -34,6 +34,8 @@ static void start_anew(void)
 	if (atomic_load_explicit(&ash_dma.ready, memory_order_relaxed) && fd >= 0)
 		ash_pin_close(fd);
 	ash_dma_events_forget();
+	ash_dma_threads_forget();
+	ash_dma_small_forget();
 	memset(&ash_dma, 0, sizeof(ash_dma));
 }
 

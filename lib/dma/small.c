@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Buffers of less than a frame come from pools of objects of 2^k bytes, one per node and k. An object lies on a multiple
+ * of its size, so it keeps to every alignment up to that and crosses no boundary that it could keep to.
+ */
+#include <errno.h>
+
+#include "dma/pool.h"
+
+enum { SMALLEST_SHIFT = 6, LARGEST_SHIFT = 11, NR_CLASSES = LARGEST_SHIFT - SMALLEST_SHIFT + 1 };
+
+static _Atomic(struct ash_dma_pool *) pools[ASH_NODES_MAX][NR_CLASSES];
+
+static struct ash_dma_pool *make(int node, unsigned class)
+{
+	const size_t bytes = (size_t)1 << (class + SMALLEST_SHIFT);
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+	struct ash_dma_pool *pool, *there = NULL;
+
+	attr.node = node;
+	attr.align = bytes;
+	attr.level = ASH_DMA_PHYSICAL;
+	pool = ash_dma_pool_create("small", bytes, 0, ASH_DMA_POOL_SMALL, &attr);
+	if (pool == NULL)
+		return NULL;
+	if (atomic_compare_exchange_strong_explicit(&pools[node][class], &there, pool, memory_order_acq_rel,
+						    memory_order_acquire))
+		return pool;
+	(void)ash_dma_pool_destroy(pool);
+	return there;
+}
+
+void *ash_dma_small_alloc(const struct ash_dma_attr *attr, size_t bytes)
+{
+	const size_t want = ash_max(ash_max(bytes, attr->align), (size_t)1 << SMALLEST_SHIFT);
+	const unsigned shift = ash_log2_ceil(want);
+	const int node = attr->node == ASH_NODE_LOCAL ? ash_numa_current() : attr->node;
+	struct ash_dma_pool *pool;
+	const int saved = errno;
+	void *p;
+
+	if (shift > LARGEST_SHIFT)
+		return NULL;
+	pool = atomic_load_explicit(&pools[node][shift - SMALLEST_SHIFT], memory_order_acquire);
+	if (ASH_UNLIKELY(pool == NULL)) {
+		pool = make(node, shift - SMALLEST_SHIFT);
+		if (pool == NULL) {
+			errno = saved;
+			return NULL;
+		}
+	}
+	p = ash_dma_pool_get(pool);
+	if (ASH_UNLIKELY(p == NULL))
+		errno = saved;
+	return p;
+}
+
+void ash_dma_small_forget(void)
+{
+	for (unsigned node = 0; node < ASH_NODES_MAX; node++) {
+		for (unsigned class = 0; class < NR_CLASSES; class++)
+			atomic_store_explicit(&pools[node][class], NULL, memory_order_relaxed);
+	}
+}
