@@ -30,6 +30,7 @@
 
 /* Operations of one round: enough for the clock, few enough that some rounds meet no disturbance. */
 #define BENCH_ROUND_PIECES 65536u
+#define BENCH_ROUND_LAPS 256
 
 enum bench_pattern { BENCH_BULK, BENCH_RANDOM, BENCH_REPEAT, BENCH_PATTERNS };
 
@@ -142,16 +143,17 @@ static void *bench_work(void *arg)
 	struct bench_worker *w = arg;
 	struct bench_run *r = w->run;
 	uint64_t *pfn = r->pfn + w->cpu * r->share;
+	unsigned laps = 0;
 
 	bench_pin(w->cpu);
 	if (r->pattern == BENCH_REPEAT) {
 		bench_repeat(w, pfn);
 		return NULL;
 	}
-	/* Large pieces are few: go round until the clock can tell. */
+	/* Large pieces are few: go round until the clock can tell, as far as waiting for each other allows. */
 	do {
 		bench_lap(w, pfn);
-	} while (w->pieces < BENCH_ROUND_PIECES);
+	} while (w->pieces < BENCH_ROUND_PIECES && ++laps < BENCH_ROUND_LAPS);
 	return NULL;
 }
 

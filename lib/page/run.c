@@ -11,6 +11,9 @@
 /* Pieces freed in one zone lock hold. */
 #define FREE_BATCH 64
 
+/* Pieces looked at in one zone lock hold. */
+#define CHECK_BATCH 1024
+
 /* How many free buddies a search for a run above max_order looks at before it gives up. */
 #define SEARCH_LIMIT 1024
 
@@ -252,24 +255,47 @@ ash_pfn_t ash_zone_free_tail(struct ash_zone *z, ash_pfn_t end)
 	return end;
 }
 
-/* First frame of [start, end) that is not in a USED piece, or end. */
-static ash_pfn_t first_not_used(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
+/* Goes over the next CHECK_BATCH pieces from *start on. false: *start is now a frame that is not in a USED piece. */
+static bool next_used(const struct ash_zone *z, ash_pfn_t *start, ash_pfn_t end)
 {
-	while (start < end) {
-		const ash_pfn_t head = ash_frame_head(z, start);
+	for (unsigned n = 0; n < CHECK_BATCH && *start < end; n++) {
+		const ash_pfn_t head = ash_frame_head(z, *start);
 		uint32_t word;
 
 		if (head == ASH_PFN_NONE)
-			break;
+			return false;
 		word = ash_frame_load(z->frames, head);
 		if (ash_word_state(word) != ASH_FRAME_USED || (word >> 24 & ASH_FRAME_FREE_PENDING))
-			break;
+			return false;
 		/* A piece being moved can be freed as a whole only. */
-		if ((word >> 24 & ASH_FRAME_MOVING) && (head < start || end - head < ash_order_frames(ash_word_order(word))))
-			break;
-		start = head + ash_order_frames(ash_word_order(word));
+		if ((word >> 24 & ASH_FRAME_MOVING) && (head < *start || end - head < ash_order_frames(ash_word_order(word))))
+			return false;
+		*start = head + ash_order_frames(ash_word_order(word));
 	}
-	return start < end ? start : end;
+	return true;
+}
+
+/* Whether [start, end) is all USED; else *bad is a frame that is not. Holds the zone lock on return, not all the time. */
+static bool all_used(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, ash_pfn_t *bad)
+{
+	bool again = false;
+
+	*bad = start;
+	while (next_used(z, bad, end)) {
+		if (*bad >= end && !again)
+			return true;
+		if (*bad >= end)
+			break;
+		/* What is the caller's stays so while the lock is open. */
+		again = true;
+		ash_zone_unlock(z);
+		ash_zone_lock(z);
+	}
+	if (*bad < end)
+		return false;
+	/* Except that a move of the piece that sticks out at the start may have begun, and then it may not be cut. */
+	*bad = start;
+	return ash_frame_head(z, start) == start || next_used(z, bad, start + 1);
 }
 
 /* Make pfn the head of its USED piece, or of none: cut the piece that covers it so that a piece border is at pfn. */
@@ -295,7 +321,7 @@ static ash_pfn_t free_pieces(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end,
 		const unsigned order = ash_word_order(word);
 
 		if (ASH_UNLIKELY(word >> 24 & ASH_FRAME_MOVING)) {
-			/* Completed when the move is over; first_not_used() has refused a second free. */
+			/* Completed when the move is over; next_used() has refused a second free. */
 			ash_migrate_note_free(z, start);
 		} else {
 			ash_frame_store(z->frames, start, 0);
@@ -316,8 +342,7 @@ static void free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, unsigned f
 		ash_zone_bug(z, "free of foreign frames", pfn, nr, z->nr_frames);
 	ash_zone_lock(z);
 	ash_deferred_drain(z);
-	bad = first_not_used(z, pfn, end);
-	if (ASH_UNLIKELY(bad != end)) {
+	if (ASH_UNLIKELY(!all_used(z, pfn, end, &bad))) {
 		ash_zone_unlock(z);
 		ash_zone_bug(z, "free of frames that are not allocated", bad, pfn, nr);
 	}

@@ -90,6 +90,34 @@ TEST(run_free_any_part)
 	}
 }
 
+/* Looking at them all takes several holds of the lock: the frame that is not allocated is found before any has gone. */
+TEST(run_of_many_pieces_goes_whole_or_not_at_all)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	uint64_t before;
+
+	fixture_init(&f, 4096, 9, 11, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 4096, false), 0);
+	EXPECT_EQ(ash_zone_alloc(f.z, 2, ASH_MT_UNMOVABLE, 0, CPU_NONE, &g), 0);
+	EXPECT_EQ(g.pfn, 0);
+	for (ash_pfn_t pfn = 4; pfn < 4000; pfn++)
+		EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_UNMOVABLE, 0, CPU_NONE, &g), 0);
+	ash_zone_free(f.z, 3500, 0, CPU_NONE);
+	before = ash_zone_digest(f.z);
+	EXPECT_BUG(ash_zone_free_run(f.z, 2, 3998));
+	EXPECT_EQ(ash_zone_digest(f.z), before);
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_UNMOVABLE, 0, CPU_NONE, &g), 0);
+	EXPECT_EQ(g.pfn, 3500);
+	ash_zone_free_run(f.z, 2, 3998);
+	EXPECT_EQ(stats(&f).free, 4094);
+	fixture_check(&f);
+	ash_zone_free_run(f.z, 0, 2);
+	EXPECT_EQ(stats(&f).free, 4096);
+	fixture_check(&f);
+	fixture_end(&f);
+}
+
 TEST(run_big_touches_few_heads)
 {
 	struct fixture f;

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What bench/page measures, it does: every request that can be granted is, and the tools notice when one is not.
+
+usage: page.py DIR
+
+Success rates are correctness and are checked here, in small zones; times are not.
+"""
+import csv
+import io
+import os
+import subprocess
+import sys
+
+PATTERNS = {"bulk", "random", "repeat"}
+
+
+def run(folder, program, *arguments):
+    done = subprocess.run([os.path.join(folder, program)] + [str(a) for a in arguments], timeout=120, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def table(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def speed(folder):
+    for threads in (1, 2):
+        status, out, err = run(folder, "bench_page", 14, threads, 0, 12, 1)
+        rows = [line.split(",") for line in out.splitlines()]
+        if status != 0 or {row[0] for row in rows} != PATTERNS or {int(row[1]) for row in rows} != set(range(13)):
+            yield "bench_page, %d threads: %s%s" % (threads, err, out)
+        if any(len(row) != 7 or float(row[4]) <= 0 for row in rows):
+            yield "bench_page, %d threads: a time is missing" % threads
+
+
+def contiguous(folder):
+    for program, columns in (("bench_contig", 6), ("bench_holds", 11)):
+        status, out, err = run(folder, program, 17)
+        rows = table(out)
+        if status != 0 or any(row["granted"] != row["requests"] for row in rows):
+            yield "%s: %s%s" % (program, err, out)
+        if not rows or any(len(row) != columns or None in row.values() for row in rows):
+            yield "%s: a column is missing: %s" % (program, out)
+        if sum(int(row["moved_frames"]) for row in rows) == 0:
+            yield "%s moved nothing" % program
+    if run(folder, "bench_contig", 17, 0, "-", 100)[0] != 1:
+        yield "bench_contig is content though frames that cannot be moved are in the way"
+
+
+def fragmentation(folder):
+    status, out, err = run(folder, "bench_frag", "quarter", 17)
+    if status != 0 or float(table(out)[0]["percent"]) < 98:
+        yield "bench_frag quarter: %s%s" % (err, out)
+    if run(folder, "bench_frag", "quarter", 17, 100)[0] != 1:
+        yield "bench_frag quarter is content though frames that cannot be moved are everywhere"
+    tainted = {}
+    for mode in ("on", "off", "defrag"):
+        status, out, err = run(folder, "bench_frag", "mix", mode, 17, 20)
+        rows = table(out)
+        if status != 0 or len(rows) != 20:
+            yield "bench_frag mix %s: %s%s" % (mode, err, out)
+            return
+        tainted[mode] = int(rows[-1]["tainted_pageblocks"])
+    if tainted["on"] * 2 > tainted["off"]:
+        yield "mobility grouping keeps nothing together: %s" % tainted
+    if run(folder, "bench_frag", "mix", "on", 17, 10)[0] != 1:
+        yield "bench_frag mix is content with fallbacks in the last rounds"
+
+
+def main():
+    problems = [p for check in (speed, contiguous, fragmentation) for p in check(sys.argv[1])]
+    for problem in problems:
+        print("page.py: %s" % problem)
+    print("page.py: %d problems" % len(problems))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
