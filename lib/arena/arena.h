@@ -188,12 +188,23 @@ size_t ash_arena_trim(void);
 /*
  * fork. prepare takes every lock below heap and copies H memory for the child (ASH_FORK_COPY; lib/arena/fork.c says why
  * then); parent and child release them, the child after moving the copy to the addresses of the original. Without H
- * memory only the locks are taken. Not from a signal handler that may have interrupted this library.
+ * memory only the locks are taken.
+ *
+ * alone: the calling thread is the only one, and may be a signal handler that interrupted this very library. Locks that
+ * are held are its own; then none is taken, and the child goes on with them from where it was.
  */
 bool ash_arena_fork_copies(void); /* fork has memory to copy; else a process with one thread needs none of these */
-void ash_arena_fork_prepare(void);
+void ash_arena_fork_prepare(bool alone);
 void ash_arena_fork_parent(void);
 void ash_arena_fork_child(void);
+
+/* Between prepare and parent or child: there are copies, and until child has run the child has no H memory. */
+bool ash_arena_fork_copied(void);
+/*
+ * In the child before ash_arena_fork_child(), for who cannot wait: put the copies in place now. false: there is nothing
+ * to do, as in the parent. Async-signal-safe, touches no H memory and no thread-local data.
+ */
+bool ash_arena_fork_rescue(void);
 
 /* What an arena is and does, for statistics. Figures are frames unless named otherwise. */
 struct ash_arena_stats {

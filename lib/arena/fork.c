@@ -19,10 +19,16 @@
  * while such threads run and orders their writes no better. Memory that is quiescent because atfork handlers hold its locks is
  * exact: ours is registered first, so its prepare runs after the program's.
  *
- * What this does not cover: in a program with threads glibc's fork resets the locks of open streams in the child before
- * any handler, so a FILE in hugetlb memory ends the child with SIGSEGV; a child that runs on a stack inside hugetlb memory
- * (a pthread stack from malloc) has no stack between the fork and our handler; clone() called directly runs no handlers.
+ * Between the fork and its handlers the child has holes where hugetlb memory was, and the C library may already want that
+ * memory: ash_arena_fork_rescue() is for whoever catches the fault (api/fork_fault.c).
+ *
+ * A thread that is alone may fork in a signal handler that interrupted this library. If any lock is held then, it is left
+ * held, and the zones, which may be in the middle of something, are left alone: free pageblocks are copied with the others.
+ * What says which pageblock has which memory is at rest all the same, since it changes with signals blocked (huge.c).
+ *
+ * What this does not cover: clone() and _Fork() called directly, which run no handlers; and see decision 005.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "arena/internal.h"
@@ -33,6 +39,9 @@ bool ash_arena_has_hugetlb(struct ash_arena *a)
 	return atomic_load_explicit(&a->backed[ASH_BACKING_HUGETLB_2M], memory_order_relaxed) > 0 ||
 	       atomic_load_explicit(&a->backed[ASH_BACKING_HUGETLB_1G], memory_order_relaxed) > 0;
 }
+
+/* Locks are left as they are; constant between prepare and what follows it. */
+static bool fork_leaves_locks;
 
 static uint8_t pb_word(struct ash_arena *a, ash_pfn_t pfn)
 {
@@ -108,6 +117,17 @@ static void rescue_drop(struct ash_arena *a)
 	(void)ash_vmem_advise((void *)a->start, bytes, ASH_VMEM_DOFORK);
 	(void)ash_vmem_unmap(a->rescue, bytes);
 	a->rescue = NULL;
+	a->rescue_frames = 0;
+}
+
+/* Freed to the zone by unspare; where the zone must be left alone, held from it until proved, as before. */
+static uint8_t word_in_child(uint8_t word)
+{
+	const uint8_t held = word & (ASH_PB_RETURNED | ASH_PB_SPARED);
+
+	if (!fork_leaves_locks && held != 0)
+		return ASH_PB_SPARED | (1 + ASH_BACKING_THP);
+	return held | (1 + ASH_BACKING_THP);
 }
 
 /* In the child: the copy takes the original's place, and from here on the arena is ordinary memory. */
@@ -122,16 +142,15 @@ static void rescue_install(struct ash_arena *a)
 	}
 	a->rescue = NULL;
 	for (ash_pfn_t pfn = 0; pfn < a->rescue_frames; pfn += ASH_PB_FRAMES) {
-		uint8_t word = pb_word(a, pfn);
+		const uint8_t word = pb_word(a, pfn);
 
 		if (word == 0)
 			continue;
-		/* A returned pageblock has become free memory like any other; unspare gives it to the zone. */
-		word = (word & (ASH_PB_RETURNED | ASH_PB_SPARED)) != 0 ? ASH_PB_SPARED : 0;
-		pb_store(a, pfn, word | (1 + ASH_BACKING_THP));
+		pb_store(a, pfn, word_in_child(word));
 		frames += ASH_PB_FRAMES;
 	}
-	atomic_store_explicit(&a->returned, 0, memory_order_relaxed);
+	if (!fork_leaves_locks)
+		atomic_store_explicit(&a->returned, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->backed[ASH_BACKING_HUGETLB_1G], 0, memory_order_relaxed);
 	atomic_store_explicit(&a->backed[ASH_BACKING_HUGETLB_2M], 0, memory_order_relaxed);
 	atomic_store_explicit(&a->backed[ASH_BACKING_THP], frames, memory_order_relaxed);
@@ -169,24 +188,58 @@ static void prepare_free(struct ash_arena *a)
 		spare_free_blocks(a);
 }
 
-static void prepare_locked(struct ash_arena *a)
+static void prepare_copy(struct ash_arena *a)
 {
-	ash_zone_lock_all(a->zone);
+	if (!fork_leaves_locks)
+		ash_zone_lock_all(a->zone);
 	if (wants_rescue(a) && !rescue_prepare(a))
 		ash_log("fork: no memory to copy huge pages to; the child depends on the pool");
 }
 
-void ash_arena_fork_prepare(void)
+void ash_arena_fork_prepare(bool alone)
 {
-	ash_arenas_take_turns();
-	each_arena(prepare_free);
-	each_arena(prepare_locked);
+	fork_leaves_locks = alone && ash_arenas_busy();
+	if (!fork_leaves_locks) {
+		ash_arenas_take_turns();
+		each_arena(prepare_free);
+	}
+	each_arena(prepare_copy);
 }
 
-static void parent_unlock(struct ash_arena *a)
+bool ash_arena_fork_copied(void)
+{
+	bool copied = false;
+
+	for (unsigned i = 0; i < ash_registry.nr_spans; i++) {
+		struct ash_arena *a = ash_arena_peek(i);
+
+		copied |= a != NULL && a->rescue != NULL;
+	}
+	return copied;
+}
+
+/* The parent has its memory; the hole is the child's alone, and is there until it has been filled. */
+bool ash_arena_fork_rescue(void)
+{
+	bool rescued = false;
+
+	for (unsigned i = 0; i < ash_registry.nr_spans; i++) {
+		struct ash_arena *a = ash_arena_peek(i);
+
+		if (a == NULL || a->rescue == NULL || ash_vmem_resident((void *)a->start) != -ENOMEM)
+			continue;
+		rescue_install(a);
+		rescued = true;
+	}
+	return rescued;
+}
+
+static void parent_release(struct ash_arena *a)
 {
 	if (a->rescue != NULL)
 		rescue_drop(a);
+	if (fork_leaves_locks)
+		return;
 	ash_zone_unlock_all(a->zone);
 	if (wants_rescue(a))
 		unspare_free_blocks(a);
@@ -194,16 +247,20 @@ static void parent_unlock(struct ash_arena *a)
 
 void ash_arena_fork_parent(void)
 {
-	each_arena(parent_unlock);
-	ash_arenas_end_turns();
+	each_arena(parent_release);
+	if (!fork_leaves_locks)
+		ash_arenas_end_turns();
 }
 
-static void child_unlock(struct ash_arena *a)
+static void child_release(struct ash_arena *a)
 {
-	const bool rescued = a->rescue != NULL;
+	const bool rescued = a->rescue_frames != 0;
 
-	if (rescued)
+	if (a->rescue != NULL)
 		rescue_install(a);
+	a->rescue_frames = 0;
+	if (fork_leaves_locks)
+		return;
 	ash_zone_unlock_all(a->zone);
 	if (rescued || wants_rescue(a))
 		unspare_free_blocks(a);
@@ -211,6 +268,7 @@ static void child_unlock(struct ash_arena *a)
 
 void ash_arena_fork_child(void)
 {
-	each_arena(child_unlock);
-	ash_arenas_end_turns();
+	each_arena(child_release);
+	if (!fork_leaves_locks)
+		ash_arenas_end_turns();
 }

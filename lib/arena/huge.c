@@ -13,12 +13,16 @@
  *                                          returned (ASH_PB_RETURNED)
  *
  * Pages of 1 GiB are never returned: one costs a tenth of a second to get again.
+ *
+ * Each step along an arrow is made with signals blocked. A handler may fork (fork.c), and must not do so where the kernel
+ * has given or taken pages already and the table that says so does not know it yet.
  */
 #include <errno.h>
 
 #include "arena/internal.h"
 #include "os/huge.h"
 #include "os/numa.h"
+#include "os/signal.h"
 
 static enum ash_backing backing_of_shift(unsigned page_shift)
 {
@@ -77,16 +81,19 @@ int ash_hugetlb_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t nr, unsig
 {
 	void *addr = ash_arena_address(a, first);
 	const size_t bytes = (size_t)nr << ASH_PAGE_SHIFT;
+	struct ash_signals before;
 	int err;
 
 	if (!ash_arena_charge(bytes))
 		return -EDQUOT;
+	ash_signals_block(&before);
 	err = prove(a, addr, bytes, page_shift);
 	if (err == 0) {
 		err = ash_arena_online(a, first, first + nr, backing_of_shift(page_shift));
 		if (err < 0)
 			(void)ash_vmem_reset(addr, bytes);
 	}
+	ash_signals_restore(&before);
 	if (err < 0)
 		ash_arena_uncharge(bytes);
 	return err < 0 ? -ENOMEM : 0;
@@ -114,9 +121,25 @@ static bool is_returned(struct ash_arena *a, ash_pfn_t pfn)
 	return (atomic_load_explicit(backing_at(a, pfn), memory_order_relaxed) & ASH_PB_RETURNED) != 0;
 }
 
+/* A 1 GiB page is not to be discarded, and before Linux 5.18 the kernel refuses. Ordinary memory (fork.c) can be. */
+static bool discard_block(struct ash_arena *a, ash_pfn_t pfn)
+{
+	const unsigned kind_1g = 1 + ASH_BACKING_HUGETLB_1G;
+	struct ash_signals before;
+	bool gone;
+
+	if (ash_pb_kind(atomic_load_explicit(backing_at(a, pfn), memory_order_relaxed)) == kind_1g)
+		return false;
+	ash_signals_block(&before);
+	gone = ash_vmem_discard(ash_arena_address(a, pfn), ASH_PB_BYTES) == 0;
+	if (gone)
+		set_returned(a, pfn, true);
+	ash_signals_restore(&before);
+	return gone;
+}
+
 size_t ash_hugetlb_return(struct ash_arena *a, size_t max)
 {
-	const unsigned kind_2m = 1 + ASH_BACKING_HUGETLB_2M;
 	size_t n = 0;
 
 	while (n < max && !a->cannot_return) {
@@ -124,14 +147,11 @@ size_t ash_hugetlb_return(struct ash_arena *a, size_t max)
 
 		if (ash_zone_alloc(a->zone, ASH_PAGEBLOCK_ORDER, ASH_MT_MOVABLE, 0, ASH_CPU_NONE, &g) < 0)
 			break;
-		if (ash_pb_kind(atomic_load_explicit(backing_at(a, g.pfn), memory_order_relaxed)) != kind_2m ||
-		    ash_vmem_discard(ash_arena_address(a, g.pfn), ASH_PB_BYTES) < 0) {
-			/* A 1 GiB page, or a kernel before 5.18. */
+		if (!discard_block(a, g.pfn)) {
 			a->cannot_return = true;
 			ash_zone_free(a->zone, g.pfn, ASH_PAGEBLOCK_ORDER, ASH_CPU_NONE);
 			break;
 		}
-		set_returned(a, g.pfn, true);
 		n++;
 	}
 	(void)atomic_fetch_add_explicit(&a->returned_blocks, n, memory_order_relaxed);
@@ -156,6 +176,22 @@ static bool find_returned(struct ash_arena *a, size_t n, unsigned align_order, a
 	return false;
 }
 
+static int reprove_blocks(struct ash_arena *a, ash_pfn_t first, size_t blocks)
+{
+	struct ash_signals before;
+	int err;
+
+	ash_signals_block(&before);
+	err = ash_vmem_populate(ash_arena_address(a, first), blocks * ASH_PB_BYTES);
+	/* What was populated before a refusal goes back too. */
+	if (err < 0)
+		(void)ash_vmem_discard(ash_arena_address(a, first), blocks * ASH_PB_BYTES);
+	for (size_t i = 0; i < blocks && err == 0; i++)
+		set_returned(a, first + (ash_pfn_t)(i * ASH_PB_FRAMES), false);
+	ash_signals_restore(&before);
+	return err < 0 ? -ENOMEM : 0;
+}
+
 int ash_hugetlb_reprove(struct ash_arena *a, size_t nr, unsigned align_order)
 {
 	const size_t blocks = (nr + ASH_PB_FRAMES - 1) / ASH_PB_FRAMES;
@@ -164,13 +200,8 @@ int ash_hugetlb_reprove(struct ash_arena *a, size_t nr, unsigned align_order)
 	if (atomic_load_explicit(&a->returned, memory_order_relaxed) < blocks ||
 	    !find_returned(a, blocks, align_order, &first))
 		return -ENOENT;
-	if (ash_vmem_populate(ash_arena_address(a, first), blocks * ASH_PB_BYTES) < 0) {
-		/* What was populated before the refusal goes back too. */
-		(void)ash_vmem_discard(ash_arena_address(a, first), blocks * ASH_PB_BYTES);
+	if (reprove_blocks(a, first, blocks) < 0)
 		return -ENOMEM;
-	}
-	for (size_t i = 0; i < blocks; i++)
-		set_returned(a, first + (ash_pfn_t)(i * ASH_PB_FRAMES), false);
 	ash_zone_free_run(a->zone, first, (ash_pfn_t)(blocks * ASH_PB_FRAMES));
 	return 0;
 }

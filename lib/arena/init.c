@@ -391,6 +391,18 @@ void ash_arenas_take_turns(void)
 	}
 }
 
+bool ash_arenas_busy(void)
+{
+	bool busy = ash_lock_is_held(&ash_arenas.setup);
+
+	for (unsigned i = 0; i < ash_registry.nr_spans; i++) {
+		struct ash_arena *a = ash_arena_peek(i);
+
+		busy |= a != NULL && (ash_lock_is_held(&a->growth) || ash_zone_locks_held(a->zone));
+	}
+	return busy;
+}
+
 void ash_arenas_end_turns(void)
 {
 	for (unsigned i = ash_registry.nr_spans; i-- > 0;) {

@@ -109,6 +109,8 @@ ASH_INLINE void *ash_arena_address(const struct ash_arena *a, ash_pfn_t pfn)
 /* The setup turn and every arena's growth turn: nothing is created or brought online meanwhile. */
 void ash_arenas_take_turns(void);
 void ash_arenas_end_turns(void);
+/* Whether any of these, or a lock of a zone, is held now: for a thread that knows itself alone. */
+bool ash_arenas_busy(void);
 
 /* meta.c */
 ASH_MUST_USE int ash_meta_init(size_t nr_frames);

@@ -76,6 +76,16 @@ int ash_ctl_boot(void)
 	return err;
 }
 
+void ash_ctl_fork_prepare(void)
+{
+	ash_lock(&ctl.lock, &ash_futex_ops);
+}
+
+void ash_ctl_fork_done(void)
+{
+	ash_unlock(&ctl.lock, &ash_futex_ops);
+}
+
 void ash_ctl_options(struct ash_options *out)
 {
 	if (options_are_read())

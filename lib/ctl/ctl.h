@@ -16,6 +16,10 @@
  */
 ASH_MUST_USE int ash_ctl_boot(void);
 
+/* Around fork, in the parent before it and in both after it: no other thread is reading the options meanwhile. */
+void ash_ctl_fork_prepare(void);
+void ash_ctl_fork_done(void);
+
 /* The options in effect: the defaults until ash_ctl_boot() has run. */
 void ash_ctl_options(struct ash_options *out);
 

@@ -49,6 +49,16 @@ static int create_key(void (*fn)(void))
 	return -err;
 }
 
+void ash_thread_fork_prepare(void)
+{
+	ash_lock(&hook.lock, &ash_futex_ops);
+}
+
+void ash_thread_fork_done(void)
+{
+	ash_unlock(&hook.lock, &ash_futex_ops);
+}
+
 int ash_thread_on_exit(void (*fn)(void))
 {
 	if (!atomic_load_explicit(&hook.ready, memory_order_acquire)) {

@@ -18,4 +18,8 @@
  */
 ASH_MUST_USE int ash_thread_on_exit(void (*fn)(void));
 
+/* Around fork, in the parent before it and in both after it: no other thread is in the middle of the above. */
+void ash_thread_fork_prepare(void);
+void ash_thread_fork_done(void);
+
 #endif

@@ -49,6 +49,14 @@ int ash_vmem_commit_zero(void *addr, size_t bytes)
 	return (int)ash_sys(__NR_mprotect, (long)addr, (long)bytes, PROT_READ, 0, 0, 0);
 }
 
+int ash_vmem_resident(const void *addr)
+{
+	unsigned char vector = 0;
+	const long ret = ash_sys(__NR_mincore, (long)addr, 1, (long)&vector, 0, 0, 0);
+
+	return ret < 0 ? (int)ret : vector & 1;
+}
+
 int ash_vmem_map(size_t bytes, void **out)
 {
 	return map_result(sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, 0), out);

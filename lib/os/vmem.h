@@ -23,6 +23,9 @@ ASH_MUST_USE int ash_vmem_commit(void *addr, size_t bytes);
 /* Readable, as zero, and not writable: costs no memory and is charged nowhere. */
 ASH_MUST_USE int ash_vmem_commit_zero(void *addr, size_t bytes);
 
+/* Whether the page at addr has memory behind it (mincore): 1, 0, or -ENOMEM where nothing is mapped. */
+ASH_MUST_USE int ash_vmem_resident(const void *addr);
+
 /* Fresh private anonymous memory, readable and writable, anywhere. */
 ASH_MUST_USE int ash_vmem_map(size_t bytes, void **out);
 

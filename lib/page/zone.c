@@ -190,6 +190,16 @@ void ash_zone_unlock_all(struct ash_zone *z)
 		ash_unlock(&z->pcps[i].lock, z->lock_ops);
 }
 
+bool ash_zone_locks_held(const struct ash_zone *z)
+{
+	bool held = ash_lock_is_held(&z->lock);
+
+	for (unsigned i = 0; i < z->nr_cpus; i++)
+		held |= ash_lock_is_held(&z->pcps[i].lock) ||
+			atomic_load_explicit(&z->pcps[i].busy, memory_order_relaxed) != 0;
+	return held;
+}
+
 void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 {
 	*out = (struct ash_zone_stats){ 0 };

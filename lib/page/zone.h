@@ -141,6 +141,8 @@ void ash_zone_drain(struct ash_zone *z);
 /* fork: hold and release every lock of the zone, in rank order, so that the child's copy is consistent. */
 void ash_zone_lock_all(struct ash_zone *z);
 void ash_zone_unlock_all(struct ash_zone *z);
+/* Whether anybody is inside now. A thread that knows itself alone can only have interrupted itself there. */
+bool ash_zone_locks_held(const struct ash_zone *z);
 
 /* A snapshot for statistics, consistent under the zone lock; counters are named as the kernel's. */
 struct ash_zone_stats {

@@ -172,7 +172,7 @@ static void fork_once(struct object *const kept[PRIVATE])
 	pid_t pid;
 
 	ash_heap_fork_prepare();
-	ash_arena_fork_prepare();
+	ash_arena_fork_prepare(false);
 	pid = fork();
 	if (pid == 0) {
 		ash_arena_fork_child();

@@ -284,11 +284,6 @@ TEST(fork_while_threads_use_streams)
 	const int fd = mkstemp(path);
 	static char line[50000];
 
-	if (under_hugetlb()) {
-		close(fd);
-		unlink(path);
-		SKIP("known: glibc's fork resets streams in the child before huge pages are in place there");
-	}
 	EXPECT_GE(fd, 0);
 	memset(line, 'x', sizeof(line));
 	EXPECT_EQ(write(fd, line, sizeof(line)), (ssize_t)sizeof(line));
@@ -351,49 +346,91 @@ TEST(a_signal_handler_may_fork_while_its_thread_forks)
 	sigaction(SIGUSR1, &before, NULL);
 }
 
-/* In a program of its own, so that there is one thread and never was another: the handler interrupts malloc wherever it is. */
-static int churn_with_forking_handler(void)
+/* The same, but the child comes back from the handler and goes on with what it interrupted. */
+static volatile bool child_goes_on;
+
+static void fork_in_handler_and_return(int number)
 {
-	struct sigaction action = { .sa_handler = fork_in_handler, .sa_flags = SA_RESTART };
+	const int saved = errno;
+	const pid_t child = fork();
+	int status = 0;
+
+	if (child == 0) {
+		child_goes_on = true;
+		alarm(30);
+		return;
+	}
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (status != 0)
+		_exit(40 + (WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status)));
+	signals++;
+	errno = saved;
+}
+
+/*
+ * In a program of its own, so that there is one thread and never was another: the handler interrupts malloc wherever it
+ * is, also where memory is given back and taken again.
+ */
+static int churn_with_forking_handler(bool returns, unsigned forks)
+{
+	struct sigaction action = { .sa_handler = returns ? fork_in_handler_and_return : fork_in_handler };
 	const struct itimerval often = { { 0, 700 }, { 0, 700 } };
-	void *p[OBJECTS] = { NULL };
+	char *p[OBJECTS] = { NULL };
+	size_t size[OBJECTS] = { 0 };
 	uint64_t random = test_seed;
 
+	action.sa_flags = SA_RESTART;
 	signals = 0;
 	sigaction(SIGPROF, &action, NULL);
 	setitimer(ITIMER_PROF, &often, NULL);
 	alarm(60);
-	while (signals < 150) {
+	for (unsigned left = 200; signals < forks && left > 0; left -= child_goes_on) {
 		const unsigned i = (unsigned)(test_random(&random) % OBJECTS);
 
+		if (differs(p[i], size[i], i) != size[i])
+			return 2;
 		free(p[i]);
-		p[i] = malloc(random_size(&random) * 3);
-		memset(p[i], 1, 1);
+		size[i] = random_size(&random) * 3;
+		p[i] = malloc(size[i]);
+		fill(p[i], size[i], i);
+		if (test_random(&random) % 64 == 0)
+			malloc_trim(0);
 	}
 	return 0;
 }
 
-__attribute__((constructor(101))) static void child_of_the_test_below(void)
+__attribute__((constructor(101))) static void child_of_the_tests_below(void)
 {
-	if (getenv("ASH_TEST_CHURN") != NULL)
-		_exit(churn_with_forking_handler());
+	const char *how = getenv("ASH_TEST_CHURN");
+
+	if (how != NULL)
+		_exit(strcmp(how, "returns") == 0 ? churn_with_forking_handler(true, 60) :
+						    churn_with_forking_handler(false, 150));
 }
 
-TEST(a_signal_handler_may_fork_while_its_thread_allocates)
+static int churn_elsewhere(const char *how)
 {
 	int status;
-	pid_t child;
+	const pid_t child = fork();
 
-	if (under_hugetlb())
-		SKIP("a fork that copies huge pages needs the locks that malloc may hold");
-	child = fork();
 	if (child == 0) {
-		setenv("ASH_TEST_CHURN", "1", 1);
+		setenv("ASH_TEST_CHURN", how, 1);
 		execl("/proc/self/exe", "fork", (char *)NULL);
 		_exit(52);
 	}
 	EXPECT_EQ(waitpid(child, &status, 0), child);
-	EXPECT_EQ(status, 0);
+	return status;
+}
+
+TEST(a_signal_handler_may_fork_while_its_thread_allocates)
+{
+	EXPECT_EQ(churn_elsewhere("exits"), 0);
+}
+
+TEST(a_child_may_go_on_with_the_allocation_that_its_fork_interrupted)
+{
+	EXPECT_EQ(churn_elsewhere("returns"), 0);
 }
 
 /* The mask of blocked signals comes back as it was, on both sides. */
