@@ -297,7 +297,7 @@ struct ash_dma_sg {
  * [p, p + bytes) as a scatter/gather list for a device behind iommu (or NULL), no entry longer than most (0: any), into
  * the n entries of sg. The entries it takes, which may be more than n; 0: some of it has no device address.
  */
-ASH_API size_t ash_dma_sg(const struct ash_dma_iommu *iommu, const void *p, size_t bytes, size_t most,
+ASH_API size_t ash_dma_sg_fill(const struct ash_dma_iommu *iommu, const void *p, size_t bytes, size_t most,
 			  struct ash_dma_sg *sg, size_t n);
 
 struct iovec; /* <sys/uio.h> */

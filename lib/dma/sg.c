@@ -26,7 +26,7 @@ size_t ash_dma_iovec(const void *p, size_t bytes, struct iovec *iov, size_t n)
 	return nr;
 }
 
-size_t ash_dma_sg(const struct ash_dma_iommu *iommu, const void *p, size_t bytes, size_t most, struct ash_dma_sg *sg,
+size_t ash_dma_sg_fill(const struct ash_dma_iommu *iommu, const void *p, size_t bytes, size_t most, struct ash_dma_sg *sg,
 		  size_t n)
 {
 	const char *at = p;

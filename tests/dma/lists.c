@@ -27,8 +27,8 @@ CHILD_TEST(a_scatter_gather_list_covers_the_range_once_and_in_order)
 		SKIP("physical addresses are hidden from this process");
 	if (describe(p).phys_known == 0)
 		SKIP("no huge pages to be had");
-	n = ash_dma_sg(NULL, at, MIB(8), KIB(300), sg, 64);
-	EXPECT_EQ(n, ash_dma_sg(NULL, at, MIB(8), KIB(300), NULL, 0));
+	n = ash_dma_sg_fill(NULL, at, MIB(8), KIB(300), sg, 64);
+	EXPECT_EQ(n, ash_dma_sg_fill(NULL, at, MIB(8), KIB(300), NULL, 0));
 	for (size_t i = 0; i < n; i++) {
 		EXPECT_LE(sg[i].len, KIB(300));
 		EXPECT_EQ(sg[i].address, witness_phys(at + sum));
@@ -43,7 +43,7 @@ CHILD_TEST(a_scatter_gather_list_covers_the_range_once_and_in_order)
 		at += iov[i].iov_len;
 	}
 	EXPECT(at == p + 123 + MIB(8));
-	EXPECT_EQ(ash_dma_sg(NULL, &sum, 8, 0, sg, 64), 0);
+	EXPECT_EQ(ash_dma_sg_fill(NULL, &sum, 8, 0, sg, 64), 0);
 	EXPECT_EQ(ash_dma_iovec(&sum, 8, iov, 64), 0);
 }
 
