@@ -70,6 +70,10 @@ struct ash_arena_config {
 	size_t small_start;    /* bytes of base pages before the first huge page; rounded to pageblocks */
 	size_t limit;          /* most bytes online in all arenas together; 0 = none (option "limit") */
 	size_t reserve;        /* bytes of address space per span; 0 = by the size of the machine */
+	/* Layers against misuse (struct ash_hardening of page/zone.h): */
+	bool poison;           /* runs are overwritten when freed, and checked when allocated again */
+	bool init_on_free;     /* runs are zeroed when freed */
+	size_t guard;          /* runs take multiples of this; what is left over is inaccessible; 0 = no */
 };
 void ash_arena_config_default(struct ash_arena_config *config);
 

@@ -13,9 +13,7 @@
 
 #include "arena/internal.h"
 #include "os/env.h"
-#include "os/log.h"
 #include "os/numa.h"
-#include "os/text.h"
 
 #define NO_POINTER ((uintptr_t)1 << 63) /* so far above every pointer that all of them are foreign */
 #define MIN_SPAN ASH_MIB(32)            /* a reservation below this is not worth having */
@@ -176,29 +174,6 @@ static int reserve(void)
 	return -ENOMEM;
 }
 
-static void report_bug(ASH_UNUSED const struct ash_zone *z, const char *what, ash_pfn_t pfn, unsigned long a,
-		       unsigned long b)
-{
-	char line[256];
-	struct ash_text t;
-
-	ash_text_init(&t, line, sizeof(line));
-	ash_text_str(&t, "page allocator: ");
-	ash_text_str(&t, what);
-	ash_text_str(&t, ": pfn ");
-	ash_text_num(&t, pfn);
-	ash_text_str(&t, ", 0x");
-	ash_text_hex(&t, a);
-	ash_text_str(&t, ", 0x");
-	ash_text_hex(&t, b);
-	ash_log(line);
-}
-
-static const struct ash_zone_ops zone_ops = {
-	.lock = { .wait = ash_futex_wait, .wake = ash_futex_wake },
-	.bug = report_bug,
-};
-
 static int zone_create(struct ash_arena *a, size_t first)
 {
 	const struct ash_zone_config config = {
@@ -206,8 +181,13 @@ static int zone_create(struct ash_arena *a, size_t first)
 		.geometry = { ASH_PAGEBLOCK_ORDER, ASH_MAX_ORDER },
 		.frames = ash_meta_frames(first),
 		.pageblocks = ash_meta_pageblocks(first),
-		.ops = &zone_ops,
+		.ops = &ash_arena_zone_ops,
 		.owner = a,
+		.hardening = {
+			.poison = ash_arenas.config.poison,
+			.init_on_free = ash_arenas.config.init_on_free,
+			.guard_order = ash_arena_guard_order(ash_arenas.config.guard),
+		},
 	};
 
 	a->zone = ash_meta_alloc(ash_zone_struct_size());

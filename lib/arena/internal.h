@@ -112,6 +112,11 @@ void ash_arenas_end_turns(void);
 /* Whether any of these, or a lock of a zone, is held now: for a thread that knows itself alone. */
 bool ash_arenas_busy(void);
 
+/* zone_ops.c */
+extern ASH_HIDDEN const struct ash_zone_ops ash_arena_zone_ops;
+/* The zone's guard_order for the option: the smallest that is at least so many bytes. */
+uint8_t ash_arena_guard_order(size_t bytes);
+
 /* meta.c */
 ASH_MUST_USE int ash_meta_init(size_t nr_frames);
 /* Make the metadata of a's frames below pfn end writable. Growth turn. */

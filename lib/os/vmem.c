@@ -10,7 +10,7 @@
 #include "os/vmem.h"
 
 /* Newer than the oldest kernel headers we build with. */
-enum { ASH_MADV_POPULATE_WRITE = 23, ASH_MADV_COLLAPSE = 25, ASH_MADV_GUARD_INSTALL = 102 };
+enum { ASH_MADV_POPULATE_WRITE = 23, ASH_MADV_COLLAPSE = 25, ASH_MADV_GUARD_INSTALL = 102, ASH_MADV_GUARD_REMOVE = 103 };
 enum { ASH_PR_SET_VMA = 0x53564d41, ASH_PR_SET_VMA_ANON_NAME = 0 };
 enum { ASH_VMEM_RETRIES = 16 };
 
@@ -151,6 +151,13 @@ int ash_vmem_guard(void *addr, size_t bytes)
 	if (sys_madvise(addr, bytes, ASH_MADV_GUARD_INSTALL) == 0)
 		return 0;
 	return (int)ash_sys(__NR_mprotect, (long)addr, (long)bytes, PROT_NONE, 0, 0, 0);
+}
+
+int ash_vmem_unguard(void *addr, size_t bytes)
+{
+	(void)sys_madvise(addr, bytes, ASH_MADV_GUARD_REMOVE);
+	/* Changes nothing, and cuts no mapping, where the guard was not made of a protection. */
+	return (int)ash_sys(__NR_mprotect, (long)addr, (long)bytes, PROT_READ | PROT_WRITE, 0, 0, 0);
 }
 
 int ash_vmem_lock(void *addr, size_t bytes)

@@ -74,6 +74,9 @@ int ash_vmem_advise(void *addr, size_t bytes, enum ash_vmem_advice advice);
 /* Make [addr, addr + bytes) fault for ever: without a mapping of its own where the kernel can (Linux 6.13), else with one. */
 int ash_vmem_guard(void *addr, size_t bytes);
 
+/* Undo that for a range that was accessible before; it reads as zero or as it did. */
+int ash_vmem_unguard(void *addr, size_t bytes);
+
 /* Keep the pages of a populated range in memory (mlock). -ENOMEM or -EPERM: RLIMIT_MEMLOCK. */
 int ash_vmem_lock(void *addr, size_t bytes);
 

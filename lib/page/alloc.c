@@ -7,6 +7,7 @@
  */
 #include "page/deferred.h"
 #include "page/fallback.h"
+#include "page/harden.h"
 #include "page/migrate.h"
 #include "page/pcp.h"
 #include "page/reserve.h"
@@ -21,17 +22,20 @@ static bool pcp_serves(const struct ash_zone *z, enum ash_migratetype mt, unsign
 static struct ash_taken take(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags)
 {
 	const bool atomic = (flags & ASH_ALLOC_HIGHATOMIC) != 0;
+	const unsigned whole = order < z->guard_order ? z->guard_order : order;
 	enum ash_rmqueue_mode mode = ASH_RMQUEUE_NORMAL;
 	struct ash_taken taken = { ASH_PFN_NONE, 0 };
 
 	if (atomic && order > 0)
-		taken = ash_buddy_take_smallest(z, order, ASH_MT_HIGHATOMIC);
+		taken = ash_buddy_take_smallest(z, whole, ASH_MT_HIGHATOMIC);
 	if (taken.pfn == ASH_PFN_NONE)
-		taken = ash_rmqueue(z, order, mt, flags, &mode);
+		taken = ash_rmqueue(z, whole, mt, flags, &mode);
 	if (taken.pfn == ASH_PFN_NONE && atomic)
-		taken = ash_buddy_take_smallest(z, order, ASH_MT_HIGHATOMIC);
+		taken = ash_buddy_take_smallest(z, whole, ASH_MT_HIGHATOMIC);
 	if (taken.pfn == ASH_PFN_NONE)
 		return taken;
+	if (ASH_UNLIKELY(whole != order))
+		ash_guard_mark(z, taken.pfn + ash_order_frames(order), taken.pfn + ash_order_frames(whole));
 	ash_frame_store(z->frames, taken.pfn, ash_frame_word(ASH_FRAME_USED, order, mt, 0));
 	z->pgalloc += ash_order_frames(order);
 	if (atomic && order > 0)
@@ -78,6 +82,8 @@ static ASH_NOINLINE int alloc_slow(struct ash_zone *z, unsigned order, enum ash_
 	/* What is missing may be cached, deferred or reserved, as itself or as what keeps a buddy from forming. */
 	if (err != 0 && !(flags & ASH_ALLOC_TRYLOCK) && ash_zone_reclaim_own(z, mt))
 		err = try_alloc(z, order, mt, flags, ASH_CPU_NONE, grant);
+	if (err == 0 && ash_hardened(z))
+		grant->zeroed = ash_harden_alloc(z, grant->pfn, ash_order_frames(order), mt, grant->zeroed);
 	return err;
 }
 
@@ -141,11 +147,22 @@ static void free_locked(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 		bad_free(z, pfn, order);
 }
 
+/* A piece that is being moved is seen to when the move is over; what is not allocated is not touched. */
+static ASH_NOINLINE void harden_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+{
+	const uint32_t word = ash_frame_load(z->frames, pfn);
+
+	if (used(word, order) && ash_word_flags(word) == 0)
+		ash_harden_free(z, pfn, ash_order_frames(order), false);
+}
+
 static ASH_NOINLINE void free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
 {
 	if (order > z->max_order || (uint64_t)pfn + ash_order_frames(order) > z->nr_frames ||
 	    (pfn & (ash_order_frames(order) - 1)) != 0)
 		ash_zone_bug(z, "free of a misaligned or foreign pfn", pfn, order, z->nr_frames);
+	if (ash_hardened(z))
+		harden_free(z, pfn, order);
 	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && ash_pcp_free(z, &z->pcps[cpu], pfn, order))
 		return;
 	ash_zone_lock(z);
@@ -205,6 +222,8 @@ void ash_zone_free_trylock(struct ash_zone *z, ash_pfn_t pfn, unsigned order, un
 	if (order > z->max_order || (uint64_t)pfn + ash_order_frames(order) > z->nr_frames ||
 	    (pfn & (ash_order_frames(order) - 1)) != 0)
 		ash_zone_bug(z, "free of a misaligned or foreign pfn", pfn, order, z->nr_frames);
+	if (ash_hardened(z))
+		harden_free(z, pfn, order);
 	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && ash_pcp_free_trylock(z, &z->pcps[cpu], pfn, order))
 		return;
 	if (ash_lock_try(&z->lock))

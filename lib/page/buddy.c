@@ -71,15 +71,27 @@ static bool buddy_is_free(const struct ash_zone *z, ash_pfn_t pfn, unsigned orde
 	return ash_word_state(word) == ASH_FRAME_BUDDY && ash_word_order(word) == order;
 }
 
+/* A guard in the place of the buddy belongs to what is being freed, and ends with it. */
+static bool absorb_guard(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned *zeroed)
+{
+	const ash_pfn_t buddy = pfn ^ ash_order_frames(order);
+
+	if (ASH_LIKELY(order >= z->guard_order) || buddy >= z->nr_frames ||
+	    ash_frame_load(z->frames, buddy) != ash_frame_word(ASH_FRAME_GUARD, order, 0, 0))
+		return false;
+	ash_frame_store(z->frames, buddy, 0);
+	ash_counter_add(&z->guard, -(uint64_t)ash_order_frames(order));
+	*zeroed = 0;
+	return true;
+}
+
 /* Absorb the free buddy of (pfn, order) if the types allow it. */
-static bool merge_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned *zeroed)
+static bool absorb_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned *zeroed)
 {
 	const ash_pfn_t buddy = pfn ^ ash_order_frames(order);
 	enum ash_migratetype buddy_mt = mt;
 	unsigned absorbed;
 
-	if (!buddy_is_free(z, pfn, order))
-		return false;
 	if (order >= z->pageblock_order) {
 		buddy_mt = ash_pageblock_type(z, buddy);
 		if (buddy_mt != mt && (!ash_mt_mergeable(buddy_mt) || !ash_mt_mergeable(mt)))
@@ -90,6 +102,13 @@ static bool merge_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum as
 	if (buddy_mt != mt)
 		ash_pageblock_set_type_range(z, buddy, order, mt);
 	*zeroed = order < z->pageblock_order ? *zeroed & absorbed : *zeroed + absorbed;
+	return true;
+}
+
+static bool merge_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned *zeroed)
+{
+	if (buddy_is_free(z, pfn, order) ? !absorb_buddy(z, pfn, order, mt, zeroed) : !absorb_guard(z, pfn, order, zeroed))
+		return false;
 	/* Whole again: from here on the pageblock bit carries it. */
 	if (order + 1 == z->pageblock_order)
 		ash_pageblock_set_zeroed(z, ash_pageblock_start(z, pfn), z->pageblock_order, *zeroed);
@@ -123,6 +142,8 @@ void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum 
 	 */
 	if (order + 1 < z->max_order && buddy_is_free(z, ash_order_start(pfn, order + 1), order + 1))
 		end = ASH_LIST_TAIL;
+	if (ASH_UNLIKELY(order >= z->shuffle_order) && !(flags & ASH_FREE_TAIL))
+		end = ash_shuffle_end(z);
 	ash_freelist_add(z, pfn, order, mt, zeroed, end);
 }
 

@@ -112,6 +112,7 @@ static ash_pfn_t take_in_block(struct control *c, unsigned order)
 		}
 		taken = ash_buddy_take(z, pfn, order, ash_word_order(word), mt);
 		ash_frame_store(z->frames, taken.pfn, ash_frame_word(ASH_FRAME_USED, order, ASH_MT_MOVABLE, 0));
+		z->pgalloc += ash_order_frames(order);
 		c->free_pos = pfn + ash_order_frames(order);
 		return taken.pfn;
 	}

@@ -3,6 +3,7 @@
 #include "page/contig.h"
 
 #include "base/fault.h"
+#include "page/harden.h"
 #include "page/migrate.h"
 #include "page/run.h"
 
@@ -43,6 +44,8 @@ int ash_zone_alloc_contig_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t n
 			ash_busy_add(busy, start, nr, ASH_BUSY_TRANSIENT);
 	}
 	ash_zone_unisolate_range(z, start, nr);
+	if (err == 0 && ash_hardened(z))
+		grant->zeroed = ash_harden_alloc(z, start, nr, mt, grant->zeroed);
 	return err;
 }
 
@@ -57,6 +60,9 @@ static ash_pfn_t first_obstacle(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t end
 		if (block == ASH_MT_ISOLATE || block == ASH_MT_CMA || ash_word_state(word) == ASH_FRAME_NONE ||
 		    ash_word_state(word) == ASH_FRAME_HELD)
 			return pfn;
+		/* A guard goes with what it stands behind. */
+		if (ash_word_state(word) == ASH_FRAME_GUARD && !may_move)
+			return next - 1;
 		if (ash_word_state(word) == ASH_FRAME_USED && (!may_move || !ash_migrate_possible(z, ash_word_type(word))))
 			return next - 1;
 		pfn = next;

@@ -25,6 +25,7 @@ enum ash_frame_state {
 	ASH_FRAME_PCP,   /* free, on a pcp list */
 	ASH_FRAME_HELD,  /* free, but taken off the lists by the core: being reported, a compaction target */
 	ASH_FRAME_DEFERRED, /* freed where no lock could be waited for; on the deferred list */
+	ASH_FRAME_GUARD,    /* kept out of reach behind an allocation, on no list (harden.c) */
 };
 
 /* All of the piece is known to read as zero and to cost no memory until touched. Of BUDDY and PCP pieces. */

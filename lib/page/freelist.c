@@ -133,3 +133,46 @@ void ash_freelist_move(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum a
 	link_buddy(z, pfn, order, to, zeroed, ASH_LIST_TAIL);
 	account(z, order, to, zeroed, true);
 }
+
+/* Make b follow a in list l; ASH_PFN_NONE stands for either end. */
+static void join(struct ash_zone *z, struct ash_freelist *l, unsigned part, ash_pfn_t a, ash_pfn_t b)
+{
+	if (a != ASH_PFN_NONE)
+		z->frames[a].next = b;
+	else
+		l->first[part] = b;
+	if (b != ASH_PFN_NONE)
+		z->frames[b].prev = a;
+	else
+		l->last[part] = a;
+}
+
+void ash_freelist_swap(struct ash_zone *z, ash_pfn_t a, ash_pfn_t b)
+{
+	const uint32_t word = ash_frame_load(z->frames, a);
+	struct ash_freelist *l = &z->freelist[ash_word_order(word)][ash_word_type(word)];
+	const unsigned part = ash_word_zeroed(word);
+	struct { ash_pfn_t prev, next; } fa, fb;
+
+	ASH_ZONE_ASSERT_LOCKED(z);
+	ASH_ZONE_ASSERT(z, ash_frame_load(z->frames, b) == word, "not two buddies of one list", a, b, word);
+	/* Where they are neighbours, a comes first. */
+	if (z->frames[b].next == a) {
+		const ash_pfn_t first = b;
+
+		b = a;
+		a = first;
+	}
+	fa.prev = z->frames[a].prev;
+	fa.next = z->frames[a].next;
+	fb.prev = z->frames[b].prev;
+	fb.next = z->frames[b].next;
+	join(z, l, part, fa.prev, b);
+	if (fa.next == b) {
+		join(z, l, part, b, a);
+	} else {
+		join(z, l, part, b, fa.next);
+		join(z, l, part, fb.prev, a);
+	}
+	join(z, l, part, a, fb.next);
+}

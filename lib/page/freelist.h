@@ -42,6 +42,9 @@ unsigned ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enu
 void ash_freelist_move(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype from,
 		       enum ash_migratetype to);
 
+/* Exchange the places of two buddies of one list. */
+void ash_freelist_swap(struct ash_zone *z, ash_pfn_t a, ash_pfn_t b);
+
 /* Bit o set: the list of this type and order o has a buddy. */
 ASH_INLINE uint32_t ash_freelist_orders(const struct ash_zone *z, enum ash_migratetype mt)
 {

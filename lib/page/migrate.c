@@ -91,8 +91,8 @@ static int isolate_piece(struct ash_zone *z, ash_pfn_t pfn, unsigned *order)
 	return -ASH_EBUSY;
 }
 
-/* The move is over: free what nobody wants any more. Returns whether the owner had freed the piece meanwhile. */
-static bool finish(struct ash_zone *z, ash_pfn_t src, ash_pfn_t dst, unsigned order, bool moved)
+/* The move is over: src is an ordinary piece again. Returns whether its owner had freed it meanwhile. */
+static bool finish(struct ash_zone *z, ash_pfn_t src, ash_pfn_t dst, bool moved)
 {
 	uint32_t word;
 	bool pending;
@@ -100,25 +100,15 @@ static bool finish(struct ash_zone *z, ash_pfn_t src, ash_pfn_t dst, unsigned or
 	ash_zone_lock(z);
 	word = ash_frame_load(z->frames, src);
 	/* A free that may not wait is noted without this lock. */
-	while (!ash_frame_change(z->frames, src, &word, moved ? 0 : word & ~moving_bit()))
+	while (!ash_frame_change(z->frames, src, &word, word & ~ash_frame_word(0, 0, 0, UINT8_MAX)))
 		;
 	pending = (ash_word_flags(word) & ASH_FRAME_FREE_PENDING) != 0;
-	if (!pending && moved)
+	if (moved && !pending)
 		z->frames[dst].private = z->frames[src].private;
-	if (pending || moved) {
-		ash_frame_store(z->frames, src, 0);
-		ash_buddy_free(z, src, order, 0);
-	}
-	if (pending)
-		z->pgfree += ash_order_frames(order);
 	if (moved || pending)
 		z->pgmigrate_success++;
 	else
 		z->pgmigrate_fail++;
-	if (dst != ASH_PFN_NONE && (!moved || pending)) {
-		ash_frame_store(z->frames, dst, 0);
-		ash_buddy_free(z, dst, order, 0);
-	}
 	ash_zone_unlock(z);
 	return pending;
 }
@@ -128,6 +118,7 @@ int ash_migrate_piece(struct ash_zone *z, ash_pfn_t pfn, ash_migrate_target *tar
 {
 	unsigned order;
 	ash_pfn_t dst;
+	bool pending;
 	int err = isolate_piece(z, pfn, &order);
 
 	*why = ASH_BUSY_PINNED;
@@ -144,11 +135,15 @@ int ash_migrate_piece(struct ash_zone *z, ash_pfn_t pfn, ash_migrate_target *tar
 	} else {
 		*why = ASH_BUSY_NO_MEMORY;
 	}
-	if (finish(z, pfn, dst, order, err == 0))
-		return 0;
-	if (err != 0)
+	pending = finish(z, pfn, dst, err == 0);
+	/* Nobody finds dst, and src only its owner, who no longer has it or freed it: the ordinary free is good enough. */
+	if (dst != ASH_PFN_NONE && (err != 0 || pending))
+		ash_zone_free(z, dst, order, ASH_CPU_NONE);
+	if (err == 0 || pending)
+		ash_zone_free(z, pfn, order, ASH_CPU_NONE);
+	else
 		z->ops->mover->putback(z, pfn, order);
-	return err;
+	return pending ? 0 : err;
 }
 
 uint32_t ash_migrate_look(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t stop, ash_pfn_t *head, ash_pfn_t *next)

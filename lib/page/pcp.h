@@ -83,7 +83,8 @@ void ash_pcp_lock(struct ash_zone *z, struct ash_pcp *pcp);
 
 ASH_INLINE bool ash_pcp_order_allowed(const struct ash_zone *z, unsigned order)
 {
-	return order <= z->pcp_max_order;
+	/* A piece with guards behind it is no use to anybody else. */
+	return order <= z->pcp_max_order && order >= z->guard_order;
 }
 
 /*

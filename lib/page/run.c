@@ -4,6 +4,7 @@
 
 #include "page/deferred.h"
 #include "page/fallback.h"
+#include "page/harden.h"
 #include "page/migrate.h"
 #include "page/pcp.h"
 #include "page/reserve.h"
@@ -135,18 +136,22 @@ static bool take_one_buddy(struct ash_zone *z, ash_pfn_t nr, unsigned order, enu
 			   struct ash_taken *taken)
 {
 	enum ash_rmqueue_mode mode = ASH_RMQUEUE_NORMAL;
+	unsigned keep = ASH_FREE_KEEP;
+	ash_pfn_t end, rest;
 
 	*taken = ash_rmqueue(z, order, mt, flags, &mode);
 	if (taken->pfn == ASH_PFN_NONE)
 		return false;
-	ash_run_mark_used(z, taken->pfn, taken->pfn + nr, mt);
-	if (order < z->pageblock_order) {
-		ash_buddy_free_range(z, taken->pfn + nr, taken->pfn + ash_order_frames(order),
-				     taken->zeroed ? ASH_FREE_ZEROED : 0);
-	} else {
-		taken->zeroed = blocks_zeroed(z, taken->pfn, taken->pfn + nr);
-		ash_buddy_free_range(z, taken->pfn + nr, taken->pfn + ash_order_frames(order), ASH_FREE_KEEP);
-	}
+	end = taken->pfn + nr;
+	rest = ash_guard_end(z, end);
+	ash_run_mark_used(z, taken->pfn, end, mt);
+	if (ASH_UNLIKELY(rest != end))
+		ash_guard_mark(z, end, rest);
+	if (order < z->pageblock_order)
+		keep = taken->zeroed ? ASH_FREE_ZEROED : 0;
+	else
+		taken->zeroed = blocks_zeroed(z, taken->pfn, end);
+	ash_buddy_free_range(z, rest, taken->pfn + ash_order_frames(order), keep);
 	return true;
 }
 
@@ -187,6 +192,8 @@ static bool alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, en
 
 	if (order < align_order)
 		order = align_order;
+	if (order < z->guard_order)
+		order = z->guard_order;
 	if (!ash_reserve_may_alloc(z, nr, flags))
 		return false;
 	if ((flags & ASH_ALLOC_TRYLOCK) && !ash_lock_try(&z->lock))
@@ -219,6 +226,8 @@ int ash_zone_alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, e
 	if (!ok)
 		return -ASH_ENOMEM;
 	*grant = (struct ash_page_grant){ taken.pfn, taken.zeroed };
+	if (ash_hardened(z))
+		grant->zeroed = ash_harden_alloc(z, grant->pfn, nr, mt, grant->zeroed);
 	return 0;
 }
 
@@ -238,6 +247,8 @@ int ash_zone_extend_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, enum as
 		err = 0;
 	}
 	ash_zone_unlock(z);
+	if (err == 0 && ash_hardened(z))
+		*zeroed = ash_harden_alloc(z, pfn, nr, mt, *zeroed);
 	return err;
 }
 
@@ -333,18 +344,31 @@ static ash_pfn_t free_pieces(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end,
 	return start;
 }
 
-static void free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, unsigned flags)
+/* Take the lock to free [pfn, end), all of which must be allocated. */
+static void lock_used(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t end)
 {
-	const ash_pfn_t end = pfn + nr;
 	ash_pfn_t bad;
 
-	if (ASH_UNLIKELY((uint64_t)pfn + nr > z->nr_frames))
-		ash_zone_bug(z, "free of foreign frames", pfn, nr, z->nr_frames);
 	ash_zone_lock(z);
 	ash_deferred_drain(z);
 	if (ASH_UNLIKELY(!all_used(z, pfn, end, &bad))) {
 		ash_zone_unlock(z);
-		ash_zone_bug(z, "free of frames that are not allocated", bad, pfn, nr);
+		ash_zone_bug(z, "free of frames that are not allocated", bad, pfn, end - pfn);
+	}
+}
+
+static void free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, unsigned flags)
+{
+	const ash_pfn_t end = pfn + nr;
+
+	if (ASH_UNLIKELY((uint64_t)pfn + nr > z->nr_frames))
+		ash_zone_bug(z, "free of foreign frames", pfn, nr, z->nr_frames);
+	lock_used(z, pfn, end);
+	if (ash_hardened(z)) {
+		/* The frames are the caller's until they are freed: filling them needs no lock. */
+		ash_zone_unlock(z);
+		ash_harden_free(z, pfn, nr, (flags & ASH_FREE_ZEROED) != 0);
+		lock_used(z, pfn, end);
 	}
 	if (nr > 0) {
 		cut_used(z, pfn);

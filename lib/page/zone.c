@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A zone as a whole: set-up, bringing frames online, locks for fork, statistics. */
 #include "page/deferred.h"
+#include "page/harden.h"
 #include "page/pcp.h"
 #include "page/watermark.h"
 
@@ -53,13 +54,31 @@ static uint8_t lowest(unsigned a, unsigned b, unsigned c)
 	return (uint8_t)(a < c ? a : c);
 }
 
+static bool hardening_possible(const struct ash_zone_config *config)
+{
+	const struct ash_hardening *h = &config->hardening;
+	const bool touches = h->poison || h->init_on_alloc || h->init_on_free;
+
+	return (!touches || (config->ops != NULL && config->ops->frame_addr != NULL)) &&
+	       h->guard_order <= config->geometry.pageblock_order && h->shuffle_order <= config->geometry.max_order;
+}
+
+static void harden(struct ash_zone *z, const struct ash_hardening *h)
+{
+	z->hardening = *h;
+	z->hardened = h->poison || h->init_on_alloc || h->init_on_free || h->guard_order > 0 || h->owners != NULL;
+	z->guard_order = h->guard_order;
+	z->shuffle_order = h->shuffle ? h->shuffle_order : UINT8_MAX;
+	z->shuffle_state = h->shuffle_seed != 0 ? h->shuffle_seed : 1;
+}
+
 int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 {
 	const struct ash_geometry g = config->geometry;
 
 	if (g.max_order > ASH_MAX_ORDER || g.pageblock_order > g.max_order || config->nr_frames == 0 ||
 	    config->nr_frames == ASH_PFN_NONE || config->frames == NULL || config->pageblocks == NULL ||
-	    (config->nr_cpus > 0 && config->pcps == NULL))
+	    (config->nr_cpus > 0 && config->pcps == NULL) || !hardening_possible(config))
 		return -ASH_EINVAL;
 	*z = (struct ash_zone){
 		.nr_frames = config->nr_frames,
@@ -77,8 +96,9 @@ int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 		.defrag_mode = config->defrag_mode,
 		.tainted = config->tainted,
 	};
+	harden(z, &config->hardening);
 	z->pcp_biased = config->pcp_owned && config->ops != NULL && config->ops->barrier != NULL;
-	z->free_hit_cpus = z->pcp_biased ? z->nr_cpus : 0;
+	z->free_hit_cpus = z->pcp_biased && !z->hardened ? z->nr_cpus : 0;
 	atomic_store_explicit(&z->alloc_hit_cpus, z->free_hit_cpus, memory_order_relaxed);
 	atomic_store_explicit(&z->cma_borrower, ASH_MT_NR, memory_order_relaxed);
 	/* With a mover, what is MOVABLE (of the types asked for, the odd one) is freed with more care. */
@@ -133,6 +153,8 @@ int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zero
 
 	if (nr == 0 || (uint64_t)start + nr > z->nr_frames || !range_offline(z, start, end))
 		return -ASH_EINVAL;
+	if (ash_hardened(z) && !zeroed)
+		ash_harden_online(z, start, nr);
 	/* One piece per lock hold: at most 2^max_order frames, which are a few hundred pageblock words. */
 	while (start < end) {
 		const unsigned order = ash_piece_order(start, end, z->max_order);
@@ -151,6 +173,8 @@ int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zero
 	ash_zone_lock(z);
 	ash_pcp_resize(z);
 	ash_zone_unlock(z);
+	if (z->hardening.shuffle)
+		ash_shuffle_range(z, end - nr, end);
 	return 0;
 }
 
@@ -231,6 +255,7 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 	out->pgmigrate_success = z->pgmigrate_success;
 	out->pgmigrate_fail = z->pgmigrate_fail;
 	out->free_highatomic = ash_counter_read(&z->free_highatomic);
+	out->guard = ash_counter_read(&z->guard);
 	out->tainted = z->nr_tainted;
 	ash_zone_unlock(z);
 }

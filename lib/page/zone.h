@@ -35,6 +35,35 @@ struct ash_zone_ops {
 	const struct ash_mover_ops *mover; /* for the zone's MOVABLE frames, page/mover.h; NULL: nothing can move */
 	const struct ash_shrinker_ops *shrinker; /* for its RECLAIMABLE frames; NULL: they stay */
 	struct ash_fault *fault;           /* base/fault.h; used by builds with ASH_CHECKS only */
+	/* The 4096 bytes of a frame, for the layers of struct ash_hardening that read or write them. Any context. */
+	void *(*frame_addr)(const struct ash_zone *z, ash_pfn_t pfn);
+	/* Make frames inaccessible, or accessible again. Called without locks, from where the frees are. */
+	void (*guard)(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, bool on);
+	/* Who is allocating or freeing just now: an instruction, a number of a stored stack; for hardening.owners. */
+	uintptr_t (*caller)(struct ash_zone *z);
+};
+
+/* Who had a frame last. */
+struct ash_frame_owner {
+	uintptr_t allocated_by, freed_by; /* ops->caller's */
+	ash_pfn_t first, nr;              /* the allocation it was part of; nr 0: never allocated */
+	uint8_t mt;                       /* enum ash_migratetype it was asked for as */
+	bool live;                        /* not freed since */
+};
+
+/*
+ * Layers against the misuse of memory, each off when zero. A zone with any of them but the shuffle has no fast path.
+ * What is found is reported through ops->bug with the frame, and the first and last byte in it that changed.
+ */
+struct ash_hardening {
+	bool poison;        /* what is freed is overwritten with 0xaa; what is allocated must still be so (or zeroed) */
+	bool init_on_alloc; /* what is allocated reads as zero */
+	bool init_on_free;  /* what is freed is overwritten with zeroes; not beside poison */
+	bool shuffle;       /* buddies of shuffle_order and above come in an order that shuffle_seed decides */
+	uint8_t shuffle_order;
+	uint8_t guard_order; /* what is left of 2^guard_order frames behind an allocation becomes guards; 0: none */
+	uint64_t shuffle_seed;
+	struct ash_frame_owner *owners; /* NULL, or nr_frames entries, zero-filled: kept up by every allocation and free */
 };
 
 struct ash_zone_config {
@@ -50,6 +79,7 @@ struct ash_zone_config {
 	 * such memory is already, if there are any, so that other spans of 2^max_order frames stay free of it.
 	 */
 	uint32_t *tainted;
+	struct ash_hardening hardening;
 	bool pcp_owned;                   /* no two threads ever use one pcp slot at the same time */
 	const struct ash_zone_ops *ops;   /* may be NULL */
 	void *owner;                      /* for the embedder */
@@ -159,6 +189,7 @@ struct ash_zone_stats {
 	uint64_t extfrag_claim, extfrag_steal;
 	uint64_t pgmigrate_success, pgmigrate_fail; /* pieces */
 	uint64_t free_highatomic;
+	uint64_t guard;   /* frames kept out of reach behind allocations */
 	uint64_t tainted; /* superblocks with UNMOVABLE, RECLAIMABLE or HIGHATOMIC pageblocks; 0 without config.tainted */
 };
 void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out);
@@ -177,6 +208,9 @@ int ash_zone_check(struct ash_zone *z, struct ash_zone_fault *fault);
  * MOVABLE). O(frames), a pageblock per lock hold.
  */
 void ash_zone_count_mixed(struct ash_zone *z, uint64_t mixed[ASH_MT_NR]);
+
+/* Who has or had a frame; false: unknown. A racy look, unless the caller owns the frame. */
+bool ash_zone_frame_owner(const struct ash_zone *z, ash_pfn_t pfn, struct ash_frame_owner *out);
 
 /* A hash over types, lists and counters: equal before and after a refused operation. */
 uint64_t ash_zone_digest(struct ash_zone *z);

@@ -21,7 +21,7 @@
 struct walk {
 	struct ash_zone *z;
 	struct ash_zone_fault *fault;
-	uint64_t frames, free, free_blocks, free_zeroed, free_cma, free_highatomic, pcp, isolated;
+	uint64_t frames, free, free_blocks, free_zeroed, free_cma, free_highatomic, pcp, guard, isolated;
 	uint64_t buddies[ASH_NR_ORDERS][ASH_MT_NR];
 	uint64_t blocks[ASH_MT_NR];
 };
@@ -88,6 +88,9 @@ static bool check_piece(struct walk *w, ash_pfn_t pfn, uint32_t word)
 	case ASH_FRAME_PCP:
 		w->pcp += n;
 		return true;
+	case ASH_FRAME_GUARD:
+		w->guard += n;
+		return order < z->guard_order || fail(w, 2, pfn, "a guard where there are none", word, order);
 	case ASH_FRAME_USED:
 	case ASH_FRAME_HELD:
 	case ASH_FRAME_DEFERRED:
@@ -215,6 +218,7 @@ static bool check_counters(struct walk *w)
 		{ 6, "free_cma", ash_counter_read(&z->free_cma), w->free_cma },
 		{ 6, "free_highatomic", ash_counter_read(&z->free_highatomic), w->free_highatomic },
 		{ 6, "pcp", ash_pcp_total(z), w->pcp },
+		{ 6, "guard", ash_counter_read(&z->guard), w->guard },
 		{ 8, "nr_isolate", ash_counter_read(&z->nr_isolate), w->isolated },
 		{ 9, "present", ash_counter_read(&z->present), w->frames },
 	};

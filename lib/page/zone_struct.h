@@ -33,6 +33,8 @@ struct ash_zone {
 	uint8_t pageblock_order, max_order;
 	uint8_t pcp_max_order; /* pieces that are cached: at most of two pageblocks */
 	uint8_t pcp_hit_order; /* of these, such as have the type of one pageblock */
+	bool hardened;         /* hardening asks for more than a shuffle: no fast paths */
+	uint8_t guard_order, shuffle_order; /* as in hardening; shuffle_order UINT8_MAX: no coin is tossed */
 	bool defrag_mode;
 	bool pcp_biased; /* pcp slots have one owner each, who locks without atomics (pcp.h) */
 	/* MOVABLE where some pageblock is CMA, for its pcp lists then hold frames that are not for everyone; else ASH_MT_NR. */
@@ -52,6 +54,7 @@ struct ash_zone {
 
 	/* How the pcps are sized; read by their owners without the zone lock. */
 	_Atomic uint32_t pcp_batch, pcp_high;
+	struct ash_hardening hardening; /* constant */
 
 	/* Everything below is written under the lock, and shares no cache line with what is above. */
 	char pad[64];
@@ -65,6 +68,8 @@ struct ash_zone {
 	struct ash_counter free_zeroed;     /* of these, zeroed */
 	struct ash_counter free_cma;
 	struct ash_counter free_highatomic;
+	struct ash_counter guard;           /* frames in state GUARD */
+	uint64_t shuffle_state;
 	struct ash_counter nr_isolate;      /* pageblocks whose isolate bit is set */
 	uint32_t *tainted;                  /* per superblock: pageblocks of what cannot move; NULL: not counted */
 	uint64_t nr_tainted;                /* superblocks where that is not 0 */

@@ -20,4 +20,7 @@ TEST(defaults_of_the_table_are_the_arenas_own)
 	EXPECT_EQ(o.arena.small_start, arena.small_start);
 	EXPECT_EQ(o.arena.limit, arena.limit);
 	EXPECT_EQ(o.arena.reserve, arena.reserve);
+	EXPECT_EQ(o.arena.poison, arena.poison);
+	EXPECT_EQ(o.arena.init_on_free, arena.init_on_free);
+	EXPECT_EQ(o.arena.guard, arena.guard);
 }

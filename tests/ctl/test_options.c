@@ -109,7 +109,8 @@ TEST(defaults_are_what_an_empty_environment_gives)
 TEST(every_key_is_read_from_conf_and_from_its_variable)
 {
 	struct ash_options o = LOAD_CONF("huge:2M,strict:yes,quiet:on,fork:cow,decay:never,small_start:4M,limit:1G,"
-					 "reserve:64G,report:exit,report_pid:7,report_format:json,report_file:/a/b c,map:on");
+					 "reserve:64G,report:exit,report_pid:7,report_format:json,report_file:/a/b c,map:on,"
+					 "poison:yes,init_on_free:yes,guard:64K");
 
 	for (int round = 0; round < 2; round++) {
 		EXPECT_STREQ(diag_text, "");
@@ -126,12 +127,16 @@ TEST(every_key_is_read_from_conf_and_from_its_variable)
 		EXPECT_EQ(o.report_format, ASH_STATS_JSON);
 		EXPECT_STREQ(o.report_file, "/a/b c");
 		EXPECT_EQ(o.map, true);
+		EXPECT_EQ(o.arena.poison, true);
+		EXPECT_EQ(o.arena.init_on_free, true);
+		EXPECT_EQ(o.arena.guard, 64 << 10);
 		for (unsigned i = 0; i < ASH_OPTION_NR; i++)
 			EXPECT_EQ(o.source[i], round == 0 ? ASH_SOURCE_CONF : ASH_SOURCE_ENV);
 		o = LOAD("ASHLAR_HUGE", "2M", "ASHLAR_STRICT", "1", "ASHLAR_QUIET", "true", "ASHLAR_FORK", "cow",
 			 "ASHLAR_DECAY", "never", "ASHLAR_SMALL_START", "4m", "ASHLAR_LIMIT", "1073741824",
 			 "ASHLAR_RESERVE", "65536M", "ASHLAR_REPORT", "exit", "ASHLAR_REPORT_PID", "7", "ASHLAR_REPORT_FORMAT", "json",
-			 "ASHLAR_REPORT_FILE", "/a/b c", "ASHLAR_MAP", "yes");
+			 "ASHLAR_REPORT_FILE", "/a/b c", "ASHLAR_MAP", "yes", "ASHLAR_POISON", "1", "ASHLAR_INIT_ON_FREE", "1",
+			 "ASHLAR_GUARD", "65536");
 	}
 }
 

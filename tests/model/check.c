@@ -175,10 +175,20 @@ static bool check_sums(struct model *m)
 	if (s->free_blocks != free_blocks)
 		return model_fail(m, "M5: NR_FREE_PAGES_BLOCKS is not the sum of the lists", 0, s->free_blocks,
 				  free_blocks);
-	if (free + isolated + s->pcp != m->nr_unowned)
-		return model_fail(m, "M5: free and pcp frames are not the unowned frames", 0, free + isolated + s->pcp,
-				  m->nr_unowned);
+	if (free + isolated + s->pcp + s->guard != m->nr_unowned)
+		return model_fail(m, "M5: free and pcp frames are not the unowned frames", 0,
+				  free + isolated + s->pcp + s->guard, m->nr_unowned);
 	return true;
+}
+
+/* A guard stands behind what is left of a grant, in use or just being reported, in the same 2^guard_order frames. */
+static bool belongs_to_a_grant(const struct model *m, ash_pfn_t head)
+{
+	for (ash_pfn_t pfn = ash_order_start(head, m->config.guard_order); pfn < head; pfn++) {
+		if (m->owner[pfn] != MODEL_UNOWNED)
+			return true;
+	}
+	return false;
 }
 
 /* Does the model agree with what the head of the piece at pfn says of one of its frames? */
@@ -188,6 +198,8 @@ static bool frame_agrees(const struct model *m, ash_pfn_t pfn, ash_pfn_t head, u
 	case ASH_FRAME_BUDDY:
 	case ASH_FRAME_PCP:
 		return m->owner[pfn] == MODEL_UNOWNED && !(ash_word_zeroed(word) && m->dirty[pfn]);
+	case ASH_FRAME_GUARD:
+		return m->owner[pfn] == MODEL_UNOWNED && head > 0 && belongs_to_a_grant(m, head);
 	case ASH_FRAME_HELD:
 		return m->owner[pfn] == MODEL_REPORTED && !(ash_word_zeroed(word) && m->dirty[pfn]);
 	case ASH_FRAME_USED:

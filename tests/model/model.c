@@ -167,6 +167,7 @@ struct model *model_init(void *mem, const struct model_config *config)
 	if (m->ops.barrier == NULL)
 		m->ops.barrier = no_barrier;
 	zc.pcp_owned = config->pcp_owned;
+	zc.hardening.guard_order = config->guard_order;
 	m->fault.base.fail = pass_fault_point;
 	m->fault.at = UINT64_MAX;
 	zc.ops = &m->ops;
@@ -256,6 +257,8 @@ static bool could_serve(struct model *m, unsigned order, unsigned mt, unsigned f
 	if ((flags & ASH_ALLOC_TRYLOCK) || m->fault.fired)
 		return false;
 	ash_zone_stats(m->zone, &now);
+	if (order < m->config.guard_order)
+		order = m->config.guard_order;
 	for (unsigned o = order; o <= MAX_ORDER(m); o++) {
 		for (unsigned t = 0; t < ASH_MT_PCPTYPES; t++) {
 			const bool whole = o >= m->config.geometry.pageblock_order;

@@ -116,6 +116,7 @@ struct model_config {
 	unsigned pcp_batch; /* instead of what the size of the zone gives; 0: that */
 	bool pcp_owned;
 	bool tainted_first; /* count tainted superblocks and claim there */
+	uint8_t guard_order;
 	bool zeroed;
 	bool movable;                    /* most requests are for MOVABLE memory */
 	bool shrinks;                    /* RECLAIMABLE grants have a shrinker */

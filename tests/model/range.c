@@ -63,10 +63,18 @@ static bool isolatable(const struct model *m, const struct range *r)
 	return true;
 }
 
+/* Whether a frame that nobody owns stands behind a grant as its guard. */
+static bool guarded(const struct model *m, ash_pfn_t pfn)
+{
+	const ash_pfn_t head = m->config.guard_order > 0 ? ash_frame_head(m->zone, pfn) : ASH_PFN_NONE;
+
+	return head != ASH_PFN_NONE && ash_word_state(ash_frame_load(m->zone->frames, head)) == ASH_FRAME_GUARD;
+}
+
 static bool unowned(const struct model *m, ash_pfn_t start, ash_pfn_t nr)
 {
 	for (ash_pfn_t pfn = start; pfn < start + nr; pfn++) {
-		if (m->owner[pfn] != MODEL_UNOWNED)
+		if (m->owner[pfn] != MODEL_UNOWNED || guarded(m, pfn))
 			return false;
 	}
 	return true;

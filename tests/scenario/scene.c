@@ -20,15 +20,17 @@ static void must(bool good, int line)
 const struct ash_mover_ops *scene_mover;
 void (*scene_config)(struct ash_zone_config *config, struct ash_zone_ops *ops);
 const char *scene_bug;
+ash_pfn_t scene_bug_pfn;
+unsigned long scene_bug_a, scene_bug_b;
 jmp_buf scene_bug_return;
 
 static void on_bug(const struct ash_zone *z, const char *what, ash_pfn_t pfn, unsigned long a, unsigned long b)
 {
 	(void)z;
-	(void)pfn;
-	(void)a;
-	(void)b;
 	scene_bug = what;
+	scene_bug_pfn = pfn;
+	scene_bug_a = a;
+	scene_bug_b = b;
 	longjmp(scene_bug_return, 1);
 }
 

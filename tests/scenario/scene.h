@@ -62,8 +62,10 @@ ash_pfn_t scene_alloc(struct scene *s, unsigned order, enum ash_migratetype mt, 
 
 struct ash_zone_stats scene_stats(struct scene *s);
 
-/* The bug report that the last call inside EXPECT_BUG provoked; NULL: none. */
+/* The bug report that the last call inside EXPECT_BUG provoked; NULL: none. And its arguments. */
 extern const char *scene_bug;
+extern ash_pfn_t scene_bug_pfn;
+extern unsigned long scene_bug_a, scene_bug_b;
 extern jmp_buf scene_bug_return;
 #define EXPECT_BUG(call)                                                                                               \
 	do {                                                                                                           \
