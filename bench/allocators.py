@@ -50,16 +50,21 @@ def _version(package):
     return done.stdout if done.returncode == 0 else ""
 
 
-def find(ashlar, huge=False, hugetlb=False):
-    """Every allocator to be had; ashlar is the path of its preload library, or None."""
+def find(ashlar, huge=False, hugetlb=False, others=None):
+    """Every allocator to be had. ashlar: the path of its preload library, or None. others: {name: library}."""
     libc = ctypes.util.find_library("c") or "libc"
     result = [Allocator("glibc", version=os.confstr("CS_GNU_LIBC_VERSION") or libc)]
+    others = dict(others or {})
     paths = {}
     for name, soname, package in PEERS:
-        path = _find(soname)
+        path = others.get(name) or _find(soname)
         if path is not None:
             paths[name] = path
-            result.append(Allocator(name, path, version=_version(package)))
+            result.append(Allocator(name, path, version="" if name in others else _version(package)))
+    for name in others:
+        if name not in paths:
+            paths[name] = os.path.abspath(others[name])
+            result.append(Allocator(name, paths[name]))
     if huge:
         for name, of, env in HUGE:
             if of is None or of in paths:
