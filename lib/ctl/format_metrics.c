@@ -63,8 +63,8 @@ static const struct metric arena_metrics[] = {
 static const struct metric heap_metrics[] = {
 	GAUGE(ash_heap_stats, heaps, "thread_heaps", PLAIN, "Thread heaps alive."),
 	GAUGE(ash_heap_stats, orphans, "orphaned_heaps", PLAIN, "Thread heaps without a thread."),
-	GAUGE(ash_heap_stats, slab_bytes, "slab", BYTES, "Memory in slabs."),
-	GAUGE(ash_heap_stats, slab_free_bytes, "slab_free", BYTES, "Memory in slabs that no object uses."),
+	GAUGE(ash_heap_stats, slab_bytes, "slab", BYTES, "Memory in slabs, and in large runs kept for the next request."),
+	GAUGE(ash_heap_stats, slab_free_bytes, "slab_free", BYTES, "Of these, what no object uses."),
 	GAUGE(ash_heap_stats, large_bytes, "large", BYTES, "Memory in large runs."),
 	GAUGE(ash_heap_stats, large_count, "large_runs", PLAIN, "Large runs alive."),
 	COUNTER(ash_heap_stats, foreign_frees, "foreign_frees", PLAIN, "Frees of memory that is not ashlar's."),

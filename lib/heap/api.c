@@ -69,11 +69,23 @@ static void *thread_alloc(size_t size, bool *zeroed)
 	return ASH_LIKELY(p != NULL) ? p : out_of_memory();
 }
 
-void *ash_heap_malloc_slow(size_t size)
+static ASH_NOINLINE void *malloc_slower(size_t size)
 {
 	bool zeroed;
 
 	return thread_alloc(size, &zeroed);
+}
+
+/* Objects that the inline path's table does not reach are popped here, with no frame on the stack. */
+void *ash_heap_malloc_slow(size_t size)
+{
+	if (ASH_LIKELY(size <= ASH_SMALL_MAX)) {
+		void *p = ash_bin_pop(&ash_heap_self->bins[ash_class_of(size)]);
+
+		if (ASH_LIKELY(p != NULL))
+			return p;
+	}
+	return malloc_slower(size);
 }
 
 void *ash_heap_malloc(size_t size)
@@ -229,6 +241,17 @@ static bool realloc_in_place(void *p, size_t size)
 	return size <= c->size && size >= c->keep_min;
 }
 
+/*
+ * What grows once grows again: a small block that has to move gets room for a quarter more than it had, so that growing
+ * by a little at a time copies a block some twenty times on its way to 64 KiB, not sixty.
+ */
+static size_t growth_size(size_t size, size_t usable)
+{
+	const size_t more = usable + usable / 4;
+
+	return more <= ASH_SMALL_MAX ? ash_max(size, more) : size;
+}
+
 void *ash_heap_realloc(void *p, size_t size)
 {
 	void *to;
@@ -250,7 +273,7 @@ void *ash_heap_realloc(void *p, size_t size)
 	const size_t usable = ash_heap_usable(p);
 	const int saved = errno;
 
-	to = ash_fast_malloc(size);
+	to = ash_fast_malloc(size > usable ? growth_size(size, usable) : size);
 	if (ASH_UNLIKELY(to == NULL)) {
 		/* Moving what shrinks only saves memory: without any to move to, it stays. */
 		if (size > usable)

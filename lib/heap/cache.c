@@ -8,10 +8,13 @@
  */
 #include "heap/fast.h"
 
-/* Make the next few objects of a slab's untouched tail, in address order. */
+#define CARVE_GROWTH 2u
+
+/* Make the next few objects of a slab's untouched tail, in address order: the more, the more it has made already. */
 static unsigned slab_carve(struct ash_slab *s, const struct ash_class *c, struct ash_object **list)
 {
-	const unsigned nr = (unsigned)ash_min(c->carve, c->capacity - s->carved);
+	const uint32_t more = (uint32_t)ash_min(ash_max(c->carve, s->carved), CARVE_GROWTH * c->carve);
+	const unsigned nr = (unsigned)ash_min(more, c->capacity - s->carved);
 	char *first = (char *)ash_frame_address(ash_slab_frame(s)) + (size_t)s->carved * c->size;
 	struct ash_object *o = (struct ash_object *)first;
 
@@ -62,18 +65,37 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 
 void ash_bin_flush(struct ash_heap *h, unsigned cls)
 {
+	const unsigned slab_shift = ASH_PAGE_SHIFT + ash_classes[cls].slab_order;
+	const uint32_t capacity = ash_classes[cls].capacity;
 	struct ash_bin *bin = &h->bins[cls];
 	struct ash_object *o = bin->head;
 
 	bin->head = NULL;
 	bin->room = ash_classes[cls].cache_max;
 	bin->extra = 0;
+	/*
+	 * Neighbours in the bin are often of one slab, and linked already: they go home as one list. After a double free the
+	 * bin is a ring; no more than a slab holds is looked at before ash_slab_put() finds out.
+	 */
 	while (o != NULL) {
-		struct ash_object *next = o->next;
+		struct ash_object *head = o, *next = o->next;
+		uint32_t nr = 1;
 
-		ash_slab_put(h, cls, o);
+		for (; next != NULL && ((uintptr_t)next ^ (uintptr_t)head) >> slab_shift == 0 && nr <= capacity; nr++) {
+			o = next;
+			next = o->next;
+		}
+		ash_slab_put(h, cls, head, o, nr);
 		o = next;
 	}
+}
+
+/* For a thread that ends: the objects stay of which many are little memory, for the next thread to start with. */
+void ash_heap_flush_bigger(struct ash_heap *h, uint32_t bytes)
+{
+	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++)
+		if (h->bins[cls].head != NULL && ash_bin_held(&h->bins[cls], cls) * ash_classes[cls].size > bytes)
+			ash_bin_flush(h, cls);
 }
 
 /* The cold end of a free: errno is the caller's, and the arena may make system calls. */

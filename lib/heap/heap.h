@@ -68,7 +68,7 @@ void ash_heap_new_destroy(struct ash_heap *h);
 
 struct ash_heap_stats {
 	size_t heaps, orphans;    /* thread heaps alive; of these without a thread */
-	size_t slab_bytes;        /* bytes in slabs */
+	size_t slab_bytes;        /* bytes in slabs, and in large runs that thread heaps keep for a moment */
 	size_t slab_free_bytes;   /* of these not in use (in slabs or thread caches; racy) */
 	size_t large_bytes;       /* bytes in large runs */
 	uint64_t large_count;     /* live large runs */

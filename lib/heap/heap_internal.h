@@ -85,6 +85,20 @@ struct ash_outbox {
 };
 #define ASH_OUTBOXES 8
 
+/*
+ * Large runs of a thread's heap that were freed a moment ago, for the next request of about their length: the page core
+ * would merge them and cut them again, under the zone's lock. Their tags are 0. The oldest goes first.
+ */
+#define ASH_KEPT_RUNS 8
+#define ASH_KEPT_RUN_FRAMES 80 /* the longest kept */
+#define ASH_KEPT_FRAMES 160     /* in all */
+struct ash_kept {
+	void *run[ASH_KEPT_RUNS];   /* (o) */
+	uint32_t nr[ASH_KEPT_RUNS]; /* (o) frames of each; 0: none */
+	uint32_t frames;            /* (r) their sum */
+	uint32_t turn;              /* (o) the next to be replaced, modulo ASH_KEPT_RUNS */
+};
+
 enum ash_heap_state {
 	ASH_HEAP_ACTIVE,     /* a thread owns it, or a first-class heap in use */
 	ASH_HEAP_ORPHAN,     /* its thread ended; waits for the next one; drained under ash_heaps.lock */
@@ -102,6 +116,7 @@ struct ash_heap {
 	struct ash_slab *empty[ASH_SLAB_ORDERS];      /* (o) slabs nobody uses, kept by order for the next slab */
 	struct ash_slab *all;                         /* (o) every slab (first-class heaps: and large run) */
 	struct ash_outbox outbox[ASH_OUTBOXES];       /* (o) */
+	struct ash_kept kept;                         /* (o) empty in a first-class heap */
 	uint16_t medium_direct;                       /* (o) medium requests served by exact runs so far */
 	uint64_t slab_frames;                         /* (r) frames in slabs */
 	uint64_t empty_frames;                        /* (r) of these in empty[] */
@@ -193,11 +208,12 @@ void ash_heaps_unlock(void);
 ASH_MUST_USE void *ash_bin_refill(struct ash_heap *h, unsigned cls);
 void ash_bin_flush(struct ash_heap *h, unsigned cls);
 void ash_heap_flush(struct ash_heap *h);
+void ash_heap_flush_bigger(struct ash_heap *h, uint32_t bytes);
 ASH_NOINLINE void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin);
 
 /* slab.c: slabs, and the arenas below them. */
 struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls);
-void ash_slab_put(struct ash_heap *h, unsigned cls, struct ash_object *o);
+void ash_slab_put(struct ash_heap *h, unsigned cls, struct ash_object *head, struct ash_object *tail, uint32_t nr);
 void ash_slab_unlink_partial(struct ash_heap *h, struct ash_slab *s);
 void ash_slab_link_all(struct ash_heap *h, struct ash_slab *s);
 void ash_slab_unlink_all(struct ash_heap *h, struct ash_slab *s);
@@ -214,6 +230,7 @@ void ash_remote_drain_to_slabs(struct ash_heap *h);
 /* large.c: runs of whole frames. */
 ASH_MUST_USE void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroed);
 void ash_large_free(void *p, uint32_t tag);
+void ash_large_drop_kept(struct ash_heap *h);
 void ash_large_release(struct ash_heap *h, struct ash_slab *s);
 ASH_MUST_USE bool ash_large_resize(void *p, uint32_t tag, size_t size);
 

@@ -4,9 +4,67 @@
  *
  * The run's length is in the tag of its head frame; there is no header and no descriptor, and any thread frees it
  * without asking its owner. A first-class heap's runs are at least 16 frames and as aligned, so that each head has a
- * slab descriptor of its own by which reset finds it.
+ * slab descriptor of its own by which reset finds it. A thread's heap keeps a few runs that it freed a moment ago.
  */
 #include "heap/heap_internal.h"
+
+static void large_release(void *p, uint32_t nr)
+{
+	ash_tag_store(ash_frame_index(p), 0);
+	ash_run_free(p, nr);
+}
+
+static void kept_drop(struct ash_kept *k, unsigned i)
+{
+	const uint32_t nr = k->nr[i];
+
+	if (nr == 0)
+		return;
+	k->nr[i] = 0;
+	k->frames -= nr;
+	ash_run_free(k->run[i], nr);
+}
+
+void ash_large_drop_kept(struct ash_heap *h)
+{
+	for (unsigned i = 0; i < ASH_KEPT_RUNS; i++)
+		kept_drop(&h->kept, i);
+}
+
+/* A run of at least *nr frames and at most an eighth more, the newest first; *nr becomes its length. NULL: none. */
+static void *kept_take(struct ash_kept *k, size_t *nr)
+{
+	for (unsigned n = 1; k->frames >= *nr && n <= ASH_KEPT_RUNS; n++) {
+		const unsigned i = (k->turn - n) % ASH_KEPT_RUNS;
+
+		if (k->nr[i] - *nr > *nr / 8 || k->nr[i] < *nr)
+			continue;
+		*nr = k->nr[i];
+		k->nr[i] = 0;
+		k->frames -= (uint32_t)*nr;
+		return k->run[i];
+	}
+	return NULL;
+}
+
+/* The tag is cleared by now. False: the run is not one to keep. */
+static bool kept_put(struct ash_heap *h, void *p, uint32_t nr)
+{
+	struct ash_kept *k = &h->kept;
+	const size_t span = ash_frame_index(p) >> ash_registry.span_frame_shift;
+
+	/* Memory of another node is not for this thread's next request. */
+	if (nr > ASH_KEPT_RUN_FRAMES || span / ASH_ARENA_KINDS != h->zonelist->arena[0] / ASH_ARENA_KINDS)
+		return false;
+	kept_drop(k, k->turn % ASH_KEPT_RUNS);
+	for (unsigned n = 1; k->frames + nr > ASH_KEPT_FRAMES && n < ASH_KEPT_RUNS; n++)
+		kept_drop(k, (k->turn + n) % ASH_KEPT_RUNS);
+	k->run[k->turn % ASH_KEPT_RUNS] = p;
+	k->nr[k->turn % ASH_KEPT_RUNS] = nr;
+	k->turn++;
+	k->frames += nr;
+	return true;
+}
 
 /* size > 0. align: a power of two. *zeroed is written on success only. */
 void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroed)
@@ -25,7 +83,9 @@ void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroe
 		align_order = (unsigned)ash_max(align_order, ASH_SLAB_MIN_ORDER);
 		flags |= ASH_TAG_LISTED;
 	}
-	if (ash_run_alloc(h->zonelist, nr, align_order, ASH_MT_UNMOVABLE, &run) != 0)
+	run.addr = align_order == 0 ? kept_take(&h->kept, &nr) : NULL;
+	run.zeroed = false;
+	if (run.addr == NULL && ash_run_alloc(h->zonelist, nr, align_order, ASH_MT_UNMOVABLE, &run) != 0)
 		return NULL;
 	if (h->first_class) {
 		struct ash_slab *s = ash_slab_at(ash_frame_index(run.addr), ASH_SLAB_MIN_ORDER);
@@ -39,23 +99,6 @@ void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroe
 	h->large_count++;
 	*zeroed = run.zeroed;
 	return run.addr;
-}
-
-static void large_count_free(uint32_t nr)
-{
-	struct ash_heap *self = ash_heap_get();
-
-	/* Whoever frees keeps the count: only the sum over all heaps means something. */
-	if (self != NULL) {
-		self->large_frames -= nr;
-		self->large_count--;
-	}
-}
-
-static void large_release(void *p, uint32_t nr)
-{
-	ash_tag_store(ash_frame_index(p), 0);
-	ash_run_free(p, nr);
 }
 
 /* A first-class heap gives one of its runs back; by its user, or with nobody using it. */
@@ -79,9 +122,22 @@ void ash_large_free(void *p, uint32_t tag)
 		ash_remote_send(ash_slab_at(ash_frame_index(p), ASH_SLAB_MIN_ORDER)->owner, p, p);
 		return;
 	}
-	large_count_free(tag & ASH_TAG_FRAMES_MASK);
-	large_release(p, tag & ASH_TAG_FRAMES_MASK);
-	ash_arena_decay();
+	const uint32_t nr = tag & ASH_TAG_FRAMES_MASK;
+	struct ash_heap *self = ash_heap_get();
+
+	ash_tag_store(ash_frame_index(p), 0);
+	if (ASH_UNLIKELY(self == NULL)) {
+		ash_run_free(p, nr);
+		return;
+	}
+	/* Whoever frees keeps the count: only the sum over all heaps means something. */
+	self->large_frames -= nr;
+	self->large_count--;
+	if (!kept_put(self, p, nr))
+		ash_run_free(p, nr);
+	/* Memory that the process has shown it can do without is not held back here. */
+	if (ash_arena_decay() > 0)
+		ash_large_drop_kept(self);
 }
 
 /* Make the run at p hold size bytes where it stands, by giving back or taking frames at its end. */

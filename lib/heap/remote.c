@@ -98,7 +98,7 @@ void ash_remote_drain_to_slabs(struct ash_heap *h)
 	while (o != NULL) {
 		struct ash_object *next = o->next;
 
-		ash_slab_put(h, ash_tag_load(ash_frame_index(o)) & ASH_TAG_CLASS_MASK, o);
+		ash_slab_put(h, ash_tag_load(ash_frame_index(o)) & ASH_TAG_CLASS_MASK, o, o, 1);
 		o = next;
 	}
 }

@@ -141,17 +141,18 @@ static ASH_NOINLINE void slab_became_empty(struct ash_heap *h, struct ash_slab *
 	h->empty_frames += (uint64_t)1 << order;
 }
 
-/* Take an object back into its slab. The slab may be gone when this returns. */
-void ash_slab_put(struct ash_heap *h, unsigned cls, struct ash_object *o)
+/* Take nr linked objects back into their slab, which is one. The slab may be gone when this returns. */
+void ash_slab_put(struct ash_heap *h, unsigned cls, struct ash_object *head, struct ash_object *tail, uint32_t nr)
 {
-	struct ash_slab *s = ash_slab_of(o, cls);
+	struct ash_slab *s = ash_slab_of(head, cls);
 
-	if (ASH_UNLIKELY(s->nr_free >= s->carved))
-		ash_heap_corrupt("double free", o);
-	o->next = s->free;
-	s->free = o;
+	if (ASH_UNLIKELY(nr > s->carved - s->nr_free))
+		ash_heap_corrupt("double free", head);
+	tail->next = s->free;
+	s->free = head;
+	s->nr_free += nr;
 	if (!s->partial)
 		slab_link_partial(h, s);
-	if (ASH_UNLIKELY(++s->nr_free == s->carved))
+	if (ASH_UNLIKELY(s->nr_free == s->carved))
 		slab_became_empty(h, s);
 }

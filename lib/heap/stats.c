@@ -68,7 +68,8 @@ void ash_heap_stats(struct ash_heap_stats *out)
 
 		out->heaps += state == ASH_HEAP_ACTIVE || state == ASH_HEAP_ORPHAN;
 		out->orphans += state == ASH_HEAP_ORPHAN;
-		out->slab_bytes += h->slab_frames << ASH_PAGE_SHIFT;
+		out->slab_bytes += (h->slab_frames + h->kept.frames) << ASH_PAGE_SHIFT;
+		out->slab_free_bytes += (uint64_t)h->kept.frames << ASH_PAGE_SHIFT;
 		out->remote_frees += h->remote_frees;
 		large_frames += h->large_frames;
 		large_count += h->large_count;

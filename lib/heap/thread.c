@@ -2,9 +2,9 @@
 /*
  * Whose heap is whose: thread heaps from birth to adoption, and what fork does to them.
  *
- * A thread's heap is made on its first slow path. When the thread ends the heap empties its caches and becomes an
- * orphan, whole: its slabs keep their tags, objects still alive in it are freed to it as before, and the next new
- * thread of the same NUMA node adopts it. So short-lived threads cost no new memory, and no slab ever changes its owner
+ * A thread's heap is made on its first slow path. When the thread ends the heap gives back most of what it caches and
+ * becomes an orphan, whole: its slabs keep their tags, objects still alive in it are freed to it as before, and the next
+ * new thread of the same NUMA node adopts it. So short-lived threads cost no new memory, and no slab ever changes its owner
  * or is used from afar. A thread that finds itself on another node, the next time it needs more than its bins hold,
  * does both: it leaves its heap behind and takes one of where it is.
  *
@@ -32,6 +32,9 @@ ASH_TLS_DEFINE bool ash_heap_thread_ended;
 /* One table entry per mebibyte of the reservation, which is several times the machine's memory. */
 #define HEAP_TABLE_SHIFT 8
 #define HEAP_TABLE_MIN 4096
+
+/* What an orphan keeps for the thread that adopts it: bins of no more bytes than this. */
+#define ORPHAN_BIN_BYTES 4096
 
 void ash_heaps_lock(void)
 {
@@ -167,6 +170,7 @@ static void heap_flush_all(struct ash_heap *h)
 	ash_remote_flush(h);
 	ash_heap_flush(h);
 	ash_heap_release_empty(h);
+	ash_large_drop_kept(h);
 }
 
 void ash_heap_flush_thread(void)
@@ -178,11 +182,13 @@ void ash_heap_flush_thread(void)
 }
 
 /* Under ash_heaps.lock. */
-static void orphans_drain(void)
+static void orphans_drain(bool flush)
 {
 	for (unsigned node = 0; node < ASH_HEAP_NODES; node++) {
 		for (struct ash_heap *h = ash_heaps.orphans[node]; h != NULL; h = h->orphan_next) {
 			ash_remote_drain_to_slabs(h);
+			if (flush)
+				ash_heap_flush(h);
 			ash_heap_release_empty(h);
 		}
 	}
@@ -192,7 +198,7 @@ size_t ash_heap_trim(void)
 {
 	ash_heap_flush_thread();
 	ash_heaps_lock();
-	orphans_drain();
+	orphans_drain(true);
 	ash_heaps_unlock();
 	return ash_arena_ready() ? ash_arena_trim() : 0;
 }
@@ -202,7 +208,10 @@ static void heap_abandon(struct ash_heap *h)
 {
 	struct ash_heap **list = &ash_heaps.orphans[h->zonelist->node % ASH_HEAP_NODES];
 
-	heap_flush_all(h);
+	ash_remote_drain(h);
+	ash_remote_flush(h);
+	ash_heap_flush_bigger(h, ORPHAN_BIN_BYTES);
+	ash_large_drop_kept(h);
 	ash_heaps_lock();
 	atomic_store_explicit(&h->state, ASH_HEAP_ORPHAN, memory_order_seq_cst);
 	/* A sender that read ACTIVE has spliced before; one that reads ORPHAN waits for this lock and drains. */
@@ -243,7 +252,7 @@ void ash_heap_fork_prepare(void)
 	if (ash_heap_self != &ash_heap_none)
 		ash_remote_drain(ash_heap_self);
 	ash_heaps_lock();
-	orphans_drain();
+	orphans_drain(false);
 }
 
 void ash_heap_fork_parent(void)

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* What a heap keeps for the next request, and that it is little: large runs, an orphan's bins, room for what grows. */
+#include "harness/test.h"
+
+#include <pthread.h>
+
+#include "fake_arena.h"
+#include "heap/fast.h"
+
+#define KIB(n) ((size_t)(n) << 10)
+
+TEST(a_freed_run_serves_the_next_request_of_about_its_length)
+{
+	void *p = ash_heap_malloc(KIB(128)), *q;
+
+	ash_heap_free(p);
+	q = ash_heap_malloc(KIB(116));
+	EXPECT_EQ((uintptr_t)q, (uintptr_t)p);
+	EXPECT_EQ(ash_heap_usable(q), KIB(128));
+	ash_heap_free(q);
+	/* More than an eighth would be wasted. */
+	q = ash_heap_malloc(KIB(108));
+	EXPECT_EQ(ash_heap_usable(q), KIB(108));
+	ash_heap_free(q);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
+TEST(kept_runs_are_not_taken_for_zeroed)
+{
+	unsigned char *p = ash_heap_malloc(KIB(128));
+
+	memset(p, 0xa5, KIB(128));
+	ash_heap_free(p);
+	p = ash_heap_calloc(1, KIB(128));
+	for (size_t i = 0; i < KIB(128); i++)
+		EXPECT_EQ(p[i], 0);
+	ash_heap_free(p);
+	ash_heap_trim();
+}
+
+TEST(runs_kept_are_few_counted_and_given_back)
+{
+	void *p[40];
+	struct ash_heap_stats stats;
+
+	for (unsigned i = 0; i < 40; i++)
+		p[i] = ash_heap_malloc(KIB(68 + 16 * i));
+	for (unsigned i = 0; i < 40; i++) {
+		ash_heap_free(p[i]);
+		EXPECT_LE(ash_heap_self->kept.frames, ASH_KEPT_FRAMES);
+	}
+	EXPECT_EQ(fake_arena_used_frames(), ash_heap_self->kept.frames);
+	EXPECT_GE(ash_heap_self->kept.frames, 1);
+	ash_heap_stats(&stats);
+	EXPECT_EQ(stats.large_bytes, 0);
+	EXPECT_EQ(stats.slab_bytes, (size_t)ash_heap_self->kept.frames << ASH_PAGE_SHIFT);
+	EXPECT_EQ(stats.slab_free_bytes, stats.slab_bytes);
+	ash_heap_flush_thread();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+	EXPECT_EQ(fake_arena_faults(), 0);
+}
+
+TEST(a_block_that_grows_by_little_moves_seldom)
+{
+	unsigned char *p = ash_heap_malloc(100);
+	unsigned moves = 0;
+
+	for (size_t size = 100; size <= KIB(60); size += 16) {
+		unsigned char *q = ash_heap_realloc(p, size);
+
+		EXPECT(q != NULL);
+		moves += q != p;
+		q[size - 1] = 1;
+		p = q;
+	}
+	EXPECT_LE(moves, 32);
+	ash_heap_free(p);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
+struct brief {
+	size_t size;
+	void *p;
+	size_t frames; /* in use when the thread had given up its heap */
+};
+
+static void *allocate_and_end(void *arg)
+{
+	struct brief *b = arg;
+	void *p[4];
+
+	for (unsigned i = 0; i < 4; i++)
+		p[i] = ash_heap_malloc(b->size);
+	b->p = p[0];
+	for (unsigned i = 4; i-- > 0;)
+		ash_heap_free(p[i]);
+	ash_heap_thread_exit();
+	b->frames = fake_arena_used_frames();
+	return NULL;
+}
+
+static void run(struct brief *b)
+{
+	pthread_t t;
+
+	EXPECT_EQ(pthread_create(&t, NULL, allocate_and_end, b), 0);
+	EXPECT_EQ(pthread_join(t, NULL), 0);
+}
+
+TEST(a_thread_that_ends_leaves_small_bins_to_the_next_and_no_large_ones)
+{
+	struct brief first = { .size = 64 }, next = { .size = 64 }, large = { .size = 4096 };
+
+	ash_heap_trim();
+	run(&first);
+	run(&next);
+	EXPECT_EQ((uintptr_t)next.p, (uintptr_t)first.p);
+	EXPECT_EQ(next.frames, 16);
+	run(&large);
+	EXPECT_EQ(large.frames, 16);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+	EXPECT_EQ(fake_arena_faults(), 0);
+}
