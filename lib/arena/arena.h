@@ -158,6 +158,9 @@ void ash_run_free(void *addr, size_t nr_frames);
 /* The same of frames that the caller has made empty: they read as zero and cost no memory. */
 void ash_run_free_zeroed(void *addr, size_t nr_frames);
 
+/* Free a pageblock that was allocated as one, without waiting for anybody: for signal handlers. */
+void ash_pageblock_free_trylock(void *addr);
+
 /*
  * Whether allocating and freeing runs of ordinary memory near this thread ends. False in a signal handler that
  * interrupted its own thread inside this library, and when others hold its locks for long just now.

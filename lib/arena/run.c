@@ -118,6 +118,14 @@ void ash_run_free_zeroed(void *addr, size_t nr_frames)
 	ash_zone_free_run_zeroed(a->zone, pfn, (ash_pfn_t)nr_frames);
 }
 
+void ash_pageblock_free_trylock(void *addr)
+{
+	ash_pfn_t pfn;
+	struct ash_arena *a = arena_of(addr, &pfn);
+
+	ash_zone_free_trylock(a->zone, pfn, ASH_PAGEBLOCK_ORDER, ASH_CPU_NONE);
+}
+
 /* The locks that a request may come to, outermost first; none of them is waited for here. */
 bool ash_arena_may_wait(void)
 {

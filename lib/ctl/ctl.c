@@ -72,7 +72,7 @@ int ash_ctl_boot(void)
 	read_options_once();
 	err = ash_arena_init(&ctl.options.arena);
 	if (err == 0 && ctl.options.map)
-		ash_map_enable();
+		ash_map_enable(true);
 	return err;
 }
 

@@ -15,19 +15,24 @@
 #include "os/huge.h"
 #include "os/uffd.h"
 
-struct ash_map ash_map;
-
-void ash_map_enable(void)
-{
-	int off = ASH_MAP_OFF;
-
-	atomic_compare_exchange_strong_explicit(&ash_map.state, &off, ASH_MAP_UNPROVED, memory_order_release,
-						memory_order_relaxed);
-}
+struct ash_maps ash_maps;
 
 static bool is_off(void)
 {
-	return atomic_load_explicit(&ash_map.state, memory_order_acquire) == ASH_MAP_OFF;
+	return atomic_load_explicit(&ash_maps.state, memory_order_acquire) == ASH_MAP_OFF;
+}
+
+void ash_map_enable(bool program)
+{
+	int off = ASH_MAP_OFF;
+
+	if (program)
+		atomic_store_explicit(&ash_maps.program, true, memory_order_relaxed);
+	if (!is_off())
+		return;
+
+	atomic_compare_exchange_strong_explicit(&ash_maps.state, &off, ASH_MAP_UNPROVED, memory_order_release,
+						memory_order_relaxed);
 }
 
 /*
@@ -49,7 +54,7 @@ static int prove(void)
 
 static bool can_serve(void)
 {
-	int state = atomic_load_explicit(&ash_map.state, memory_order_acquire);
+	int state = atomic_load_explicit(&ash_maps.state, memory_order_acquire);
 
 	if (state == ASH_MAP_UNPROVED) {
 		const int err = prove();
@@ -57,11 +62,11 @@ static bool can_serve(void)
 		if (err > 0)
 			return false;
 		state = err < 0 ? ASH_MAP_REFUSED : ASH_MAP_SERVING;
-		atomic_store_explicit(&ash_map.error, err, memory_order_relaxed);
-		atomic_store_explicit(&ash_map.base_pages,
+		atomic_store_explicit(&ash_maps.error, err, memory_order_relaxed);
+		atomic_store_explicit(&ash_maps.base_pages,
 				      ash_arena_config()->huge == ASH_HUGE_NONE || ash_thp_mode() == ASH_THP_NEVER,
 				      memory_order_relaxed);
-		atomic_store_explicit(&ash_map.state, state, memory_order_release);
+		atomic_store_explicit(&ash_maps.state, state, memory_order_release);
 	}
 	return state == ASH_MAP_SERVING;
 }
@@ -154,13 +159,14 @@ static void serve_new(uintptr_t start, size_t bytes)
 	(void)ash_vmem_name((void *)start, size, "ashlar map");
 	if (!can_serve() || !ash_arena_may_wait())
 		return;
-	atomic_fetch_add_explicit(&ash_map.calls, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&ash_maps.calls, 1, memory_order_relaxed);
 	serve(start, start + size);
 }
 
 long ash_map_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset)
 {
-	const bool serves = !is_off() && eligible(bytes, prot, flags);
+	const bool serves = !is_off() && atomic_load_explicit(&ash_maps.program, memory_order_relaxed) &&
+			    eligible(bytes, prot, flags);
 	/* To be populated after we have lent what we have, and with huge pages. */
 	const int asked = serves && can_serve() ? flags & ~MAP_POPULATE : flags;
 	long ret = ash_vmem_call_mmap(addr, bytes, prot, asked, fd, offset);
@@ -180,21 +186,80 @@ long ash_map_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long of
 	return ret;
 }
 
+/* Where the kernel put it off a boundary: a larger one, cut to fit. */
+static long map_at_boundary(size_t bytes)
+{
+	const int rw = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	long ret = ash_vmem_call_mmap(NULL, bytes, rw, flags, -1, 0), start;
+
+	if (is_error(ret) || ret % (long)PB_BYTES == 0)
+		return ret;
+	ret = move_to_boundary(ret, bytes, rw, flags, -1, 0);
+	if (ret % (long)PB_BYTES == 0)
+		return ret;
+	(void)ash_vmem_call_munmap((void *)ret, bytes);
+	bytes = ash_align_up(bytes, ASH_PAGE_SIZE);
+	ret = ash_vmem_call_mmap(NULL, bytes + PB_BYTES, rw, flags, -1, 0);
+	if (is_error(ret))
+		return ret;
+	start = (long)ash_align_up((uintptr_t)ret, PB_BYTES);
+	if (start > ret)
+		(void)ash_vmem_call_munmap((void *)ret, (size_t)(start - ret));
+	(void)ash_vmem_call_munmap((void *)(start + (long)bytes), PB_BYTES - (size_t)(start - ret));
+	return start;
+}
+
+long ash_map_new(size_t bytes)
+{
+	const long ret = map_at_boundary(bytes);
+
+	if (is_error(ret))
+		return ret;
+	if (!is_off() && bytes >= PB_BYTES)
+		serve_new((uintptr_t)ret, bytes);
+	return ret;
+}
+
+void ash_map_adopt(const void *addr, size_t bytes)
+{
+	const size_t last = ((uintptr_t)addr + bytes) >> PB_SHIFT;
+	struct ash_zonelist zl;
+	bool warm;
+
+	if (is_off() || !can_serve() || !ash_arena_may_wait())
+		return;
+	ash_zonelist_ordinary(&zl, -1);
+	for (size_t block = ash_align_up((uintptr_t)addr, PB_BYTES) >> PB_SHIFT; block < last; block++) {
+		const uint32_t slot = ash_slot_alloc(&zl, &warm);
+		uint32_t old;
+
+		if (slot == 0)
+			break;
+		if (warm)
+			(void)ash_vmem_discard(ash_slot_address(slot), PB_BYTES);
+		old = ash_track_set(block, slot);
+		if (old != 0)
+			ash_slot_free(old == UINT32_MAX ? slot : old, false);
+	}
+}
+
 void ash_map_release(const void *addr, size_t bytes)
 {
 	const size_t end = ash_align_up((uintptr_t)addr + bytes, PB_BYTES) >> PB_SHIFT;
 	size_t block = (uintptr_t)addr >> PB_SHIFT;
-	uint32_t slot;
+	bool may_wait;
 
 	if (is_off() || bytes == 0)
 		return;
 	block = ash_track_next(block, end);
-	if (block >= end || !ash_arena_may_wait())
-		return;
+	may_wait = block < end && ash_arena_may_wait();
 	for (; block < end; block = ash_track_next(block + 1, end)) {
-		slot = ash_track_take(block);
-		if (slot != 0)
+		const uint32_t slot = ash_track_take(block);
+
+		if (slot != 0 && may_wait)
 			ash_slot_free(slot, false);
+		else if (slot != 0)
+			ash_slot_free_trylock(slot);
 	}
 }
 
@@ -330,12 +395,12 @@ long ash_map_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, v
 void ash_map_stats(struct ash_map_stats *out)
 {
 	*out = (struct ash_map_stats){
-		.state = (enum ash_map_state)atomic_load_explicit(&ash_map.state, memory_order_acquire),
-		.error = atomic_load_explicit(&ash_map.error, memory_order_relaxed),
-		.calls = atomic_load_explicit(&ash_map.calls, memory_order_relaxed),
-		.slots = atomic_load_explicit(&ash_map.slots, memory_order_relaxed),
-		.lent = atomic_load_explicit(&ash_map.lent, memory_order_relaxed),
-		.harvested = atomic_load_explicit(&ash_map.harvested, memory_order_relaxed),
-		.refused = atomic_load_explicit(&ash_map.refused, memory_order_relaxed),
+		.state = (enum ash_map_state)atomic_load_explicit(&ash_maps.state, memory_order_acquire),
+		.error = atomic_load_explicit(&ash_maps.error, memory_order_relaxed),
+		.calls = atomic_load_explicit(&ash_maps.calls, memory_order_relaxed),
+		.slots = atomic_load_explicit(&ash_maps.slots, memory_order_relaxed),
+		.lent = atomic_load_explicit(&ash_maps.lent, memory_order_relaxed),
+		.harvested = atomic_load_explicit(&ash_maps.harvested, memory_order_relaxed),
+		.refused = atomic_load_explicit(&ash_maps.refused, memory_order_relaxed),
 	};
 }

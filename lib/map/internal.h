@@ -27,13 +27,14 @@ struct ash_lot {
 	bool moved[LOT_BLOCKS];
 };
 
-struct ash_map {
+struct ash_maps {
 	_Atomic int state; /* enum ash_map_state */
+	_Atomic bool program; /* the program's own mappings are served */
 	_Atomic int error;
 	_Atomic bool base_pages; /* written before state says SERVING: there are no huge pages to be had */
 	_Atomic uint64_t calls, slots, lent, harvested, refused;
 };
-extern struct ash_map ash_map;
+extern struct ash_maps ash_maps;
 
 /*
  * track.c: block number -> slot. A slot is named by its pageblock's index in the reservation plus 1.
@@ -53,8 +54,10 @@ ASH_INLINE void *ash_slot_address(uint32_t slot)
 /* lend.c */
 /* A MOVABLE pageblock: 0 when there is none. *maybe_warm: it may hold pages. */
 uint32_t ash_slot_alloc(const struct ash_zonelist *zl, bool *maybe_warm);
-/* warm: it holds a whole pageblock of pages; else it is made sure that it holds none. */
+/* warm: it holds a whole pageblock of pages; else none. */
 void ash_slot_free(uint32_t slot, bool warm);
+/* One that holds none, also where ash_arena_may_wait() says no. */
+void ash_slot_free_trylock(uint32_t slot);
 
 /* Move the pages of the slots that are full into the lot's blocks, wiped. Slots are empty afterwards. */
 void ash_lot_lend(struct ash_lot *lot);

@@ -32,7 +32,7 @@ static void *block_address(const struct ash_lot *lot, unsigned i)
  */
 static void find_full(const void *addr, size_t nr, bool *full)
 {
-	if (atomic_load_explicit(&ash_map.base_pages, memory_order_relaxed) || ash_resident_huge(addr, nr, full) < 0)
+	if (atomic_load_explicit(&ash_maps.base_pages, memory_order_relaxed) || ash_resident_huge(addr, nr, full) < 0)
 		ash_resident_full(addr, nr, full);
 }
 
@@ -43,17 +43,23 @@ uint32_t ash_slot_alloc(const struct ash_zonelist *zl, bool *maybe_warm)
 	if (ash_run_alloc(zl, PB_FRAMES, ASH_PAGEBLOCK_ORDER, ASH_MT_MOVABLE, &run) < 0)
 		return 0;
 	*maybe_warm = !run.zeroed;
-	atomic_fetch_add_explicit(&ash_map.slots, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&ash_maps.slots, 1, memory_order_relaxed);
 	return (uint32_t)(ash_frame_index(run.addr) >> ASH_PAGEBLOCK_ORDER) + 1;
 }
 
 void ash_slot_free(uint32_t slot, bool warm)
 {
-	atomic_fetch_sub_explicit(&ash_map.slots, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&ash_maps.slots, 1, memory_order_relaxed);
 	if (warm)
 		ash_run_free(ash_slot_address(slot), PB_FRAMES);
 	else
 		ash_run_free_zeroed(ash_slot_address(slot), PB_FRAMES);
+}
+
+void ash_slot_free_trylock(uint32_t slot)
+{
+	atomic_fetch_sub_explicit(&ash_maps.slots, 1, memory_order_relaxed);
+	ash_pageblock_free_trylock(ash_slot_address(slot));
 }
 
 /* How many blocks from i on are full and have slots in a row: what one call can move. */
@@ -126,7 +132,7 @@ static void count(const struct ash_lot *lot, _Atomic uint64_t *counter)
 	uint64_t refused;
 
 	atomic_fetch_add_explicit(counter, count_moved(lot, &refused), memory_order_relaxed);
-	atomic_fetch_add_explicit(&ash_map.refused, refused, memory_order_relaxed);
+	atomic_fetch_add_explicit(&ash_maps.refused, refused, memory_order_relaxed);
 }
 
 /* From slots that hold whole pageblocks into the mapping, which is registered as one. */
@@ -182,7 +188,7 @@ void ash_lot_lend(struct ash_lot *lot)
 		if (lot->full[i] && !lot->moved[i])
 			(void)ash_vmem_discard(ash_slot_address(lot->slot[i]), PB_BYTES);
 	}
-	count(lot, &ash_map.lent);
+	count(lot, &ash_maps.lent);
 }
 
 static void blocks_to_slots(struct ash_lot *lot)
@@ -217,7 +223,7 @@ void ash_lot_harvest(struct ash_lot *lot)
 	if (!any)
 		return;
 	blocks_to_slots(lot);
-	count(lot, &ash_map.harvested);
+	count(lot, &ash_maps.harvested);
 }
 
 void ash_lot_give_back(struct ash_lot *lot)

@@ -28,8 +28,14 @@
 
 #include "base/compiler.h"
 
-/* Serve from now on. Arenas must be ready. Until then, and where the kernel cannot move pages, every call is passed on. */
-void ash_map_enable(void);
+/*
+ * Serve from now on. Arenas must be ready. Until then, and where the kernel cannot move pages, every call is passed on.
+ * program: what comes by ash_map_mmap(), too, and not ash_map_new() only.
+ */
+void ash_map_enable(bool program);
+
+/* A new mapping of bytes, on a pageblock's boundary. */
+long ash_map_new(size_t bytes);
 
 /* mmap(2), munmap(2), mremap(2). */
 long ash_map_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset);
@@ -41,6 +47,9 @@ long ash_map_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, v
  * memory whose pages somebody holds in a way that UFFDIO_MOVE cannot see (vmsplice(2)).
  */
 void ash_map_release(const void *addr, size_t bytes);
+
+/* Undo that for the pageblocks that lie wholly in [addr, addr + bytes), which is private anonymous memory. */
+void ash_map_adopt(const void *addr, size_t bytes);
 
 enum ash_map_state {
 	ASH_MAP_OFF,       /* not asked for */

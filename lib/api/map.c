@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* The public names of mappings: <ashlar/map.h>. */
+#include <ashlar/map.h>
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/compiler.h"
+#include "heap/heap.h"
+#include "map/map.h"
+
+static void *address_or_errno(long ret)
+{
+	if (ASH_LIKELY((unsigned long)ret < (unsigned long)-4095))
+		return (void *)ret;
+	errno = (int)-ret;
+	return NULL;
+}
+
+void *ash_map(size_t bytes)
+{
+	/* Whoever allocates first boots; without arenas the kernel serves. */
+	if (ash_heap_boot() == 0)
+		ash_map_enable(false);
+	return address_or_errno(ash_map_new(bytes));
+}
+
+int ash_unmap(void *addr, size_t bytes)
+{
+	return (int)ash_map_munmap(addr, bytes);
+}
+
+void *ash_remap(void *addr, size_t old_bytes, size_t new_bytes)
+{
+	return address_or_errno(ash_map_mremap(addr, old_bytes, new_bytes, MREMAP_MAYMOVE, NULL));
+}
+
+void ash_pin(const void *addr, size_t bytes)
+{
+	ash_map_release(addr, bytes);
+}
+
+void ash_unpin(const void *addr, size_t bytes)
+{
+	ash_map_adopt(addr, bytes);
+}

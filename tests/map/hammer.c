@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads that map, fill, check, hand to the kernel and unmap, all at once, while recycling goes on under them. Nothing
+ * may be lost, found where it was not put, or refused.
+ *
+ * Each kind of use lasts beyond the munmap where the kernel lets it: reads of a file that are in flight, pages in a pipe,
+ * children of fork. A page that is recycled while somebody still refers to it shows as a word that nobody put there.
+ *
+ * usage: as any test program; ASH_TEST_LONG=1 makes it a minute. Run it under the preload with map:on.
+ */
+#include "harness/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PB ((size_t)2 << 20)
+enum { RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYMOUS, PAGE = 4096, FILE_BYTES = 4 << 20 };
+
+static atomic_bool stop;
+static atomic_ulong wrong, refused, rounds[8];
+
+static void expect_word(const uint64_t *p, uint64_t want)
+{
+	if (*p == want)
+		return;
+	if (atomic_fetch_add(&wrong, 1) < 5)
+		printf("# %p: %016llx, expected %016llx\n", (const void *)p, (unsigned long long)*p,
+		       (unsigned long long)want);
+}
+
+static uint64_t *map(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, RW, ANON, -1, 0);
+
+	if (p == MAP_FAILED) {
+		atomic_fetch_add(&refused, 1);
+		return NULL;
+	}
+	return p;
+}
+
+static void unmap(void *p, size_t bytes)
+{
+	if (munmap(p, bytes) != 0)
+		atomic_fetch_add(&refused, 1);
+}
+
+static void fill(uint64_t *p, size_t bytes, uint64_t with)
+{
+	for (size_t i = 0; i < bytes / 8; i += PAGE / 8)
+		p[i] = with + i;
+}
+
+static void check(const uint64_t *p, size_t bytes, uint64_t with)
+{
+	for (size_t i = 0; i < bytes / 8; i += PAGE / 8)
+		expect_word(&p[i], with == 0 ? 0 : with + i);
+}
+
+static void *mapper(void *arg)
+{
+	uint64_t state = (uintptr_t)arg, tag = (uintptr_t)arg << 48;
+
+	for (; !stop; tag += 1ul << 24) {
+		const size_t bytes = PB * (1 + test_random(&state) % 4) + PAGE * (test_random(&state) % 3);
+		const size_t cut = PAGE * (test_random(&state) % (bytes / PAGE));
+		uint64_t *p = map(bytes);
+
+		if (p == NULL)
+			continue;
+		check(p, bytes, 0);
+		fill(p, bytes, tag);
+		if (test_random(&state) % 4 == 0 && cut > 0) {
+			unmap(p, cut);
+			check((uint64_t *)((char *)p + cut), bytes - cut, tag + cut / 8);
+			unmap((char *)p + cut, bytes - cut);
+		} else if (test_random(&state) % 4 == 0) {
+			p = mremap(p, bytes, bytes + PB, MREMAP_MAYMOVE);
+			check(p, bytes, tag);
+			unmap(p, bytes + PB);
+		} else {
+			check(p, bytes, tag);
+			unmap(p, bytes);
+		}
+		rounds[0]++;
+	}
+	return NULL;
+}
+
+/* A device writes into memory that is unmapped meanwhile: nobody else may get the page before it is done. */
+static void *reader(void *arg)
+{
+	const int fd = *(const int *)arg;
+	aio_context_t context = 0;
+
+	if (syscall(SYS_io_setup, 4, &context) != 0)
+		return NULL;
+	while (!stop) {
+		uint64_t *p = map(PB), *q;
+		struct iocb io = { .aio_fildes = (uint32_t)fd, .aio_lio_opcode = IOCB_CMD_PREAD, .aio_nbytes = PB,
+				   .aio_buf = (uintptr_t)p, .aio_offset = 0 };
+		struct iocb *list = &io;
+		struct io_event done;
+
+		if (p == NULL)
+			continue;
+		memset(p, 0, PB);
+		if (syscall(SYS_io_submit, context, 1, &list) != 1)
+			atomic_fetch_add(&refused, 1);
+		unmap(p, PB);
+		q = map(PB);
+		if (q == NULL)
+			continue;
+		check(q, PB, 0);
+		fill(q, PB, 77);
+		if (syscall(SYS_io_getevents, context, 1, 1, &done, NULL) != 1 || done.res != (int64_t)PB)
+			atomic_fetch_add(&refused, 1);
+		check(q, PB, 77);
+		/* And one that stays: what was read is there. */
+		if (pread(fd, q, PB, 0) != (ssize_t)PB)
+			atomic_fetch_add(&refused, 1);
+		check(q, PB, 99);
+		unmap(q, PB);
+		rounds[1]++;
+	}
+	syscall(SYS_io_destroy, context);
+	return NULL;
+}
+
+static void *piper(void *arg)
+{
+	uint64_t words[PAGE / 8], tag = 1ul << 60;
+	int fd[2];
+
+	(void)arg;
+	if (pipe(fd) != 0)
+		return NULL;
+	for (; !stop; tag += 1ul << 20) {
+		uint64_t *p = map(PB), *q;
+		struct iovec v = { p, 8 * PAGE };
+
+		if (p == NULL)
+			continue;
+		fill(p, PB, tag);
+		if (vmsplice(fd[1], &v, 1, 0) != 8 * PAGE)
+			atomic_fetch_add(&refused, 1);
+		unmap(p, PB);
+		q = map(PB);
+		if (q == NULL)
+			continue;
+		fill(q, PB, ~tag);
+		for (unsigned i = 0; i < 8; i++) {
+			if (read(fd[0], words, PAGE) != PAGE)
+				atomic_fetch_add(&refused, 1);
+			expect_word(words, tag + i * PAGE / 8);
+		}
+		/* write(2) from one mapping, read(2) into another. */
+		if (write(fd[1], (char *)q + PAGE, 4 * PAGE) != 4 * PAGE || read(fd[0], q, 4 * PAGE) != 4 * PAGE)
+			atomic_fetch_add(&refused, 1);
+		expect_word(q, ~tag + PAGE / 8);
+		unmap(q, PB);
+		rounds[2]++;
+	}
+	close(fd[0]);
+	close(fd[1]);
+	return NULL;
+}
+
+static void *forker(void *arg)
+{
+	uint64_t tag = 1ul << 40;
+
+	(void)arg;
+	for (; !stop; tag += 1ul << 20) {
+		uint64_t *p = map(2 * PB);
+		int status = 0;
+		pid_t pid;
+
+		if (p == NULL)
+			continue;
+		fill(p, 2 * PB, tag);
+		pid = fork();
+		if (pid == 0) {
+			wrong = refused = 0;
+			check(p, 2 * PB, tag);
+			fill(p, 2 * PB, ~tag);
+			unmap(p, PB);
+			check(p + PB / 8, PB, ~tag + PB / 8);
+			_exit(wrong == 0 && refused == 0 ? 0 : 1);
+		}
+		/* While it looks, its memory is unmapped here, and what was it is used again. */
+		check(p, 2 * PB, tag);
+		unmap(p, 2 * PB);
+		p = map(2 * PB);
+		fill(p, 2 * PB, 5);
+		if (waitpid(pid, &status, 0) != pid || status != 0)
+			atomic_fetch_add(&wrong, 1);
+		check(p, 2 * PB, 5);
+		unmap(p, 2 * PB);
+		rounds[3]++;
+	}
+	return NULL;
+}
+
+/* Comes anywhere, also inside malloc and inside mmap. */
+static void on_signal(int signal)
+{
+	const int saved = errno;
+	uint64_t *p = map(PB);
+
+	(void)signal;
+	if (p != NULL) {
+		expect_word(p, 0);
+		*p = 3;
+		unmap(p, PB);
+	}
+	rounds[4]++;
+	errno = saved;
+}
+
+static void *allocator(void *arg)
+{
+	const struct itimerspec every = { { 0, 1000000 }, { 0, 1000000 } };
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1 };
+	void *objects[64] = { NULL };
+	uint64_t state = 5;
+	timer_t timer;
+
+	(void)arg;
+	event._sigev_un._tid = (int)syscall(SYS_gettid);
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0 || timer_settime(timer, 0, &every, NULL) != 0)
+		return NULL;
+	while (!stop) {
+		const unsigned i = test_random(&state) % 64;
+		uint64_t *p = realloc(objects[i], 8 + test_random(&state) % (test_random(&state) % 64 == 0 ? 3 * PB : 9000));
+
+		if (p != NULL)
+			*p = state;
+		objects[i] = p;
+		p = map(PB);
+		if (p != NULL) {
+			expect_word(p, 0);
+			*p = 9;
+			unmap(p, PB);
+		}
+		rounds[5]++;
+	}
+	timer_delete(timer);
+	for (unsigned i = 0; i < 64; i++)
+		free(objects[i]);
+	return NULL;
+}
+
+static int make_file(void)
+{
+	char path[] = "/var/tmp/ash-hammer-XXXXXX";
+	int fd = mkstemp(path), direct;
+	uint64_t *p = aligned_alloc(PAGE, FILE_BYTES);
+
+	if (fd < 0 || p == NULL)
+		return -1;
+	memset(p, 0, FILE_BYTES);
+	fill(p, FILE_BYTES, 99);
+	direct = open(path, O_RDONLY | O_DIRECT);
+	(void)unlink(path);
+	if (write(fd, p, FILE_BYTES) != FILE_BYTES || fsync(fd) != 0)
+		direct = -1;
+	free(p);
+	close(fd);
+	return direct;
+}
+
+TEST(recycling_loses_nothing)
+{
+	static void *(*const uses[])(void *) = { mapper, mapper, reader, piper, forker, allocator };
+	enum { NR = sizeof(uses) / sizeof(uses[0]) };
+	const unsigned seconds = getenv("ASH_TEST_LONG") != NULL ? 60 : 2;
+	int fd = make_file();
+	pthread_t threads[NR];
+
+	signal(SIGUSR1, on_signal);
+	if (fd < 0)
+		printf("# no file for direct reads: they are left out\n");
+	for (unsigned i = 0; i < NR; i++) {
+		void *arg = uses[i] == reader ? (void *)&fd : (void *)(uintptr_t)(i + 1);
+
+		EXPECT_EQ(pthread_create(&threads[i], NULL, uses[i] == reader && fd < 0 ? mapper : uses[i], arg), 0);
+	}
+	sleep(seconds);
+	stop = true;
+	for (unsigned i = 0; i < NR; i++)
+		EXPECT_EQ(pthread_join(threads[i], NULL), 0);
+	printf("# rounds: %lu mapped, %lu direct reads, %lu pipes, %lu forks, %lu signals, %lu allocations\n", rounds[0],
+	       rounds[1], rounds[2], rounds[3], rounds[4], rounds[5]);
+	EXPECT_EQ(wrong, 0);
+	EXPECT_EQ(refused, 0);
+	EXPECT_GT(rounds[0], 0);
+}
