@@ -60,7 +60,9 @@ enum ash_dma_flags {
 	ASH_DMA_NODE_STRICT = 1,  /* from attr.node or not at all */
 	ASH_DMA_PAGES_STRICT = 2, /* of attr.pages or not at all */
 	ASH_DMA_ZERO = 4,         /* reads as zero */
-	ASH_DMA_NO_GROW = 8       /* only from memory that the arenas have */
+	ASH_DMA_NO_GROW = 8,      /* only from memory that the arenas have */
+	ASH_DMA_SHARED = 16,      /* in a file of its own, in whole pages of 2 MiB: ash_dma_export(). Level virtual only. */
+	ASH_DMA_INHERIT = 32      /* with SHARED: a child of fork has the memory too, as memory: it cannot free it */
 };
 
 /* Why a request failed. */
@@ -117,7 +119,7 @@ ASH_API void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *attr) ASH_A
 
 /*
  * End p. Its memory stays in the arena, for the next buffer, until ash_dma_trim(). NULL: nothing happens.
- * 0; -EINVAL: p is no buffer of this process. (Of two ends of one buffer below 4 KiB the second is not noticed.)
+ * 0; -EBUSY: p is shared and a listener (an IOMMU) still needs it; -EINVAL: p is no buffer of this process. (Of two ends of one buffer below 4 KiB the second is not noticed.)
  */
 ASH_API int ash_dma_free(void *p);
 
@@ -246,6 +248,30 @@ struct ash_dma_pool_info {
 };
 /* 0; -EINVAL: info->size is too small. */
 ASH_API int ash_dma_pool_info_read(struct ash_dma_pool *pool, struct ash_dma_pool_info *info);
+
+/*
+ * Sharing. A buffer allocated with ASH_DMA_SHARED lies in a file in memory that has no name, a sealed size, and nothing else
+ * in it: whoever gets the descriptor can read and write that buffer and no more. When the last process that has it ends,
+ * by whatever signal, it is gone.
+ *
+ * ash_dma_export: a new descriptor, which the caller closes, and where in it the buffer is. -EINVAL: not a shared buffer.
+ * ash_dma_import: the same memory as a buffer of this process, in its arenas (it translates, it is told to listeners), ended
+ * with ash_dma_free(). The descriptor stays the caller's; offset and bytes are multiples of 2 MiB and of its page. NULL:
+ * errno EPERM (its size is not sealed: the peer could take memory away), EINVAL, ENOMEM.
+ * ash_dma_send, ash_dma_receive: both by one call over a connected Unix socket. Receiving blocks as the socket does.
+ */
+ASH_API int ash_dma_export(const void *p, uint64_t *offset, size_t *bytes);
+ASH_API void *ash_dma_import(int fd, uint64_t offset, size_t bytes) ASH_API_MUST_USE;
+ASH_API int ash_dma_send(int socket, const void *p);
+ASH_API void *ash_dma_receive(int socket, size_t *bytes) ASH_API_MUST_USE;
+
+/* A dma-buf of a shared buffer for drivers that import such (Linux's udmabuf): a descriptor, which the caller closes.
+ * -ENOENT or -EACCES: no /dev/udmabuf; -EINVAL: not a shared buffer, or the driver's limits. */
+ASH_API int ash_dma_export_udmabuf(const void *p);
+
+/* Make n buffers (64 at most) the fixed buffers 0..n-1 of an io_uring, and unmake all of them. 0 or a negative errno. */
+ASH_API int ash_dma_uring_register(int ring, void *const *buffers, unsigned n);
+ASH_API int ash_dma_uring_unregister(int ring);
 
 /*
  * Events. A listener is told of all memory that the arenas have (MAPPED, when it registers), get and give back, a range

@@ -24,7 +24,8 @@ static int read_attr(const struct ash_dma_attr *user, struct ash_dma_attr *attr)
 /* Everything that is wrong with a request by itself. */
 static bool is_sane(const struct ash_dma_attr *attr, size_t bytes)
 {
-	const uint32_t flags = ASH_DMA_NODE_STRICT | ASH_DMA_PAGES_STRICT | ASH_DMA_ZERO | ASH_DMA_NO_GROW;
+	const uint32_t flags = ASH_DMA_NODE_STRICT | ASH_DMA_PAGES_STRICT | ASH_DMA_ZERO | ASH_DMA_NO_GROW |
+			       ASH_DMA_SHARED | ASH_DMA_INHERIT;
 
 	if (bytes == 0 || bytes > PTRDIFF_MAX || attr->node < ASH_NODE_LOCAL || attr->node >= ASH_NODES_MAX)
 		return false;
@@ -33,6 +34,12 @@ static bool is_sane(const struct ash_dma_attr *attr, size_t bytes)
 	if (attr->boundary != 0 && (!ash_is_pow2(attr->boundary) || attr->boundary < bytes))
 		return false;
 	if (attr->level > ASH_DMA_PHYSICAL || attr->pages > ASH_DMA_PAGES_BASE || (attr->flags & ~flags) != 0)
+		return false;
+	/* A shared buffer is whole pages of a file, in the order of the file, wherever they come to lie. */
+	if ((attr->flags & ASH_DMA_SHARED) != 0 && (attr->level != ASH_DMA_VIRTUAL || attr->address_bits != 0 ||
+						    attr->boundary != 0 || attr->align > ASH_DMA_SLOT_BYTES))
+		return false;
+	if ((attr->flags & (ASH_DMA_SHARED | ASH_DMA_INHERIT)) == ASH_DMA_INHERIT)
 		return false;
 	return attr->address_bits <= 64 && attr->max_segments <= INT_MAX;
 }
@@ -78,6 +85,13 @@ static int alloc(size_t bytes, const struct ash_dma_attr *attr, struct ash_dma_r
 		return -ENOMEM;
 	if ((attr->flags & ASH_DMA_NODE_STRICT) != 0 && ash_dma_place(r->node) == ash_dma.nr_nodes)
 		return -EINVAL;
+	if ((attr->flags & ASH_DMA_SHARED) != 0) {
+		const unsigned place = ash_dma_place(r->node);
+
+		return ash_dma_share_alloc(place < ash_dma.nr_nodes ? place : 0, bytes, r->pages,
+					   (attr->flags & ASH_DMA_PAGES_STRICT) != 0,
+					   (attr->flags & ASH_DMA_INHERIT) != 0, out);
+	}
 	err = ash_dma_take(r, &grant);
 	if (err < 0)
 		return r->hidden ? -ENODATA : -ENOMEM;
@@ -128,15 +142,16 @@ void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *user)
 	if (p != NULL)
 		return zeroed_small(p, &attr, bytes);
 	p = alloc_frames(bytes, &attr, sane);
-	if (p != NULL)
+	if (p != NULL && (attr.flags & ASH_DMA_SHARED) == 0)
 		tag_buffer(p, bytes);
 	return p;
 }
 
-/* A buffer that is there: of frames of its own, or an object of a pool. */
+/* A buffer that is there: of frames of its own, an object of a pool, or shared. */
 struct buffer {
 	struct ash_dma_arena *arena;
-	struct ash_dma_pool *pool; /* NULL: frames */
+	struct ash_dma_pool *pool; /* NULL: none */
+	uint64_t shared;           /* the tag; 0: not shared */
 	ash_pfn_t nr;
 	size_t bytes;
 };
@@ -155,9 +170,16 @@ static bool buffer_at(const void *p, struct buffer *b)
 		b->bytes = b->pool->stride;
 		return ash_dma_is_small(b->pool) && ((uintptr_t)p & (b->bytes - 1)) == 0;
 	}
+	if (((uintptr_t)p & (ASH_PAGE_SIZE - 1)) != 0)
+		return false;
+	if ((tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_SHARED) {
+		b->shared = tag;
+		b->bytes = ash_dma_share_bytes(tag);
+		return true;
+	}
 	b->nr = (ash_pfn_t)(tag >> ASH_DMA_TAG_SHIFT);
 	b->bytes = (size_t)b->nr << ASH_PAGE_SHIFT;
-	return (tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_BUFFER && ((uintptr_t)p & (ASH_PAGE_SIZE - 1)) == 0;
+	return (tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_BUFFER;
 }
 
 /* Of two that free one buffer at the same time, one is told that there is none. */
@@ -181,6 +203,8 @@ int ash_dma_free(void *p)
 		ash_dma_pool_put(b.pool, p);
 		return 0;
 	}
+	if (b.shared != 0)
+		return ash_dma_share_free(b.arena, ash_dma_pfn(b.arena, p), b.shared);
 	if (!end_frames(&b, p))
 		return -EINVAL;
 	ash_zone_free_run(b.arena->zone, ash_dma_pfn(b.arena, p), b.nr);

@@ -143,13 +143,6 @@ static bool below_limit(const struct ash_dma_batch *b, const struct ash_dma_requ
 	return w->nr > 0;
 }
 
-static enum ash_dma_pinned firmness(const struct ash_dma_batch *b, unsigned pin)
-{
-	if (pin != ASH_DMA_NO_PIN)
-		return ASH_DMA_PINNED_KERNEL;
-	return b->kind <= ASH_DMA_PAGES_2M ? ASH_DMA_PINNED_HUGETLB : ASH_DMA_PINNED_LOCKED;
-}
-
 /* Move n pages, neighbours in the batch's mapping, to pfn, and bring them online. Growth turn. */
 static int install(struct ash_dma_arena *a, struct ash_dma_batch *b, size_t first, size_t n, ash_pfn_t pfn)
 {
@@ -170,7 +163,7 @@ static int install(struct ash_dma_arena *a, struct ash_dma_batch *b, size_t firs
 		const ash_pfn_t at = pfn + (ash_pfn_t)i * page_frames;
 
 		b->page[first + i].gone = true;
-		ash_dma_slots_set(a, at, at + page_frames, p->phys, b->kind, firmness(b, p->pin), p->pin);
+		ash_dma_slots_set(a, at, at + page_frames, p->phys, b->kind, ash_dma_firmness(b, p->pin), p->pin);
 	}
 	err = ash_dma_event(ASH_DMA_EVENT_MAPPED, to, n << b->shift);
 	if (err == 0) {
@@ -226,13 +219,13 @@ static size_t install_direct(struct ash_dma_arena *a, struct ash_dma_batch *b, s
 	return done;
 }
 
-/* Into LOOSE, in the batch's order, behind what is there. All or what fits. */
+/* Into LOOSE, in the batch's order, side by side. All or what fits. */
 static size_t install_loose(struct ash_dma_arena *a, struct ash_dma_batch *b, struct window w, unsigned align_order)
 {
 	const size_t page_frames = (size_t)1 << (b->shift - ASH_PAGE_SHIFT);
-	size_t pfn = a->high, done = 0;
+	const size_t align = ash_max(page_frames, (size_t)1 << align_order);
+	size_t pfn = ash_dma_find_gap(a, w.nr * page_frames, align), done = 0;
 
-	pfn = ash_align_up(pfn, ash_max(page_frames, (size_t)1 << align_order));
 	for (size_t i = w.first, n; i < w.first + w.nr; i += n, pfn += n * page_frames) {
 		n = together(b, w, i, false);
 		if (pfn + n * page_frames > a->nr_frames || install(a, b, i, n, (ash_pfn_t)pfn) < 0)

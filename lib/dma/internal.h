@@ -49,6 +49,7 @@ struct ash_dma_slot {
 	_Atomic uint64_t len;
 	uint8_t pages;          /* enum ash_dma_pages */
 	uint8_t pinned;         /* enum ash_dma_pinned */
+	bool shared;            /* a shared buffer's: the frames are never the zone's */
 	uint16_t pin;           /* slot of the pin that holds it, with others maybe; ASH_DMA_NO_PIN: none */
 };
 enum { ASH_DMA_NO_PIN = UINT16_MAX, ASH_DMA_LEN_BASE = 1 };
@@ -58,6 +59,7 @@ enum ash_dma_tag {
 	ASH_DMA_TAG_KIND = 3,
 	ASH_DMA_TAG_BUFFER = 1, /* head of a buffer; the number of its frames above ASH_DMA_TAG_SHIFT */
 	ASH_DMA_TAG_POOL = 2,   /* in a slab; the pool's address above the kind */
+	ASH_DMA_TAG_SHARED = 3, /* head of a shared buffer; its struct ash_dma_share above the kind */
 	ASH_DMA_TAG_SHIFT = 2,
 };
 
@@ -175,6 +177,21 @@ bool ash_dma_next_run(const struct ash_dma_arena *a, ash_pfn_t *pfn, ash_pfn_t *
 void ash_dma_slots_set(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, uint64_t phys, enum ash_dma_pages pages,
 		       enum ash_dma_pinned pinned, unsigned pin);
 void ash_dma_slots_clear(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end);
+void ash_dma_slots_share(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end);
+/* Where nr frames without memory begin, aligned to align frames; ASH_PFN_NONE: nowhere. Growth turn. */
+ash_pfn_t ash_dma_find_gap(const struct ash_dma_arena *a, size_t nr, size_t align);
+
+/* trim.c */
+/* Memory that is out of the zone, or never was in it, goes: slots, mapping, pins. Growth turn. */
+void ash_dma_drop(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end);
+
+/* share.c */
+/* A buffer in a file of its own. inherit: a child of fork has it too. -ENOMEM. */
+ASH_MUST_USE int ash_dma_share_alloc(unsigned place, size_t bytes, enum ash_dma_pages pages, bool strict, bool inherit,
+				     void **out);
+size_t ash_dma_share_bytes(uint64_t tag);
+/* -EINVAL: it has just been freed; -EBUSY: a listener needs it. */
+ASH_MUST_USE int ash_dma_share_free(struct ash_dma_arena *a, ash_pfn_t pfn, uint64_t tag);
 
 /* grow.c */
 /*

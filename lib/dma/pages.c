@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "os/huge.h"
+#include "os/memfd.h"
 #include "os/vmem.h"
 
 enum { KEPT_SHARE = 8 };
@@ -140,8 +141,6 @@ static void read_addresses(struct ash_dma_batch *b)
 	}
 	if (b->kind == ASH_DMA_PAGES_THP && !b->known)
 		b->kind = ASH_DMA_PAGES_BASE;
-	if (b->known)
-		sort(b->page, b->nr);
 }
 
 static int map_hugetlb(struct ash_dma_batch *b)
@@ -182,13 +181,22 @@ static int map_ordinary(struct ash_dma_batch *b, int node)
 	return 0;
 }
 
+static int map_file(struct ash_dma_batch *b, int fd, uint64_t offset, void **va)
+{
+	int err = ash_memfd_map(fd, offset, b->nr << b->shift, va);
+
+	b->va = *va;
+	return err;
+}
+
 static int prove(struct ash_dma_batch *b, int node)
 {
 	const size_t bytes = b->nr << b->shift;
 	int err = 0;
 
 	/* Not inherited: a child that wrote would take the pages' identity with it, and a dry pool would kill it. */
-	(void)ash_vmem_advise(b->va, bytes, ASH_VMEM_DONTFORK);
+	if (!b->inherit)
+		(void)ash_vmem_advise(b->va, bytes, ASH_VMEM_DONTFORK);
 	(void)ash_vmem_advise(b->va, bytes, ASH_VMEM_DONTDUMP);
 	if (ash_dma.bind)
 		err = ash_numa_bind(b->va, bytes, node, ASH_NUMA_STRICT);
@@ -199,23 +207,32 @@ static int prove(struct ash_dma_batch *b, int node)
 	return err;
 }
 
-int ash_dma_batch_get(struct ash_dma_batch *b, int node, enum ash_dma_pages kind, size_t nr)
+enum ash_dma_pinned ash_dma_firmness(const struct ash_dma_batch *b, unsigned pin)
+{
+	if (pin != ASH_DMA_NO_PIN)
+		return ASH_DMA_PINNED_KERNEL;
+	return b->kind <= ASH_DMA_PAGES_2M ? ASH_DMA_PINNED_HUGETLB : ASH_DMA_PINNED_LOCKED;
+}
+
+/* The table of the pages; kind, nr and shift are known. */
+static int begin(struct ash_dma_batch *b)
 {
 	void *table;
-	int err;
 
-	*b = (struct ash_dma_batch){ .nr = nr, .kind = kind };
-	b->shift = kind == ASH_DMA_PAGES_1G ? ASH_HUGE_1G_SHIFT : ASH_HUGE_2M_SHIFT;
-	err = ash_vmem_map(ash_align_up(nr * sizeof(*b->page), ASH_PAGE_SIZE), &table);
-	if (err < 0)
+	if (ash_vmem_map(ash_align_up(b->nr * sizeof(*b->page), ASH_PAGE_SIZE), &table) < 0)
 		return -ENOMEM;
 	b->page = table;
-	err = kind <= ASH_DMA_PAGES_2M ? map_hugetlb(b) : map_ordinary(b, node);
+	for (size_t i = 0; i < b->nr; i++)
+		b->page[i] = (struct ash_dma_page){ ASH_DMA_UNKNOWN, (uint32_t)i, ASH_DMA_NO_PIN, false };
+	return 0;
+}
+
+/* What has been mapped, if err is 0, is proved, pinned and looked up; else the batch ends. */
+static int complete(struct ash_dma_batch *b, int node, int err)
+{
 	if (err < 0)
 		b->va = NULL;
-	for (size_t i = 0; i < nr; i++)
-		b->page[i] = (struct ash_dma_page){ ASH_DMA_UNKNOWN, (uint32_t)i, ASH_DMA_NO_PIN, false };
-	if (err == 0)
+	else
 		err = prove(b, node);
 	if (err < 0) {
 		ash_dma_batch_end(b);
@@ -224,6 +241,40 @@ int ash_dma_batch_get(struct ash_dma_batch *b, int node, enum ash_dma_pages kind
 	pin_all(b);
 	read_addresses(b);
 	return 0;
+}
+
+int ash_dma_batch_get(struct ash_dma_batch *b, int node, enum ash_dma_pages kind, size_t nr)
+{
+	int err;
+
+	*b = (struct ash_dma_batch){ .nr = nr, .kind = kind };
+	b->shift = kind == ASH_DMA_PAGES_1G ? ASH_HUGE_1G_SHIFT : ASH_HUGE_2M_SHIFT;
+	if (begin(b) < 0)
+		return -ENOMEM;
+	err = complete(b, node, kind <= ASH_DMA_PAGES_2M ? map_hugetlb(b) : map_ordinary(b, node));
+	if (err == 0 && b->known)
+		sort(b->page, b->nr);
+	return err;
+}
+
+int ash_dma_batch_of(struct ash_dma_batch *b, int node, int fd, unsigned page_shift, uint64_t offset, size_t bytes,
+		     bool inherit)
+{
+	void *va = NULL;
+
+	*b = (struct ash_dma_batch){ .kind = ASH_DMA_PAGES_BASE, .shift = ASH_HUGE_2M_SHIFT, .inherit = inherit };
+	if (page_shift == ASH_HUGE_1G_SHIFT)
+		b->kind = ASH_DMA_PAGES_1G;
+	else if (page_shift == ASH_HUGE_2M_SHIFT)
+		b->kind = ASH_DMA_PAGES_2M;
+	if (b->kind == ASH_DMA_PAGES_1G)
+		b->shift = ASH_HUGE_1G_SHIFT;
+	b->nr = bytes >> b->shift;
+	if (begin(b) < 0)
+		return -ENOMEM;
+	if (b->kind == ASH_DMA_PAGES_BASE && !is_affordable(b, node))
+		return complete(b, node, -ENOMEM);
+	return complete(b, node, map_file(b, fd, offset, &va));
 }
 
 void ash_dma_batch_end(struct ash_dma_batch *b)

@@ -21,6 +21,7 @@ struct ash_dma_batch {
 	size_t nr;
 	unsigned shift;              /* log2 of the bytes of a page */
 	enum ash_dma_pages kind;
+	bool inherit;                /* a child of fork has them too */
 	bool known;                  /* every page's physical address is known */
 	struct ash_dma_page *page;   /* [nr], by physical address where known, else by index */
 };
@@ -28,6 +29,16 @@ struct ash_dma_batch {
 /* nr pages of a kind from a node, all or none. -ENOMEM: not to be had. What kind they are is said by the batch: THP that
  * are not what they should be are base pages. */
 ASH_MUST_USE int ash_dma_batch_get(struct ash_dma_batch *b, int node, enum ash_dma_pages kind, size_t nr);
+
+/*
+ * The pages of a file in memory, [offset, offset + bytes), in the order of the file. inherit: a child of fork has them too.
+ * 12 as page_shift: base pages, 2 MiB of which are one "page" here.
+ */
+ASH_MUST_USE int ash_dma_batch_of(struct ash_dma_batch *b, int node, int fd, unsigned page_shift, uint64_t offset,
+				  size_t bytes, bool inherit);
+
+/* How firmly a page of the batch with this pin stays where it is. */
+enum ash_dma_pinned ash_dma_firmness(const struct ash_dma_batch *b, unsigned pin);
 
 /* Give back the pages that have not gone, and the batch. */
 void ash_dma_batch_end(struct ash_dma_batch *b);

@@ -80,6 +80,7 @@ void ash_dma_slots_set(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, 
 		from[i].pages = (uint8_t)pages;
 		from[i].pinned = (uint8_t)pinned;
 		from[i].pin = (uint16_t)pin;
+		from[i].shared = false;
 		set_len(&from[i], pages == ASH_DMA_PAGES_BASE ? ASH_DMA_LEN_BASE : (nr - i) * ASH_DMA_SLOT_BYTES);
 	}
 	a->low = a->high == 0 || first < a->low ? first : a->low;
@@ -105,6 +106,27 @@ void ash_dma_slots_clear(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end
 		set_len(from - 1, ASH_DMA_SLOT_BYTES);
 		set_before(a, from - 1);
 	}
+}
+
+void ash_dma_slots_share(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end)
+{
+	for (struct ash_dma_slot *s = slot_at(a, first); s < slot_at(a, end); s++)
+		s->shared = true;
+}
+
+ash_pfn_t ash_dma_find_gap(const struct ash_dma_arena *a, size_t nr, size_t align)
+{
+	size_t from = 0;
+
+	for (size_t pfn = 0; pfn + ASH_DMA_SLOT_FRAMES <= a->nr_frames; pfn += ASH_DMA_SLOT_FRAMES) {
+		if (pfn < from)
+			continue;
+		if (slot_len(slot_at(a, (ash_pfn_t)pfn)) != 0)
+			from = ash_align_up(pfn + ASH_DMA_SLOT_FRAMES, align);
+		else if (pfn + ASH_DMA_SLOT_FRAMES >= from + nr || pfn >= a->high)
+			return from + nr <= a->nr_frames ? (ash_pfn_t)from : ASH_PFN_NONE;
+	}
+	return ASH_PFN_NONE;
 }
 
 uint64_t ash_dma_translate(const void *p, size_t *len)

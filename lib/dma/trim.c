@@ -46,10 +46,18 @@ static bool is_whole(const struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end
 	return pin == ASH_DMA_NO_PIN || atomic_load_explicit(&ash_dma.pin_slots[pin], memory_order_relaxed) == nr;
 }
 
+void ash_dma_drop(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end)
+{
+	/* Pages are free when their pin lets go, and that after they are unmapped. */
+	(void)ash_vmem_reset(ash_dma_address(a, first), (size_t)(end - first) << ASH_PAGE_SHIFT);
+	for (ash_pfn_t pfn = first; pfn < end; pfn += ASH_DMA_SLOT_FRAMES)
+		(void)ash_dma_unpin(a->slots[pfn >> ASH_DMA_SLOT_ORDER].pin);
+	ash_dma_slots_clear(a, first, end);
+}
+
 /* Growth turn. Returns the frames given back. */
 static ash_pfn_t give_back(struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end)
 {
-	const unsigned pin = a->slots[pfn >> ASH_DMA_SLOT_ORDER].pin;
 	const ash_pfn_t nr = end - pfn;
 	const size_t bytes = (size_t)nr << ASH_PAGE_SHIFT;
 	void *va = ash_dma_address(a, pfn);
@@ -62,11 +70,7 @@ static ash_pfn_t give_back(struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end
 		return 0;
 	}
 	(void)ash_dma_event(ASH_DMA_EVENT_UNMAPPED, va, bytes);
-	ash_dma_slots_clear(a, pfn, end);
-	/* Address space again; the pages are free when their pin lets go. */
-	(void)ash_vmem_reset(va, bytes);
-	for (ash_pfn_t i = 0; i < nr; i += ASH_DMA_SLOT_FRAMES)
-		(void)ash_dma_unpin(pin);
+	ash_dma_drop(a, pfn, end);
 	atomic_fetch_sub_explicit(&a->online, nr, memory_order_relaxed);
 	return nr;
 }
@@ -79,7 +83,8 @@ static size_t trim_arena(struct ash_dma_arena *a)
 	ash_dma_take_turn(a);
 	for (ash_pfn_t pfn = a->low, end; pfn < a->high; pfn = end) {
 		end = pfn + ASH_DMA_SLOT_FRAMES;
-		if (atomic_load_explicit(&a->slots[pfn >> ASH_DMA_SLOT_ORDER].len, memory_order_relaxed) == 0)
+		if (atomic_load_explicit(&a->slots[pfn >> ASH_DMA_SLOT_ORDER].len, memory_order_relaxed) == 0 ||
+		    a->slots[pfn >> ASH_DMA_SLOT_ORDER].shared)
 			continue;
 		end = group_end(a, pfn, a->high);
 		if (is_whole(a, pfn, end) && is_free(a, pfn, end))
