@@ -5,7 +5,7 @@
  *      bench_contig [frames-log2, 20] [copy, 0] [file or -] [pin, 0]
  *
  * CSV, a line per phase: requests, how many were granted, frames moved, processor time per moved frame and in all. Built
- * as bench_holds, with the distribution of the zone lock's holds; file then keeps each hold's least time over all runs with it.
+ * as bench_holds, with the distribution of the zone lock's holds; file keeps each hold's least time over all such runs.
  * copy 1: every move copies 4 KiB within 256 MiB of real memory. Exits with 1 when a request that could be granted was
  * not, or the zone is damaged. With pin, one frame in so many cannot be moved.
  */
@@ -28,7 +28,7 @@ void bench_hold_begin(void)
 	hold_start = sim_now();
 }
 
-/* Every run holds the lock the same times for the same reasons: what an interrupt adds to one of them, the least leaves out. */
+/* Every run holds the lock as often and for the same reasons: the least of each hold leaves out what interrupts add. */
 void bench_hold_end(void)
 {
 	const double ns = sim_now() - hold_start - hold_cost;

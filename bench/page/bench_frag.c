@@ -9,9 +9,10 @@
  *
  *      bench_frag mix on|off|defrag [frames-log2, 20] [rounds, 50] [more movable, 0 %]
  * Memory is 90 % full, at first nearly all of it movable, as of a page cache. In ten rounds other kinds of owners grow to
- * a quarter of it, and then stay a little below that. A third of all pieces, of all orders, is replaced in every round. on: every request says its migratetype. off: all say the same, as in a kernel whose mobility grouping is
- * disabled. defrag: on, in defrag mode. What must stay where it is, stays in all of them. One CSV line per round; exits
- * with 1 when a pageblock and a list disagree or, when grouping, fallbacks have not come to an end by the last fifth.
+ * a quarter of it, and then stay a little below that. A third of all pieces, of all orders, is replaced in every round.
+ * on: every request says its migratetype. off: all say the same, as in a kernel whose mobility grouping is disabled.
+ * defrag: on, in defrag mode. What must stay where it is, stays in all of them. One CSV line per round; exits with 1 when
+ * a pageblock and a list disagree or, when grouping, fallbacks have not come to an end by the last fifth.
  */
 #include "sim.h"
 

@@ -69,8 +69,17 @@ def fragmentation(folder):
         yield "bench_frag mix is content with fallbacks in the last rounds"
 
 
+def start(folder):
+    status, out, err = run(folder, "bench_init")
+    rows = table(out)
+    if status != 0 or rows[-1]["gib"] != "1024" or any(float(row["metadata_percent"]) > 0.8 for row in rows):
+        yield "bench_init: %s%s" % (err, out)
+    if int(rows[-1]["resident_kib"]) > 16384:
+        yield "bench_init: the metadata of frames that nobody has asked for is resident: %s" % out
+
+
 def main():
-    problems = [p for check in (speed, contiguous, fragmentation) for p in check(sys.argv[1])]
+    problems = [p for check in (speed, contiguous, fragmentation, start) for p in check(sys.argv[1])]
     for problem in problems:
         print("page.py: %s" % problem)
     print("page.py: %d problems" % len(problems))
