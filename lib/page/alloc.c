@@ -171,6 +171,9 @@ static ASH_NOINLINE void free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned o
 
 static ASH_NOINLINE void leave_and_free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
 {
+	/* The first that merging looks at; on its way while the locks are taken. */
+	ash_prefetch_write(&z->frames[pfn ^ ash_order_frames(order)]);
+	ash_prefetch_write(&z->frames[ash_order_start(pfn, order + 1) ^ ash_order_frames(order + 1)]);
 	ash_pcp_leave(z, &z->pcps[cpu]);
 	/* A large piece does not make room for itself. */
 	free_slow(z, pfn, order, order > ASH_PCP_BATCH_ORDER ? ASH_CPU_NONE : cpu);

@@ -45,6 +45,8 @@ struct ash_taken ash_buddy_take(struct ash_zone *z, ash_pfn_t pfn, unsigned want
 {
 	const unsigned zeroed = ash_freelist_del(z, pfn, order, mt);
 
+	/* Pieces come in ascending order: the head of the next but one is the line to be missed soon. */
+	ash_prefetch_write(&z->frames[pfn + 2 * ash_order_frames(want)]);
 	return (struct ash_taken){ pfn, ash_buddy_carve(z, pfn, order, pfn, want, mt, zeroed) };
 }
 
