@@ -69,8 +69,9 @@ static bool buddy_is_free(const struct ash_zone *z, ash_pfn_t pfn, unsigned orde
 
 	if (buddy >= z->nr_frames)
 		return false;
+	/* State and order in one comparison: which way it goes is anybody's guess, so it is to be guessed once only. */
 	word = ash_frame_load(z->frames, buddy);
-	return ash_word_state(word) == ASH_FRAME_BUDDY && ash_word_order(word) == order;
+	return (word & 0xffff) == ash_frame_word(ASH_FRAME_BUDDY, order, 0, 0);
 }
 
 /* A guard in the place of the buddy belongs to what is being freed, and ends with it. */
