@@ -4,18 +4,25 @@
 #define ASHLAR_TOOLS_NODES_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
-#define NODES_MAX 1024
-
-enum node_mode { NODES_UNCHANGED, NODES_BIND, NODES_INTERLEAVE, NODES_PREFERRED, NODES_LOCAL };
+enum node_mode {
+	NODES_UNCHANGED,
+	NODES_BIND,
+	NODES_INTERLEAVE,
+	NODES_WEIGHTED_INTERLEAVE,
+	NODES_PREFERRED,
+	NODES_PREFERRED_MANY,
+	NODES_LOCAL
+};
 
 struct node_policy {
 	enum node_mode mode;
-	unsigned long mask[NODES_MAX / (8 * sizeof(unsigned long))];
+	uint64_t mask;
 	char nodes[256]; /* as given */
 };
 
-/* "0,2-3" or "all"; one node for NODES_PREFERRED. false: *why (malloc'ed) says what is wrong. */
+/* numactl's list: "0,2-3", "all", "!1", "+0"; one node for NODES_PREFERRED. false: *why (malloc'ed) says what is wrong. */
 bool node_policy_parse(struct node_policy *policy, enum node_mode mode, const char *nodes, char **why);
 /* For this process. Without NUMA in the kernel there is one node, and any policy on it is in effect already. */
 bool node_policy_apply(const struct node_policy *policy, char **why);

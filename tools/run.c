@@ -32,6 +32,8 @@ enum {
 	OPT_MEMBIND,
 	OPT_INTERLEAVE,
 	OPT_PREFERRED,
+	OPT_PREFERRED_MANY,
+	OPT_WEIGHTED,
 	OPT_LOCAL,
 	OPT_DRY_RUN,
 	OPT_HELP
@@ -49,6 +51,9 @@ static const struct option long_options[] = {
 	{ "membind", required_argument, NULL, OPT_MEMBIND },
 	{ "interleave", required_argument, NULL, OPT_INTERLEAVE },
 	{ "preferred", required_argument, NULL, OPT_PREFERRED },
+	{ "preferred-many", required_argument, NULL, OPT_PREFERRED_MANY },
+	{ "weighted-interleave", required_argument, NULL, OPT_WEIGHTED },
+	{ "localalloc", no_argument, NULL, OPT_LOCAL },
 	{ "local", no_argument, NULL, OPT_LOCAL },
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -70,10 +75,12 @@ static const char help_text[] =
 	"                          to FILE; with %p in FILE, the process id, its children report too)\n"
 	"      --report-format F   text, json, prometheus, xml, buddyinfo or pagetypeinfo\n"
 	"  -o, --option KEY:VALUE  any run-time option (`ashlar help options` lists them)\n"
-	"      --membind NODES     memory only from these nodes, as numactl(8): \"0,2-3\" or \"all\"\n"
-	"      --interleave NODES  pages from these nodes in turn\n"
-	"      --preferred NODE    from this node while it has any\n"
-	"      --local             from the node of the CPU that asks\n"
+	"      --membind NODES     memory only from these nodes, as numactl(8): \"0,2-3\", \"all\", \"!1\", \"+0\"\n"
+	"      --interleave NODES, --weighted-interleave NODES\n"
+	"                          pages from these nodes in turn, or by the weights of the system\n"
+	"      --preferred NODE, --preferred-many NODES\n"
+	"                          from these while they have any\n"
+	"      --localalloc        from the node of the CPU that asks\n"
 	"      --dry-run           print the environment and the command instead of running it\n";
 
 struct run {
@@ -138,6 +145,25 @@ static void set_policy(struct run *run, enum node_mode mode, const char *nodes, 
 		usage_error("run", "%s: %s", flag, why);
 }
 
+/* The options from OPT_MEMBIND to OPT_LOCAL. */
+static void set_placement(struct run *run, int option)
+{
+	static const struct {
+		enum node_mode mode;
+		const char *flag;
+	} modes[] = {
+		{ NODES_BIND, "--membind" },
+		{ NODES_INTERLEAVE, "--interleave" },
+		{ NODES_PREFERRED, "--preferred" },
+		{ NODES_PREFERRED_MANY, "--preferred-many" },
+		{ NODES_WEIGHTED_INTERLEAVE, "--weighted-interleave" },
+		{ NODES_LOCAL, "--localalloc" },
+	};
+	const unsigned i = (unsigned)(option - OPT_MEMBIND);
+
+	set_policy(run, modes[i].mode, modes[i].mode == NODES_LOCAL ? "" : optarg, modes[i].flag);
+}
+
 static void set_key_value(struct run *run, const char *text)
 {
 	const size_t key_n = strcspn(text, ":=");
@@ -179,17 +205,8 @@ static void parse(struct run *run, int argc, char **argv)
 		case OPT_FORMAT:
 			set_named(run, "report_format", optarg, "--report-format");
 			break;
-		case OPT_MEMBIND:
-			set_policy(run, NODES_BIND, optarg, "--membind");
-			break;
-		case OPT_INTERLEAVE:
-			set_policy(run, NODES_INTERLEAVE, optarg, "--interleave");
-			break;
-		case OPT_PREFERRED:
-			set_policy(run, NODES_PREFERRED, optarg, "--preferred");
-			break;
-		case OPT_LOCAL:
-			set_policy(run, NODES_LOCAL, "", "--local");
+		case OPT_MEMBIND ... OPT_LOCAL:
+			set_placement(run, c);
 			break;
 		case OPT_DRY_RUN:
 			run->dry_run = true;

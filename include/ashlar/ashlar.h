@@ -17,6 +17,7 @@
 #define ASHLAR_ASHLAR_H
 
 #include <ashlar/heap.h>
+#include <ashlar/policy.h>
 #include <ashlar/stats.h>
 #include <ashlar/types.h>
 

@@ -30,6 +30,7 @@
 #include "base/bits.h"
 #include "base/compiler.h"
 #include "base/lock.h"
+#include "os/policy.h"
 #include "page/zone.h"
 
 /* What backs memory, best first: the rungs of the ladder. */
@@ -74,6 +75,7 @@ struct ash_arena_config {
 	bool poison;           /* runs are overwritten when freed, and checked when allocated again */
 	bool init_on_free;     /* runs are zeroed when freed */
 	size_t guard;          /* runs take multiples of this; what is left over is inaccessible; 0 = no */
+	struct ash_policy policy; /* of the process, on a machine with several nodes */
 };
 void ash_arena_config_default(struct ash_arena_config *config);
 
@@ -126,17 +128,41 @@ bool ash_arena_ready(void);
 /* The effective configuration, constant after ash_arena_init(). */
 const struct ash_arena_config *ash_arena_config(void);
 
+/* Policies other than an order of nodes that a process can have: each takes two spans where there are several nodes. */
+enum { ASH_POLICY_SLOTS = 8 };
+
+/* Whose memory a zonelist is: a kernel node number (0 where all memory is one), or ASH_NODES_MAX and a policy's number. */
+enum { ASH_ZONELIST_HOMES = ASH_POLICY_NODES + ASH_POLICY_SLOTS };
+
 /*
- * Which arenas a request may use, in order. Heaps hold one; it is built per node from the policy and constant.
+ * Which arenas a request may use, in order. Heaps hold one; it is built per node or policy and constant. When the nodes
+ * that the process may use change, new ones are built; old ones stay readable for ever.
  */
-#define ASH_ZONELIST_MAX 128
+#define ASH_ZONELIST_MAX (ASH_ZONELIST_HOMES * ASH_ARENA_KINDS)
 struct ash_zonelist {
 	uint16_t nr;
-	uint16_t node; /* whose it is; 0 where all memory is one */
+	uint16_t home;
+	bool yields; /* to a policy that the task gives itself (set_mempolicy), since nobody else asked for this node */
 	uint16_t arena[ASH_ZONELIST_MAX]; /* span indices */
 };
-/* For memory near node (a kernel node number, or -1 for the calling thread's). Creates arenas as needed. */
+
+/*
+ * For memory near node: a kernel node number, ASH_NODE_CURRENT for that of the CPU the thread runs on, or -1 for what the
+ * process's policy says: by default the task's own policy, if it has one, else the same.
+ */
+enum { ASH_NODE_CURRENT = -2 };
 const struct ash_zonelist *ash_zonelist_for(int node);
+
+/*
+ * For memory under a policy; after ash_arena_init(). NULL for ASH_POLICY_DEFAULT and &ash_zonelist_by_node for
+ * ASH_POLICY_LOCAL, which no one list is enough for. -EINVAL: not a policy, or none of its nodes may be used; -ENOSPC:
+ * all slots are taken, or address space was too tight for any (RLIMIT_AS); -ENOMEM.
+ */
+ASH_MUST_USE int ash_zonelist_of_policy(const struct ash_policy *policy, const struct ash_zonelist **out);
+extern const struct ash_zonelist ash_zonelist_by_node;
+
+/* What ash_zonelist_for(-1) goes by from now on. Errors as above. */
+ASH_MUST_USE int ash_arena_set_policy(const struct ash_policy *policy);
 
 struct ash_run {
 	void *addr;
@@ -230,6 +256,47 @@ unsigned ash_arena_count(void);
 /* false: no arena at this span index. */
 bool ash_arena_stats(unsigned index, struct ash_arena_stats *out);
 struct ash_zone *ash_arena_zone(unsigned index);
+
+/*
+ * Frames by node, with the meanings of numastat(8), for runs that were asked of a node: hit, it was had there; miss, it
+ * was had here and asked of another; foreign, the reverse; local and other by the node of the CPU that asked. Runs under a
+ * policy with several nodes are not in these: ash_arena_where() tells of them.
+ */
+struct ash_numastat {
+	uint64_t hit, miss, foreign, local, other;
+};
+/* false: a node without arenas, or all of one node's that was never asked. All zero on a machine with one node. */
+bool ash_numastat(unsigned node, struct ash_numastat *out);
+
+/* Why memory asked of one node came from another. */
+enum ash_spill_reason {
+	ASH_SPILL_POOL,  /* its hugetlb pool was dry, and strict */
+	ASH_SPILL_LIMIT, /* option "limit" */
+	ASH_SPILL_SPACE, /* its span is full, or the system gave no memory */
+	ASH_SPILL_REASONS,
+};
+struct ash_spill {
+	int16_t from, to;
+	enum ash_spill_reason reason;
+	uint64_t runs, frames;
+};
+/* The different ones that there have been, each with its sums: how many, at most max. Later ones than 32 are not told apart. */
+unsigned ash_spills(struct ash_spill out[], unsigned max);
+
+/* What an arena's memory is bound by, when that is not its node: NULL for a node's own. */
+const struct ash_policy *ash_arena_policy_of(unsigned index);
+
+/*
+ * Where an arena's memory really is, by the kernel's word (move_pages), page by page up to a limit, else in samples spread
+ * evenly: frames found on each node. Each sample stands for a step of frames. -ENOENT: no arena; -EPERM, -ENOSYS: the
+ * kernel will not say.
+ */
+struct ash_placement {
+	size_t step;                  /* frames a sample stands for */
+	size_t sampled;               /* pages found in memory */
+	size_t on[ASH_POLICY_NODES];  /* of these, by node */
+};
+ASH_MUST_USE int ash_arena_where(unsigned index, struct ash_placement *out);
 
 /*
  * What really backs an arena, by the kernel's own accounting (/proc/self/smaps): bytes resident per backing.

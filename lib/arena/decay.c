@@ -123,6 +123,8 @@ size_t ash_arena_decay(void)
 	if (now < due || !atomic_compare_exchange_strong_explicit(&ash_arenas.decay_due, &due, now + interval,
 								  memory_order_relaxed, memory_order_relaxed))
 		return 0;
+	if (ash_arenas.bind)
+		ash_nodes_look();
 	return all_arenas(decay_arena, due == 0 ? 1 : 1 + (now - due) / interval);
 }
 

@@ -117,6 +117,8 @@ static int t_extend(struct ash_arena *a, ash_pfn_t new_end)
 		ash_arena_uncharge(bytes);
 		return -ENOMEM;
 	}
+	if (ASH_UNLIKELY(ash_arena_is_pieced(a)))
+		(void)!ash_arena_place(a, addr, (uintptr_t)addr - a->start, bytes, ASH_PAGE_SIZE);
 	if (end < a->small_frames && new_end > a->small_frames) {
 		cut = a->small_frames;
 		err = ash_arena_online(a, end, cut, ASH_BACKING_BASE);

@@ -29,15 +29,17 @@ static enum ash_backing backing_of_shift(unsigned page_shift)
 	return page_shift == ASH_HUGE_1G_SHIFT ? ASH_BACKING_HUGETLB_1G : ASH_BACKING_HUGETLB_2M;
 }
 
-static int bind_and_populate(struct ash_arena *a, void *addr, size_t bytes)
+/* addr: where the memory is now; to: where it is or will be in the arena. */
+static int bind_and_populate(struct ash_arena *a, void *addr, const void *to, size_t bytes, unsigned page_shift)
 {
-	int err = 0;
-
 	/* Strictly: a page from another node's pool would be a lie about the node, and the ladder may know better. */
-	if (ash_arenas.bind)
-		err = ash_numa_bind(addr, bytes, a->node, ASH_NUMA_STRICT);
+	int err = ash_arena_place(a, addr, (uintptr_t)to - a->start, bytes, (size_t)1 << page_shift);
+
+	/* The cpuset has been changed, and the node is not to be used any more. */
+	if (err == -EINVAL)
+		return -ENOMEM;
 	/* A container may forbid placement (seccomp); then the kernel's own choice has to do. */
-	if (err == 0 || err == -EPERM || err == -ENOSYS)
+	if (err == 0 || err == -EPERM || err == -ENOSYS || err == -EACCES)
 		err = ash_vmem_populate(addr, bytes);
 	return err;
 }
@@ -49,7 +51,7 @@ static int prove_in_place(struct ash_arena *a, void *addr, size_t bytes, unsigne
 	int err = ash_vmem_map_hugetlb_at(addr, bytes, page_shift);
 
 	if (err == 0)
-		err = bind_and_populate(a, addr, bytes);
+		err = bind_and_populate(a, addr, addr, bytes, page_shift);
 	if (err < 0)
 		(void)ash_vmem_reset(addr, bytes);
 	return err;
@@ -66,7 +68,7 @@ static int prove(struct ash_arena *a, void *addr, size_t bytes, unsigned page_sh
 
 	if (err < 0)
 		return err;
-	err = bind_and_populate(a, fresh, bytes);
+	err = bind_and_populate(a, fresh, addr, bytes, page_shift);
 	if (err == 0)
 		err = ash_vmem_move(fresh, addr, bytes);
 	if (err == 0)

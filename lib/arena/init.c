@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Setting up: the reservation, the registry, arenas and zonelists.
+ * Setting up: the reservation, the registry, arenas.
  *
  * The reservation is address space only and is never given back. Its size is a multiple of the machine's RAM, because
  * arenas grow at their end only and fragmentation of addresses must never be what stops them; where a limit on address
  * space (RLIMIT_AS) counts such space, it is kept to a share of the limit instead, and spans are then cut to fit.
  *
- * A process starts with one arena, T of the node it runs on; others are made when first asked for. Set-up reads no file
- * of /proc or /sys, except the list of nodes with memory where the cpuset allows more than one.
+ * A process starts with one arena, T of the node it runs on; others are made when first asked for.
  */
 #include <errno.h>
 
@@ -17,7 +16,7 @@
 
 #define NO_POINTER ((uintptr_t)1 << 63) /* so far above every pointer that all of them are foreign */
 #define MIN_SPAN ASH_MIB(32)            /* a reservation below this is not worth having */
-enum { RAM_MULTIPLE = 4, TIGHT_NUMERATOR = 5, TIGHT_DENOMINATOR = 8, DISTANCE_UNKNOWN = 255 };
+enum { RAM_MULTIPLE = 4, TIGHT_NUMERATOR = 5, TIGHT_DENOMINATOR = 8 };
 
 struct ash_registry ash_registry = { .base = NO_POINTER };
 struct ash_arenas ash_arenas;
@@ -40,43 +39,6 @@ const struct ash_arena_config *ash_arena_config(void)
 bool ash_arena_ready(void)
 {
 	return atomic_load_explicit(&ash_arenas.ready, memory_order_acquire);
-}
-
-static bool wants_hugetlb(void)
-{
-	return ash_arenas.config.huge == ASH_HUGE_2M || ash_arenas.config.huge == ASH_HUGE_1G;
-}
-
-/* One arena pair, which binds nothing. node is what it is called. */
-static void use_one_node(int node)
-{
-	ash_arenas.bind = false;
-	ash_arenas.nodes[0] = (int16_t)node;
-	ash_arenas.nr_nodes = 1;
-}
-
-/*
- * One arena pair per node we may use that has memory. A policy of the task's own (numactl) is left in charge: then all
- * memory comes from one pair.
- */
-static void find_nodes(void)
-{
-	uint64_t nodes = ash_numa_allowed();
-
-	if ((nodes & (nodes - 1)) != 0) {
-		const uint64_t with_memory = ash_numa_topology()->with_memory();
-
-		if ((nodes & with_memory) != 0)
-			nodes &= with_memory;
-	}
-	if ((nodes & (nodes - 1)) == 0 || ash_numa_has_policy()) {
-		use_one_node((nodes & (nodes - 1)) == 0 ? (int)ash_ctz(nodes) : ash_numa_current());
-		return;
-	}
-	ash_arenas.bind = true;
-	ash_arenas.nr_nodes = 0;
-	for (; nodes != 0; nodes &= nodes - 1)
-		ash_arenas.nodes[ash_arenas.nr_nodes++] = (int16_t)ash_ctz(nodes);
 }
 
 /* Reserve bytes aligned to align and no more than that where tight, else without trimming (fewer system calls). */
@@ -126,9 +88,9 @@ static int try_layout(size_t span, size_t total, size_t align, bool tight)
  */
 static int reserve_tight(size_t limit)
 {
-	const unsigned spans = wants_hugetlb() ? ASH_ARENA_KINDS : 1;
+	const unsigned spans = ash_wants_hugetlb() ? ASH_ARENA_KINDS : 1;
 
-	use_one_node(ash_numa_current());
+	ash_nodes_use_one(ash_numa_current());
 	for (size_t total = limit / TIGHT_DENOMINATOR * TIGHT_NUMERATOR; total / spans >= MIN_SPAN; total /= 2) {
 		size_t span = (size_t)1 << ash_log2_floor(total / spans);
 		size_t bytes = span * spans;
@@ -158,7 +120,7 @@ static size_t span_for(size_t ram)
 /* The limit is asked for only when it is in the way: most processes have none. */
 static int reserve(void)
 {
-	const unsigned spans = ash_arenas.nr_nodes * ASH_ARENA_KINDS;
+	const unsigned spans = ash_arenas.nr_slots * ASH_ARENA_KINDS;
 	size_t span = span_for(ash_env_ram());
 	size_t limit;
 
@@ -198,13 +160,15 @@ static int zone_create(struct ash_arena *a, size_t first)
 static struct ash_arena *arena_create(unsigned index)
 {
 	const size_t first = (size_t)index << ash_registry.span_frame_shift;
+	const unsigned slot = index / ASH_ARENA_KINDS;
 	struct ash_arena *a = ash_meta_alloc(sizeof(*a));
 
 	if (a == NULL)
 		return NULL;
 	a->index = (uint16_t)index;
 	a->kind = (enum ash_arena_kind)(index % ASH_ARENA_KINDS);
-	a->node = ash_arenas.nodes[index / ASH_ARENA_KINDS];
+	a->policy = ash_arena_policy(slot);
+	a->node = a->policy == NULL ? ash_arenas.nodes[slot] : -1;
 	a->nr_frames = (ash_pfn_t)ash_min((size_t)1 << ash_registry.span_frame_shift, ash_registry.nr_frames - first);
 	a->start = (uintptr_t)ash_frame_address(first);
 	a->backing = ash_meta_backing(first);
@@ -212,8 +176,9 @@ static struct ash_arena *arena_create(unsigned index)
 		a->small_frames = (ash_pfn_t)ash_min(ash_arenas.config.small_start >> ASH_PAGE_SHIFT, a->nr_frames);
 	if (zone_create(a, first) < 0)
 		return NULL;
-	if (a->kind == ASH_ARENA_T && ash_arenas.bind)
-		(void)ash_numa_bind((void *)a->start, (size_t)a->nr_frames << ASH_PAGE_SHIFT, a->node, ASH_NUMA_PREFER);
+	/* Where placement is forbidden (seccomp in containers), the kernel's own choice has to do. */
+	if (a->kind == ASH_ARENA_T && ash_arenas.bind && !ash_arena_is_pieced(a))
+		(void)!ash_arena_place(a, (void *)a->start, 0, (size_t)a->nr_frames << ASH_PAGE_SHIFT, ASH_PAGE_SIZE);
 	atomic_store_explicit(&ash_arenas.arenas[index], a, memory_order_release);
 	return a;
 }
@@ -232,96 +197,6 @@ struct ash_arena *ash_arena_get(unsigned index)
 	return a;
 }
 
-/* Slots by distance from a node, which need not have one; equal distances and unknown ones in the order of node numbers. */
-static void order_slots(int from, uint8_t order[])
-{
-	int distance[ASH_ZONELIST_MAX / ASH_ARENA_KINDS], to[ASH_NODES_MAX];
-
-	ash_numa_topology()->distances(from, to);
-	for (unsigned i = 0; i < ash_arenas.nr_nodes; i++) {
-		const bool same = ash_arenas.nodes[i] == from;
-		unsigned at = i;
-		int d = same ? 0 : to[ash_arenas.nodes[i]];
-
-		d = d == 0 && !same ? DISTANCE_UNKNOWN : d;
-		for (; at > 0 && distance[at - 1] > d; at--) {
-			distance[at] = distance[at - 1];
-			order[at] = order[at - 1];
-		}
-		distance[at] = d;
-		order[at] = (uint8_t)i;
-	}
-}
-
-static void zonelist_add(struct ash_zonelist *zl, unsigned slot, enum ash_arena_kind kind)
-{
-	const unsigned index = slot * ASH_ARENA_KINDS + kind;
-
-	if (index < ash_registry.nr_spans)
-		zl->arena[zl->nr++] = (uint16_t)index;
-}
-
-/* The ladder of the nearest node, then of the next. Strictness leaves out the rungs below hugetlb. */
-static void zonelist_fill(struct ash_zonelist *zl, int from)
-{
-	uint8_t order[ASH_ZONELIST_MAX / ASH_ARENA_KINDS] = { 0 };
-
-	if (ash_arenas.nr_nodes > 1)
-		order_slots(from, order);
-	for (unsigned i = 0; i < ash_arenas.nr_nodes; i++) {
-		if (wants_hugetlb())
-			zonelist_add(zl, order[i], ASH_ARENA_H);
-		if (!wants_hugetlb() || !ash_arenas.config.strict)
-			zonelist_add(zl, order[i], ASH_ARENA_T);
-	}
-}
-
-/* Caller holds the setup turn. NULL: no metadata left. */
-static struct ash_zonelist *zonelist_create(int node)
-{
-	struct ash_zonelist *zl = ash_meta_alloc(sizeof(*zl));
-
-	if (zl != NULL) {
-		zl->node = ash_arenas.nr_nodes > 1 ? (uint16_t)node : 0;
-		zonelist_fill(zl, node);
-		atomic_store_explicit(&ash_arenas.zonelists[node], zl, memory_order_release);
-	}
-	return zl;
-}
-
-const struct ash_zonelist *ash_zonelist_for(int node)
-{
-	struct ash_zonelist *zl;
-
-	if (ash_arenas.nr_nodes == 1)
-		node = ash_arenas.first_node;
-	else if (node < 0)
-		node = ash_numa_current();
-	else if (node >= ASH_NODES_MAX)
-		node = ash_arenas.first_node;
-	zl = atomic_load_explicit(&ash_arenas.zonelists[node], memory_order_acquire);
-	if (ASH_LIKELY(zl != NULL))
-		return zl;
-	ash_lock(&ash_arenas.setup, &ash_futex_ops);
-	zl = atomic_load_explicit(&ash_arenas.zonelists[node], memory_order_relaxed);
-	if (zl == NULL)
-		zl = zonelist_create(node);
-	ash_unlock(&ash_arenas.setup, &ash_futex_ops);
-	return zl != NULL ? zl : atomic_load_explicit(&ash_arenas.zonelists[ash_arenas.first_node], memory_order_acquire);
-}
-
-void ash_zonelist_ordinary(struct ash_zonelist *out, int node)
-{
-	const struct ash_zonelist *zl = ash_zonelist_for(node);
-
-	out->nr = 0;
-	out->node = zl->node;
-	for (unsigned i = 0; i < zl->nr; i++) {
-		if (zl->arena[i] % ASH_ARENA_KINDS == ASH_ARENA_T)
-			out->arena[out->nr++] = zl->arena[i];
-	}
-}
-
 static int set_up(const struct ash_arena_config *config)
 {
 	const struct ash_zonelist *zl;
@@ -331,12 +206,11 @@ static int set_up(const struct ash_arena_config *config)
 		return -ENOSYS;
 	ash_arenas.config = *config;
 	ash_arenas.config.small_start = ash_align_up(config->small_start, ASH_PB_BYTES);
-	find_nodes();
+	ash_nodes_find();
 	err = reserve();
 	if (err < 0)
 		return err;
-	ash_arenas.first_node = ash_numa_current();
-	zl = zonelist_create(ash_arenas.first_node);
+	zl = ash_nodes_start() == 0 ? ash_zonelist_first() : NULL;
 	if (zl == NULL || arena_create(ash_align_down(zl->arena[0], ASH_ARENA_KINDS) + ASH_ARENA_T) == NULL) {
 		ash_registry.nr_frames = 0;
 		return -ENOMEM;

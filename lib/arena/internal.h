@@ -44,8 +44,9 @@ struct ash_arena {
 	ash_pfn_t nr_frames;      /* (c) frames in the span */
 	ash_pfn_t small_frames;   /* (c) T: the base-page start; 0 in H */
 	uint16_t index;           /* (c) of the span */
-	int16_t node;             /* (c) kernel node number */
+	int16_t node;             /* (c) kernel node number; -1: a policy's, with several */
 	enum ash_arena_kind kind; /* (c) */
+	const struct ash_policy *policy; /* (c) NULL: the node's own */
 	_Atomic uint8_t *backing; /* (g,a) [pageblocks of the span] enum ash_pb_backing */
 
 	struct ash_lock growth;
@@ -72,18 +73,67 @@ struct ash_arenas {
 	struct ash_lock setup;
 	_Atomic bool ready;             /* release store at the end of set-up, acquire loads */
 	struct ash_arena_config config; /* (c) */
-	unsigned nr_nodes;              /* (c) nodes with an arena of their own */
-	int16_t nodes[ASH_ZONELIST_MAX / ASH_ARENA_KINDS]; /* (c) kernel numbers, ascending */
-	bool bind;                      /* (c) place memory by node: more than one, and no policy of the task's own */
+	unsigned nr_nodes;              /* (c) nodes with spans of their own: all online ones where several may be used */
+	unsigned nr_slots;              /* (c) the nodes', then one for each policy; a slot has a span of each kind */
+	int16_t nodes[ASH_NODES_MAX];   /* (c) kernel numbers, ascending */
+	_Atomic uint64_t usable;        /* (a) those that the process may use and that have memory */
+	bool bind;                      /* (c) place memory by node: several may be used */
+	struct ash_numa *numa;          /* (c) then, and only then */
 	unsigned align_order;           /* (c) spans are aligned to 2^this frames */
 	_Atomic(struct ash_arena *) arenas[ASH_ZONELIST_MAX];                          /* (a) NULL: not created yet */
-	_Atomic(struct ash_zonelist *) zonelists[ASH_NODES_MAX];                      /* (a) by kernel node number */
-	int first_node;                 /* (c) whose zonelist there always is */
+	const struct ash_zonelist *zonelist; /* (c) the only one on one node; else the one there always is */
 	_Atomic size_t online_bytes;    /* (a) of all arenas, for the limit */
 	_Atomic bool past_start;        /* (a) the first base pages are used up: hugetlb may be used */
 	_Atomic uint64_t decay_due;     /* (a) clock of the next look */
 };
 extern struct ash_arenas ash_arenas;
+
+enum { ASH_SPILLS = 32 };
+
+/* What only a process with several nodes has: it is metadata, so that others do not pay for it. */
+struct ash_numa {
+	_Atomic(const struct ash_zonelist *) zonelists[ASH_ZONELIST_HOMES];  /* (a) asked for by number */
+	_Atomic(const struct ash_zonelist *) local_zonelists[ASH_NODES_MAX]; /* (a) of who runs there: yielding */
+	_Atomic(const struct ash_zonelist *) process_zonelist;               /* (a) the process's policy; NULL: by node */
+	_Atomic(const struct ash_zonelist *) tasks_zonelist;                 /* (a) the task's own policy; NULL: not yet */
+	_Atomic bool may_yield;    /* (a) the process's policy is ASH_POLICY_DEFAULT */
+	_Atomic uint64_t look_due; /* (a) clock of the next look at the nodes */
+	struct ash_policy policies[ASH_POLICY_SLOTS]; /* (setup turn) to add; constant once counted */
+	unsigned nr_policies;                         /* (setup turn) */
+	struct {
+		_Atomic uint64_t hit, miss, foreign, local, other;
+	} counts[ASH_NODES_MAX];                      /* (a) frames */
+	struct {
+		_Atomic uint32_t key; /* (a) 0: free; else from, to and reason; set once */
+		_Atomic uint64_t runs, frames;
+	} spills[ASH_SPILLS];
+};
+
+/* nodes.c */
+/* The nodes' slots and which may be used, and the first zonelist, with the setup turn held. The latter: -ENOMEM. */
+void ash_nodes_find(void);
+ASH_MUST_USE int ash_nodes_start(void);
+void ash_nodes_use_one(int node);
+void ash_nodes_look(void);
+/* Caller holds the setup turn. The zonelist of a home, made if need be; NULL: no metadata left. */
+const struct ash_zonelist *ash_zonelist_at(unsigned home);
+const struct ash_zonelist *ash_zonelist_local(unsigned node);
+bool ash_wants_hugetlb(void);
+
+/* policy.c */
+/* What a slot's arenas are bound by; NULL: by their node. */
+const struct ash_policy *ash_arena_policy(unsigned slot);
+/* Bind [addr, addr + bytes), which is or will be at this offset of the span, and whose pages have this size. -errno. */
+ASH_MUST_USE int ash_arena_place(const struct ash_arena *a, void *addr, size_t offset, size_t bytes, size_t page);
+/* ... cannot be done for the whole span at once. */
+bool ash_arena_is_pieced(const struct ash_arena *a);
+/* While setting up, with the setup turn held: the options' policy is put in charge; the list for the first memory. */
+const struct ash_zonelist *ash_zonelist_first(void);
+/* The list of the task's own policy, where it has given itself one that zl yields to; else zl. */
+const struct ash_zonelist *ash_zonelist_yield(const struct ash_zonelist *zl);
+
+/* numastat.c: nr frames were asked of zl and came from its ith arena. On several nodes only. */
+void ash_numastat_count(const struct ash_zonelist *zl, unsigned i, size_t nr);
 
 /* init.c */
 /* The arena at a span index, created if need be; NULL: no memory for it. */

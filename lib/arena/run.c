@@ -32,6 +32,8 @@ static int arena_alloc(struct ash_arena *a, size_t nr, unsigned align_order, enu
 	err = ash_zone_alloc_run(a->zone, (ash_pfn_t)nr, align_order, mt, flags, grant);
 	if (err == 0)
 		return 0;
+	if (ash_arenas.bind)
+		ash_nodes_look();
 	ash_arena_take_turn(a);
 	/* Whoever had the turn before may have brought enough for two. */
 	if (atomic_load_explicit(&a->growths, memory_order_relaxed) != growths)
@@ -75,15 +77,12 @@ static void grant_run(const struct ash_arena *a, const struct ash_page_grant *gr
 	out->zeroed = grant->zeroed;
 }
 
-int ash_run_alloc(const struct ash_zonelist *zl, size_t nr_frames, unsigned align_order, enum ash_migratetype mt,
-		  struct ash_run *out)
+/* The index in zl of the arena that granted the run, or -ENOMEM. */
+static int alloc_from(const struct ash_zonelist *zl, size_t nr_frames, unsigned align_order, enum ash_migratetype mt,
+		      struct ash_run *out)
 {
 	struct ash_page_grant grant;
 
-	if (nr_frames == 0)
-		return -EINVAL;
-	if (align_order > ash_arenas.align_order)
-		return -ENOMEM;
 	for (unsigned i = 0; i < zl->nr; i++) {
 		struct ash_arena *a = ash_arena_get(zl->arena[i]);
 		int err = -ENOMEM;
@@ -96,10 +95,29 @@ int ash_run_alloc(const struct ash_zonelist *zl, size_t nr_frames, unsigned alig
 			err = arena_alloc(a, nr_frames, align_order, mt, false, &grant);
 		if (err == 0) {
 			grant_run(a, &grant, nr_frames, out);
-			return 0;
+			return (int)i;
 		}
 	}
 	return -ENOMEM;
+}
+
+int ash_run_alloc(const struct ash_zonelist *zl, size_t nr_frames, unsigned align_order, enum ash_migratetype mt,
+		  struct ash_run *out)
+{
+	int which;
+
+	if (nr_frames == 0)
+		return -EINVAL;
+	if (align_order > ash_arenas.align_order)
+		return -ENOMEM;
+	if (ASH_UNLIKELY(ash_arenas.bind))
+		zl = ash_zonelist_yield(zl);
+	which = alloc_from(zl, nr_frames, align_order, mt, out);
+	if (which < 0)
+		return which;
+	if (ASH_UNLIKELY(ash_arenas.bind))
+		ash_numastat_count(zl, (unsigned)which, nr_frames);
+	return 0;
 }
 
 void ash_run_free(void *addr, size_t nr_frames)

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "os/policy.h"
+
 /* Longest part of a value that is repeated in a complaint. */
 #define QUOTE_MAX 64
 
@@ -30,6 +32,7 @@ const struct ash_option ash_options_table[ASH_OPTION_NR] = {
 #define KIND_TYPE_SIZE size_t
 #define KIND_TYPE_MSEC uint32_t
 #define KIND_TYPE_PATH char[ASH_REPORT_FILE_MAX]
+#define KIND_TYPE_NUMA struct ash_policy
 #define ASH_OPTION(name, k, member, d, a, s, h)                                                                        \
 	ASH_BUILD_ASSERT(sizeof(((struct ash_options *)0)->member) == sizeof(KIND_TYPE_##k), "option " #name);
 #include "ctl/options.def"
@@ -163,6 +166,8 @@ int ash_options_set(struct ash_options *o, unsigned index, const char *value, si
 		memcpy(member, value, n);
 		((char *)member)[n] = '\0';
 		return 0;
+	case ASH_OPTION_NUMA:
+		return ash_policy_read(member, value, n);
 	}
 	return -EINVAL;
 }
@@ -186,6 +191,7 @@ void ash_options_write_value(struct ash_writer *w, const struct ash_options *o, 
 	const struct ash_option *row = &ash_options_table[index];
 	const void *member = (const char *)o + row->offset;
 	const char *name = row->accepts;
+	char policy[ASH_POLICY_TEXT_MAX];
 	int i;
 
 	switch (row->kind) {
@@ -209,6 +215,11 @@ void ash_options_write_value(struct ash_writer *w, const struct ash_options *o, 
 		break;
 	case ASH_OPTION_PATH:
 		ash_write_clean(w, member, strlen(member), ASH_REPORT_FILE_MAX);
+		break;
+	case ASH_OPTION_NUMA:
+		/* As it can be given in ASHLAR_CONF. */
+		ash_policy_write(member, '/', policy, sizeof(policy));
+		ash_write(w, "%s", policy);
 		break;
 	}
 }

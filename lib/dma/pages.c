@@ -6,6 +6,7 @@
 
 #include "os/huge.h"
 #include "os/memfd.h"
+#include "os/policy.h"
 #include "os/vmem.h"
 
 enum { KEPT_SHARE = 8 };
@@ -192,6 +193,7 @@ static int map_file(struct ash_dma_batch *b, int fd, uint64_t offset, void **va)
 static int prove(struct ash_dma_batch *b, int node)
 {
 	const size_t bytes = b->nr << b->shift;
+	const struct ash_policy bind = { .mode = ASH_POLICY_BIND, .nodes = 1ull << node };
 	int err = 0;
 
 	/* Not inherited: a child that wrote would take the pages' identity with it, and a dry pool would kill it. */
@@ -199,7 +201,7 @@ static int prove(struct ash_dma_batch *b, int node)
 		(void)ash_vmem_advise(b->va, bytes, ASH_VMEM_DONTFORK);
 	(void)ash_vmem_advise(b->va, bytes, ASH_VMEM_DONTDUMP);
 	if (ash_dma.bind)
-		err = ash_numa_bind(b->va, bytes, node, ASH_NUMA_STRICT);
+		err = ash_policy_apply(b->va, bytes, &bind);
 	if (err == 0 || err == -EPERM || err == -ENOSYS)
 		err = ash_vmem_populate(b->va, bytes);
 	if (err == 0 && b->kind >= ASH_DMA_PAGES_THP)

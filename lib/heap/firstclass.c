@@ -10,7 +10,7 @@
 
 struct ash_heap *ash_heap_new(int node)
 {
-	return ash_heap_create_structure(true, node);
+	return ash_heaps_boot() ? ash_heap_create_structure(true, ash_zonelist_for(node)) : NULL;
 }
 
 void *ash_heap_new_alloc(struct ash_heap *h, size_t align, size_t size, bool zero)

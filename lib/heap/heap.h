@@ -66,6 +66,14 @@ void *ash_heap_new_alloc(struct ash_heap *h, size_t align, size_t size, bool zer
 void ash_heap_new_reset(struct ash_heap *h);
 void ash_heap_new_destroy(struct ash_heap *h);
 
+/*
+ * Policies; see include/ashlar/policy.h. 0, -EINVAL, -ENOSPC, -ENOMEM. A first-class heap is NULL and *err says why.
+ */
+struct ash_policy;
+ASH_MUST_USE int ash_heap_set_process_policy(const struct ash_policy *policy);
+ASH_MUST_USE int ash_heap_set_thread_policy(const struct ash_policy *policy);
+struct ash_heap *ash_heap_new_policy(const struct ash_policy *policy, int *err);
+
 struct ash_heap_stats {
 	size_t heaps, orphans;    /* thread heaps alive; of these without a thread */
 	size_t slab_bytes;        /* bytes in slabs, and in large runs that thread heaps keep for a moment */

@@ -28,6 +28,7 @@ extern struct ash_heap ash_heap_none ASH_ALIAS(heap_none);
 struct ash_heaps ash_heaps = { .lock = ASH_LOCK_INIT };
 ASH_TLS_DEFINE struct ash_heap *ash_heap_self = &ash_heap_none;
 ASH_TLS_DEFINE bool ash_heap_thread_ended;
+ASH_TLS_DEFINE const struct ash_zonelist *ash_heap_thread_policy;
 
 /* One table entry per mebibyte of the reservation, which is several times the machine's memory. */
 #define HEAP_TABLE_SHIFT 8
@@ -47,7 +48,7 @@ void ash_heaps_unlock(void)
 }
 
 /* The options, the arenas and our tables. Called with no lock held; safe to race and to call again after a failure. */
-static bool heaps_boot(void)
+bool ash_heaps_boot(void)
 {
 	bool ok;
 
@@ -101,9 +102,9 @@ static struct ash_heap *heap_structure(bool first_class)
 }
 
 /* One that somebody left: a destroyed heap's structure, or for a thread an orphan with all it had. */
-static struct ash_heap *heap_reuse(bool first_class, unsigned node)
+static struct ash_heap *heap_reuse(bool first_class, unsigned home)
 {
-	struct ash_heap **list = &ash_heaps.orphans[node % ASH_HEAP_NODES], *h;
+	struct ash_heap **list = &ash_heaps.orphans[home], *h;
 
 	ash_heaps_lock();
 	if (first_class || *list == NULL)
@@ -119,18 +120,14 @@ static struct ash_heap *heap_reuse(bool first_class, unsigned node)
 	return h;
 }
 
-/* node: a kernel node number, -1 = the calling thread's. NULL when there is no memory. */
-struct ash_heap *ash_heap_create_structure(bool first_class, int node)
+/* zonelist NULL: there is none, for want of memory. So is the result. */
+struct ash_heap *ash_heap_create_structure(bool first_class, const struct ash_zonelist *zonelist)
 {
-	const struct ash_zonelist *zonelist;
 	struct ash_heap *h;
 
-	if (!heaps_boot())
-		return NULL;
-	zonelist = ash_zonelist_for(node);
 	if (zonelist == NULL)
 		return NULL;
-	h = heap_reuse(first_class, zonelist->node);
+	h = heap_reuse(first_class, zonelist->home);
 	if (h == NULL)
 		h = heap_structure(first_class);
 	if (h != NULL)
@@ -138,9 +135,19 @@ struct ash_heap *ash_heap_create_structure(bool first_class, int node)
 	return h;
 }
 
+const struct ash_zonelist *ash_heap_thread_zonelist(void)
+{
+	const struct ash_zonelist *own = ash_heap_thread_policy;
+
+	if (ASH_LIKELY(own == NULL))
+		return ash_zonelist_for(-1);
+	return own == &ash_zonelist_by_node ? ash_zonelist_for(ASH_NODE_CURRENT) : own;
+}
+
 struct ash_heap *ash_heap_get_slow(void)
 {
-	struct ash_heap *h = ash_heap_create_structure(false, -1);
+	struct ash_heap *h =
+		ash_heaps_boot() ? ash_heap_create_structure(false, ash_heap_thread_zonelist()) : NULL;
 
 	if (h == NULL)
 		return NULL;
@@ -184,8 +191,8 @@ void ash_heap_flush_thread(void)
 /* Under ash_heaps.lock. */
 static void orphans_drain(bool flush)
 {
-	for (unsigned node = 0; node < ASH_HEAP_NODES; node++) {
-		for (struct ash_heap *h = ash_heaps.orphans[node]; h != NULL; h = h->orphan_next) {
+	for (unsigned home = 0; home < ASH_ZONELIST_HOMES; home++) {
+		for (struct ash_heap *h = ash_heaps.orphans[home]; h != NULL; h = h->orphan_next) {
 			ash_remote_drain_to_slabs(h);
 			if (flush)
 				ash_heap_flush(h);
@@ -206,7 +213,7 @@ size_t ash_heap_trim(void)
 /* The thread has done with a heap that is no longer ash_heap_self. */
 static void heap_abandon(struct ash_heap *h)
 {
-	struct ash_heap **list = &ash_heaps.orphans[h->zonelist->node % ASH_HEAP_NODES];
+	struct ash_heap **list = &ash_heaps.orphans[h->zonelist->home];
 
 	ash_remote_drain(h);
 	ash_remote_flush(h);
@@ -234,11 +241,20 @@ void ash_heap_thread_exit(void)
 	heap_abandon(h);
 }
 
-/* Without memory for another heap the old one has to do: its own zonelist falls back, too. */
+/*
+ * The heap's list is not the process's: because the thread has a policy of its own, or the machine's nodes have changed,
+ * or it has come to another node. Without memory for another heap the old one has to do: its own zonelist falls back, too.
+ */
 struct ash_heap *ash_heap_move(struct ash_heap *old)
 {
-	struct ash_heap *h = ash_heap_create_structure(false, -1);
+	const struct ash_zonelist *zonelist = ash_heap_thread_zonelist();
+	struct ash_heap *h;
 
+	if (zonelist != NULL && zonelist->home == old->zonelist->home) {
+		old->zonelist = zonelist;
+		return old;
+	}
+	h = ash_heap_create_structure(false, zonelist);
 	if (h == NULL)
 		return old;
 	ash_heap_self = h;

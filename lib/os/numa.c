@@ -9,16 +9,20 @@
 #include "os/numa.h"
 #include "os/sys.h"
 
-/* The kernel wants room for all its possible nodes (MAX_NUMNODES is 1024 at most) and reads maxnode - 1 bits. */
-enum { NODEMASK_WORDS = 16, NODEMASK_BITS = NODEMASK_WORDS * 64 };
+uint64_t ash_numa_mems_allowed(void)
+{
+	unsigned long mask[ASH_NODEMASK_WORDS] = { 0 };
+
+	if (ash_sys(__NR_get_mempolicy, 0, (long)mask, ASH_NODEMASK_BITS, 0, MPOL_F_MEMS_ALLOWED, 0) < 0)
+		return 0;
+	return mask[0];
+}
 
 uint64_t ash_numa_allowed(void)
 {
-	unsigned long mask[NODEMASK_WORDS] = { 0 };
+	const uint64_t mask = ash_numa_mems_allowed();
 
-	if (ash_sys(__NR_get_mempolicy, 0, (long)mask, NODEMASK_BITS, 0, MPOL_F_MEMS_ALLOWED, 0) < 0 || mask[0] == 0)
-		return 1;
-	return mask[0];
+	return mask != 0 ? mask : 1;
 }
 
 /* getcpu as a libc function goes through the vDSO; the system call is for a libc without it. */
@@ -37,15 +41,7 @@ bool ash_numa_has_policy(void)
 
 	if (ash_sys(__NR_get_mempolicy, (long)&mode, 0, 0, 0, 0, 0) < 0)
 		return false;
-	return mode != MPOL_DEFAULT;
-}
-
-int ash_numa_bind(void *addr, size_t bytes, int node, enum ash_numa_bind how)
-{
-	unsigned long mask[NODEMASK_WORDS] = { 1ul << node };
-
-	return (int)ash_sys(__NR_mbind, (long)addr, (long)bytes, how == ASH_NUMA_STRICT ? MPOL_BIND : MPOL_PREFERRED,
-			    (long)mask, NODEMASK_BITS, 0);
+	return mode != MPOL_DEFAULT && mode != MPOL_LOCAL;
 }
 
 int ash_numa_where(size_t n, void *const pages[], int nodes[])

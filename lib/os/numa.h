@@ -16,18 +16,22 @@
 /* Node numbers below this are known to ashlar; a machine's higher ones are not used. */
 enum { ASH_NODES_MAX = 64 };
 
+/* The kernel wants room for all its possible nodes (MAX_NUMNODES is 1024 at most) and reads maxnode - 1 bits. */
+enum { ASH_NODEMASK_WORDS = 16, ASH_NODEMASK_BITS = ASH_NODEMASK_WORDS * 64 };
+
 /* Nodes the task's cpuset lets it allocate on, one bit each; 1 (node 0 only) when the kernel will not say. */
 uint64_t ash_numa_allowed(void);
+/* The same, but 0 when the kernel will not say. */
+uint64_t ash_numa_mems_allowed(void);
 
 /* The node of the CPU this thread runs on just now; 0 when unknown. Cheap (vDSO or rseq where libc has it). */
 int ash_numa_current(void);
 
-/* The task has a memory policy of its own (set_mempolicy, numactl): placement is the user's, not ours. */
+/*
+ * The task has a memory policy of its own (set_mempolicy, numactl): placement is the user's, not ours. To be local
+ * (numactl --localalloc) is what we are anyway.
+ */
 bool ash_numa_has_policy(void);
-
-enum ash_numa_bind { ASH_NUMA_PREFER, ASH_NUMA_STRICT };
-/* Pages of [addr, addr + bytes) not yet touched come from node, if they can (PREFER) or else not at all (STRICT). */
-int ash_numa_bind(void *addr, size_t bytes, int node, enum ash_numa_bind how);
 
 /*
  * Bytes that a node (-1: the whole machine) could give without the kernel having to kill or swap: free memory and what
@@ -49,6 +53,10 @@ struct ash_numa_topology {
 	void (*distances)(int from, int distance[ASH_NODES_MAX]);
 };
 extern const struct ash_numa_topology ash_numa_sysfs;
+
+/* Nodes that are there at all, and those with processors, by sysfs; 0: it does not say. */
+uint64_t ash_numa_online(void);
+uint64_t ash_numa_with_cpus(void);
 
 /* The source in use: sysfs until another was set. Thread-safe. t must live for ever. */
 const struct ash_numa_topology *ash_numa_topology(void);

@@ -40,10 +40,20 @@ static uint64_t sysfs_with_memory(void)
 	return read_mask("/sys/devices/system/node/has_memory");
 }
 
+uint64_t ash_numa_online(void)
+{
+	return read_mask("/sys/devices/system/node/online");
+}
+
+uint64_t ash_numa_with_cpus(void)
+{
+	return read_mask("/sys/devices/system/node/has_cpu");
+}
+
 /* nodeN/distance has one figure per online node, in the order of node numbers; they fit in eight bits. */
 static void sysfs_distances(int from, int distance[ASH_NODES_MAX])
 {
-	uint64_t online = read_mask("/sys/devices/system/node/online"), d;
+	uint64_t online = ash_numa_online(), d;
 	char path[64], buf[512];
 	struct ash_text t;
 	const char *s = buf;

@@ -109,7 +109,7 @@ TEST(defaults_are_what_an_empty_environment_gives)
 TEST(every_key_is_read_from_conf_and_from_its_variable)
 {
 	struct ash_options o = LOAD_CONF("huge:2M,strict:yes,quiet:on,fork:cow,decay:never,small_start:4M,limit:1G,"
-					 "reserve:64G,report:exit,report_pid:7,report_format:json,report_file:/a/b c,map:on,"
+					 "reserve:64G,policy:local,report:exit,report_pid:7,report_format:json,report_file:/a/b c,map:on,"
 					 "poison:yes,init_on_free:yes,guard:64K");
 
 	for (int round = 0; round < 2; round++) {
@@ -122,6 +122,7 @@ TEST(every_key_is_read_from_conf_and_from_its_variable)
 		EXPECT_EQ(o.arena.small_start, 4 << 20);
 		EXPECT_EQ(o.arena.limit, 1 << 30);
 		EXPECT_EQ(o.arena.reserve, 64ll << 30);
+		EXPECT_EQ(o.arena.policy.mode, ASH_POLICY_LOCAL);
 		EXPECT_EQ(o.report, ASH_REPORT_EXIT);
 		EXPECT_EQ(o.report_pid, 7);
 		EXPECT_EQ(o.report_format, ASH_STATS_JSON);
@@ -134,7 +135,7 @@ TEST(every_key_is_read_from_conf_and_from_its_variable)
 			EXPECT_EQ(o.source[i], round == 0 ? ASH_SOURCE_CONF : ASH_SOURCE_ENV);
 		o = LOAD("ASHLAR_HUGE", "2M", "ASHLAR_STRICT", "1", "ASHLAR_QUIET", "true", "ASHLAR_FORK", "cow",
 			 "ASHLAR_DECAY", "never", "ASHLAR_SMALL_START", "4m", "ASHLAR_LIMIT", "1073741824",
-			 "ASHLAR_RESERVE", "65536M", "ASHLAR_REPORT", "exit", "ASHLAR_REPORT_PID", "7", "ASHLAR_REPORT_FORMAT", "json",
+			 "ASHLAR_RESERVE", "65536M", "ASHLAR_POLICY", "local", "ASHLAR_REPORT", "exit", "ASHLAR_REPORT_PID", "7", "ASHLAR_REPORT_FORMAT", "json",
 			 "ASHLAR_REPORT_FILE", "/a/b c", "ASHLAR_MAP", "yes", "ASHLAR_POISON", "1", "ASHLAR_INIT_ON_FREE", "1",
 			 "ASHLAR_GUARD", "65536");
 	}

@@ -6,6 +6,14 @@
 #include "guest/nodes.h"
 
 #include <ashlar/ashlar.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#define POLICY_BYTES (24ul << 20)
 
 CHILD_TEST(the_library_brings_libnuma)
 {
@@ -85,4 +93,214 @@ CHILD_TEST(libnumas_own_memory_and_ours_live_side_by_side)
 	expect_all_on(&theirs, there, "of numa_alloc_onnode");
 	expect_all_on(&ours, here, "ours");
 	numa_free(p, 8ul << 20);
+}
+
+static struct ash_policy policy(const char *format, ...)
+{
+	struct ash_policy p;
+	char text[128];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	EXPECT_EQ(ash_policy_parse(&p, text), 0);
+	return p;
+}
+
+/* Pages of 24 MiB in blocks of many sizes of a heap under a policy. */
+static struct pages heap_pages(struct ash_policy p)
+{
+	struct ash_heap *heap = ash_heap_create_policy(&p);
+	struct pages count = { 0 };
+
+	EXPECT(heap != NULL);
+	for (size_t size = 64, sum = 0; sum < POLICY_BYTES; sum += size, size = size < 3ul << 20 ? size * 2 : 64) {
+		char *block = ash_heap_alloc(heap, size);
+
+		EXPECT(block != NULL);
+		memset(block, 1, size);
+		count_pages(&count, block, size);
+	}
+	ash_heap_destroy(heap);
+	return count;
+}
+
+/* Two nodes with memory, the first with processors. */
+static void two_with_memory(int *a, int *b)
+{
+	*a = home_of(0);
+	*b = -1;
+	for (int i = 0; i < nr_nodes(); i++) {
+		if (i != *a && has_memory(i))
+			*b = i;
+	}
+	if (*b < 0)
+		SKIP("one node with memory");
+}
+
+static void expect_share(const struct pages *count, int node, unsigned least, unsigned most)
+{
+	const size_t percent = count->on[node] * 100 / count->total;
+
+	printf("# node %d: %zu %% of %zu pages\n", node, percent, count->total);
+	EXPECT_EQ(count->unknown, 0);
+	EXPECT_GE(percent, least);
+	EXPECT_LE(percent, most);
+}
+
+CHILD_TEST(a_heaps_memory_lies_where_its_policy_says)
+{
+	struct pages count;
+	int a, b;
+
+	two_with_memory(&a, &b);
+	run_on_cpu(cpu_of(a));
+	count = heap_pages(policy("bind=%d", b));
+	expect_all_on(&count, b, "bind");
+	count = heap_pages(policy("preferred=%d", b));
+	expect_all_on(&count, b, "preferred");
+	count = heap_pages(policy("preferred-many=%d", b));
+	expect_all_on(&count, b, "preferred-many");
+	count = heap_pages(policy("interleave=%d,%d", a, b));
+	expect_share(&count, a, 35, 65);
+	EXPECT_EQ(count.on[a] + count.on[b], count.total);
+	count = heap_pages(policy("weighted-interleave=%d*3,%d", a, b));
+	expect_share(&count, a, 62, 88);
+	EXPECT_EQ(count.on[a] + count.on[b], count.total);
+	count = heap_pages(policy("weighted-interleave=%d,%d", a, b));
+	expect_share(&count, a, 35, 65);
+	count = heap_pages(policy("local"));
+	expect_all_on(&count, a, "local");
+	EXPECT_EQ(ash_policy_parse(&(struct ash_policy){ 0 }, "bind=63"), -ERANGE);
+}
+
+static void take_under_policies(void *arg)
+{
+	const struct ash_policy *p = arg;
+	struct pages before = { 0 }, under = { 0 }, after = { 0 };
+	const int here = home_of(numa_node_of_cpu(sched_getcpu()));
+
+	take_all_sizes(&before);
+	expect_all_on(&before, here, "before");
+	EXPECT_EQ(ash_policy_set_thread(p), 0);
+	take_all_sizes(&under);
+	expect_all_on(&under, __builtin_ctzll(p->nodes), "under the thread's policy");
+	EXPECT_EQ(ash_policy_set_thread(NULL), 0);
+	take_all_sizes(&after);
+	expect_all_on(&after, here, "after");
+}
+
+CHILD_TEST(a_threads_memory_lies_where_its_policy_says)
+{
+	struct ash_policy p;
+	int a, b;
+
+	two_with_memory(&a, &b);
+	p = policy("bind=%d", b);
+	in_thread_on(cpu_of(a), take_under_policies, &p);
+	p = policy("preferred=%d", b);
+	in_thread_on(cpu_of(a), take_under_policies, &p);
+}
+
+CHILD_TEST(a_processs_memory_lies_where_its_policy_says)
+{
+	struct pages before = { 0 }, under = { 0 }, other = { 0 }, after = { 0 };
+	struct ash_policy p;
+	int a, b;
+
+	two_with_memory(&a, &b);
+	run_on_cpu(cpu_of(a));
+	take_all_sizes(&before);
+	expect_all_on(&before, a, "before");
+	p = policy("bind=%d", b);
+	EXPECT_EQ(ash_policy_set_process(&p), 0);
+	in_thread_on(cpu_of(a), take_all_sizes, &other);
+	expect_all_on(&other, b, "of a new thread");
+	EXPECT_EQ(ash_policy_set_thread(NULL), 0);
+	take_all_sizes(&under);
+	expect_all_on(&under, b, "of a thread that was there");
+	p = policy("local");
+	EXPECT_EQ(ash_policy_set_process(&p), 0);
+	EXPECT_EQ(ash_policy_set_thread(NULL), 0);
+	take_all_sizes(&after);
+	expect_all_on(&after, a, "after");
+}
+
+/* numa_set_membind and its like are set_mempolicy: new memory goes where the program has told the kernel. */
+CHILD_TEST(what_a_program_tells_libnuma_later_is_obeyed)
+{
+	struct bitmask *nodes = numa_allocate_nodemask();
+	struct pages before = { 0 }, under = { 0 }, after = { 0 };
+	int a, b;
+
+	two_with_memory(&a, &b);
+	run_on_cpu(cpu_of(a));
+	take_all_sizes(&before);
+	expect_all_on(&before, a, "before");
+	numa_bitmask_setbit(nodes, (unsigned)b);
+	numa_set_membind(nodes);
+	for (unsigned i = 0; i < 8; i++) {
+		char *p = ash_malloc(2ul << 20);
+
+		EXPECT(p != NULL);
+		memset(p, 1, 2ul << 20);
+		count_pages(&under, p, 2ul << 20);
+	}
+	expect_all_on(&under, b, "under numa_set_membind");
+	numa_set_localalloc();
+	take_all_sizes(&after);
+	expect_all_on(&after, a, "after");
+}
+
+/* A container's filter: none of NUMA's calls is permitted. */
+static void forbid_numa_calls(int error)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_mbind, 4, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_get_mempolicy, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_set_mempolicy, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_move_pages, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+	};
+	const struct sock_fprog program = { ASH_ARRAY_LEN(code), code };
+
+	EXPECT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		SKIP("no filters in this kernel");
+	EXPECT_EQ(syscall(__NR_mbind, 0, 0, 0, 0, 0, 0), -1);
+	EXPECT_EQ(errno, error);
+}
+
+static void allocate_without_numa_calls(bool started)
+{
+	const struct ash_policy bind = { .mode = ASH_POLICY_BIND, .nodes = 1 };
+	struct ash_heap *heap;
+
+	if (started)
+		EXPECT(ash_malloc(100) != NULL);
+	forbid_numa_calls(started ? EPERM : ENOSYS);
+	for (size_t size = 8; size <= 8ul << 20; size *= 2) {
+		char *p = ash_malloc(size);
+
+		EXPECT(p != NULL);
+		memset(p, 1, size);
+		ash_free(p);
+	}
+	heap = ash_heap_create_policy(&bind);
+	EXPECT(heap != NULL);
+	EXPECT(ash_heap_zalloc(heap, 3ul << 20) != NULL);
+	ash_heap_destroy(heap);
+}
+
+CHILD_TEST(a_filter_over_numa_calls_leaves_one_node)
+{
+	allocate_without_numa_calls(false);
+}
+
+CHILD_TEST(a_filter_that_comes_later_changes_nothing)
+{
+	allocate_without_numa_calls(true);
 }

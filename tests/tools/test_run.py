@@ -143,10 +143,12 @@ class Program(Tool):
         if not os.path.exists('/proc/self/numa_maps'):
             self.skipTest('this kernel has no NUMA')
         for flag, value, word in (('--membind', '0', 'bind:0'), ('--interleave', 'all', 'interleave:0'),
-                                  ('--preferred', '0', 'prefer:0')):
+                                  ('--preferred', '0', 'prefer:0'), ('--membind', '+0', 'bind:0'),
+                                  ('--preferred-many', '0', 'prefer (many):0')):
             result = self.ashlar('run', flag, value, 'grep', '-c', f' {word}', '/proc/self/numa_maps')
             self.assertGreater(int(result.stdout), 0, flag)
-        self.assertEqual(self.ashlar('run', '--local', TRUE).returncode, 0)
+        for flag in ('--local', '--localalloc'):
+            self.assertEqual(self.ashlar('run', flag, TRUE).returncode, 0)
 
 
 class Refusals(Tool):
@@ -290,6 +292,8 @@ class Usage(Tool):
                             (['run', '--membind', '0-', TRUE], ['"0-"']),
                             (['run', '--membind', '', TRUE], ['""']),
                             (['run', '--preferred', 'all', '--local', TRUE], ['already']),
+                            (['run', '--membind', '!all', TRUE], ['"!all"']),
+                            (['run', '--membind', '0*2', TRUE], ['"0*2"']),
                             (['run', '--preferred', '0,0', TRUE], ['not several']),
                             (['nonsense'], ['no subcommand "nonsense"']),
                             (['help', 'nonsense'], ['no subcommand "nonsense"'])):

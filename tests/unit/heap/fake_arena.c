@@ -19,6 +19,7 @@ static size_t nr_used;
 static unsigned fail_in, faults;
 static struct ash_arena_config the_config;
 static struct ash_zonelist the_zonelist = { .nr = 1 };
+const struct ash_zonelist ash_zonelist_by_node;
 
 void fake_arena_fail_at(unsigned n)
 {

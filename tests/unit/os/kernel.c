@@ -15,6 +15,7 @@
 #include "os/clock.h"
 #include "os/huge.h"
 #include "os/numa.h"
+#include "os/policy.h"
 #include "os/smaps.h"
 #include "os/sync.h"
 #include "os/thread.h"
@@ -238,6 +239,7 @@ TEST(cgroup_limits_of_both_versions_are_found)
 
 TEST(a_kernel_that_refuses_numa_is_one_node)
 {
+	const struct ash_policy prefer = { .mode = ASH_POLICY_PREFERRED, .nodes = 1 };
 	void *page = &fake;
 	int node = 0;
 
@@ -247,7 +249,7 @@ TEST(a_kernel_that_refuses_numa_is_one_node)
 	EXPECT_EQ(ash_numa_allowed(), 1);
 	EXPECT(!ash_numa_has_policy());
 	fake_fail(__NR_mbind, NULL, 0, 1, -ENOSYS);
-	EXPECT_EQ(ash_numa_bind(&page, ASH_PAGE_SIZE, 0, ASH_NUMA_PREFER), -ENOSYS);
+	EXPECT_EQ(ash_policy_apply(&page, ASH_PAGE_SIZE, &prefer), -ENOSYS);
 	fake_fail(__NR_move_pages, NULL, 0, 1, -EPERM);
 	EXPECT_EQ(ash_numa_where(1, &page, &node), -EPERM);
 	fake_off();
@@ -258,9 +260,10 @@ TEST(bound_memory_is_where_it_was_asked_for)
 	char *p = NULL;
 	int node = -1;
 	int want = (int)ash_ctz(ash_numa_allowed());
+	const struct ash_policy bind = { .mode = ASH_POLICY_BIND, .nodes = 1ull << want };
 
 	EXPECT_EQ(ash_vmem_map(ASH_PAGE_SIZE, (void **)&p), 0);
-	if (ash_numa_bind(p, ASH_PAGE_SIZE, want, ASH_NUMA_STRICT) < 0)
+	if (ash_policy_apply(p, ASH_PAGE_SIZE, &bind) < 0)
 		SKIP("the kernel does not let this process bind memory");
 	EXPECT_EQ(ash_numa_where(1, (void *const *)&p, &node), 0);
 	EXPECT_EQ(node, -ENOENT);

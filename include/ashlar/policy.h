@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * NUMA policies: from which nodes memory comes. Modes and their meanings are those of set_mempolicy(2).
+ *
+ * A policy is looked for in this order, the first that is not ASH_POLICY_DEFAULT counts: the first-class heap's, the
+ * thread's, the process's (option "policy" or ash_policy_set_process()), the task's own as the kernel knows it (numactl,
+ * set_mempolicy), ASH_POLICY_LOCAL. The task's cpuset is obeyed under every policy.
+ *
+ * A policy decides about memory taken from then on. What is in a thread's caches when it changes goes back first; what
+ * the program holds stays where it is (ash_migrate() moves it).
+ *
+ * On a machine with one node, or where the kernel does not permit NUMA calls, that node is node 0 or the only one
+ * allowed, every policy that names it is in effect already, and nothing here costs anything.
+ *
+ * Thread safety: all of it may be called from any thread, and nothing from a signal handler.
+ */
+#ifndef ASHLAR_POLICY_H
+#define ASHLAR_POLICY_H
+
+#include <ashlar/heap.h>
+#include <ashlar/types.h>
+
+ASH_API_BEGIN
+
+enum ash_policy_mode {
+	ASH_POLICY_DEFAULT,             /* none at this level: the next one's */
+	ASH_POLICY_LOCAL,               /* of the node the thread runs on, then of those nearest to it */
+	ASH_POLICY_BIND,                /* of these nodes only; where they are full the kernel ends a process, as under
+					   numactl --membind, but hugetlb pages are refused first */
+	ASH_POLICY_PREFERRED,           /* of one node, then of those nearest to it */
+	ASH_POLICY_PREFERRED_MANY,      /* of these nodes, then of others (Linux 5.15; before, of the first of them) */
+	ASH_POLICY_INTERLEAVE,          /* page by page of these nodes in turn */
+	ASH_POLICY_WEIGHTED_INTERLEAVE, /* the same in proportion to weights */
+	ASH_POLICY_MODES
+};
+
+#define ASH_POLICY_NODES 64 /* node numbers below this can be named */
+
+struct ash_policy {
+	uint32_t mode;     /* enum ash_policy_mode */
+	uint32_t reserved; /* 0 */
+	uint64_t nodes;    /* one bit per node; 0 for DEFAULT and LOCAL, one bit for PREFERRED */
+	/*
+	 * WEIGHTED_INTERLEAVE: pageblocks in a row from each node. All 0: the system's weights and page by page
+	 * (/sys/kernel/mm/mempolicy/weighted_interleave, Linux 6.9; before, as INTERLEAVE).
+	 */
+	uint8_t weight[ASH_POLICY_NODES];
+};
+
+/*
+ * Make a policy from text, as option "policy" takes it: default, local, or one of bind, preferred, preferred-many,
+ * interleave and weighted-interleave followed by =NODES. NODES is numactl(8)'s list: 0,2-3; all; !1 (all but); +0 (the
+ * first that the cpuset allows); after a node of weighted-interleave *WEIGHT may follow: 0*3,1. Where a comma ends the
+ * value (ASHLAR_CONF) a slash stands for it.
+ * 0; -EINVAL: not such a text, or one that leaves no node; -ERANGE: a node that the process may not use.
+ */
+ASH_API int ash_policy_parse(struct ash_policy *policy, const char *text);
+
+/*
+ * The policy of the process, for all threads without one of their own, or of the calling thread. Copied. NULL:
+ * ASH_POLICY_DEFAULT.
+ * 0; -EINVAL: not a policy, or none of its nodes may be used; -ENOSPC: more different policies than a process can have
+ * at a time (8; policies DEFAULT, LOCAL and PREFERRED do not count, and equal ones count once); -ENOMEM.
+ */
+ASH_API int ash_policy_set_process(const struct ash_policy *policy);
+ASH_API int ash_policy_set_thread(const struct ash_policy *policy);
+
+/* As ash_heap_create(), with a policy. NULL: errno EINVAL, ENOSPC or ENOMEM, as above. */
+ASH_API struct ash_heap *ash_heap_create_policy(const struct ash_policy *policy) ASH_API_MUST_USE;
+
+ASH_API_END
+
+#endif

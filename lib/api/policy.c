@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* The public policies: <ashlar/policy.h>. */
+#include <ashlar/policy.h>
+#include <errno.h>
+#include <string.h>
+
+#include "heap/heap.h"
+#include "os/policy.h"
+
+static const struct ash_policy none;
+
+int ash_policy_parse(struct ash_policy *policy, const char *text)
+{
+	return ash_policy_read(policy, text, strlen(text));
+}
+
+int ash_policy_set_process(const struct ash_policy *policy)
+{
+	return ash_heap_set_process_policy(policy != NULL ? policy : &none);
+}
+
+int ash_policy_set_thread(const struct ash_policy *policy)
+{
+	return ash_heap_set_thread_policy(policy != NULL ? policy : &none);
+}
+
+struct ash_heap *ash_heap_create_policy(const struct ash_policy *policy)
+{
+	int err;
+	struct ash_heap *heap = ash_heap_new_policy(policy != NULL ? policy : &none, &err);
+
+	if (heap == NULL)
+		errno = -err;
+	return heap;
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Nodes and zonelists: which nodes the process may use, and in which order a thread of each looks for memory.
+ *
+ * Nothing of /proc or /sys is read while a process starts, except where the cpuset allows more than one node. There every
+ * online node gets spans, whether it may be used or not, because that may change: a cpuset is made wider or narrower, a
+ * node is given memory. Spans are address space; what decides is the set of usable nodes, which is looked at again once a
+ * second at most, on the slow paths of whoever passes. When it has changed, zonelists are built anew, and heaps find that
+ * theirs is not the one any more (heap/thread.c).
+ */
+#include <errno.h>
+
+#include "arena/internal.h"
+#include "os/clock.h"
+
+enum { DISTANCE_UNKNOWN = 255, LOOK_MS = 1000 };
+
+static bool several(uint64_t mask)
+{
+	return (mask & (mask - 1)) != 0;
+}
+
+bool ash_wants_hugetlb(void)
+{
+	return ash_arenas.config.huge == ASH_HUGE_2M || ash_arenas.config.huge == ASH_HUGE_1G;
+}
+
+/* One arena pair, which binds nothing. node is what it is called. */
+void ash_nodes_use_one(int node)
+{
+	ash_arenas.bind = false;
+	ash_arenas.nodes[0] = (int16_t)node;
+	ash_arenas.nr_nodes = 1;
+	ash_arenas.nr_slots = 1;
+}
+
+/* Allowed ones without memory are of use to nobody; when none seems to have any, the kernel has not told. */
+static uint64_t with_memory(uint64_t allowed, const struct ash_numa_topology *t)
+{
+	const uint64_t some = several(allowed) ? allowed & t->with_memory() : 0;
+
+	return some != 0 ? some : allowed;
+}
+
+void ash_nodes_find(void)
+{
+	uint64_t nodes = ash_numa_allowed();
+
+	nodes = with_memory(nodes, ash_numa_topology());
+	atomic_store_explicit(&ash_arenas.usable, nodes, memory_order_relaxed);
+	if (!several(nodes)) {
+		ash_nodes_use_one((int)ash_ctz(nodes));
+		return;
+	}
+	ash_arenas.bind = true;
+	ash_arenas.nr_nodes = 0;
+	for (nodes |= ash_numa_online(); nodes != 0; nodes &= nodes - 1)
+		ash_arenas.nodes[ash_arenas.nr_nodes++] = (int16_t)ash_ctz(nodes);
+	ash_arenas.nr_slots = ash_arenas.nr_nodes + ASH_POLICY_SLOTS;
+}
+
+static bool is_usable(unsigned slot)
+{
+	return (atomic_load_explicit(&ash_arenas.usable, memory_order_relaxed) >> ash_arenas.nodes[slot] & 1) != 0;
+}
+
+/*
+ * Usable slots by distance from a node, which need not have one: how many. Among equally distant ones the kernel's rules
+ * hold (find_next_best_node in mm/page_alloc.c): nodes without processors first, then those with higher numbers than the
+ * node itself. Its last rule, the one least in use by other nodes' lists, depends on the order in which it built them.
+ */
+static unsigned order_slots(int from, uint8_t order[])
+{
+	const uint64_t with_cpus = ash_numa_with_cpus();
+	int distance[ASH_NODES_MAX], to[ASH_NODES_MAX];
+	unsigned nr = 0;
+
+	ash_numa_topology()->distances(from, to);
+	for (unsigned i = 0; i < ash_arenas.nr_nodes; i++) {
+		const int node = ash_arenas.nodes[i];
+		unsigned at = nr;
+		int d = to[node] != 0 ? to[node] : DISTANCE_UNKNOWN;
+
+		if (!is_usable(i))
+			continue;
+		d = node == from ? 0 : d + (node < from) + (int)(with_cpus >> node & 1);
+		for (; at > 0 && distance[at - 1] > d; at--) {
+			distance[at] = distance[at - 1];
+			order[at] = order[at - 1];
+		}
+		distance[at] = d;
+		order[at] = (uint8_t)i;
+		nr++;
+	}
+	return nr;
+}
+
+static void zonelist_add(struct ash_zonelist *zl, unsigned slot, enum ash_arena_kind kind)
+{
+	const unsigned index = slot * ASH_ARENA_KINDS + kind;
+
+	if (index < ash_registry.nr_spans)
+		zl->arena[zl->nr++] = (uint16_t)index;
+}
+
+/* The ladder of a slot. Strictness leaves out the rungs below hugetlb. */
+static void zonelist_add_slot(struct ash_zonelist *zl, unsigned slot)
+{
+	if (ash_wants_hugetlb())
+		zonelist_add(zl, slot, ASH_ARENA_H);
+	if (!ash_wants_hugetlb() || !ash_arenas.config.strict)
+		zonelist_add(zl, slot, ASH_ARENA_T);
+}
+
+/* A policy's own arenas, or the ladder of the nearest node, then of the next. */
+static void zonelist_fill(struct ash_zonelist *zl, unsigned home)
+{
+	uint8_t order[ASH_NODES_MAX] = { 0 };
+	unsigned nr = 1;
+
+	if (home >= ASH_NODES_MAX)
+		order[0] = (uint8_t)(ash_arenas.nr_nodes + home - ASH_NODES_MAX);
+	else
+		nr = order_slots((int)home, order);
+	for (unsigned i = 0; i < nr; i++)
+		zonelist_add_slot(zl, order[i]);
+}
+
+static const struct ash_zonelist *zonelist_build(unsigned home, bool local)
+{
+	struct ash_zonelist *zl = ash_meta_alloc(sizeof(*zl));
+
+	if (zl == NULL)
+		return NULL;
+	zl->home = (uint16_t)home;
+	zl->yields = local;
+	zonelist_fill(zl, home);
+	atomic_store_explicit(local ? &ash_arenas.numa->local_zonelists[home] : &ash_arenas.numa->zonelists[home], zl,
+			      memory_order_release);
+	return zl;
+}
+
+const struct ash_zonelist *ash_zonelist_at(unsigned home)
+{
+	const struct ash_zonelist *zl = atomic_load_explicit(&ash_arenas.numa->zonelists[home], memory_order_acquire);
+
+	return zl != NULL ? zl : zonelist_build(home, false);
+}
+
+const struct ash_zonelist *ash_zonelist_local(unsigned node)
+{
+	const struct ash_zonelist *zl = atomic_load_explicit(&ash_arenas.numa->local_zonelists[node], memory_order_acquire);
+
+	return zl != NULL ? zl : zonelist_build(node, true);
+}
+
+int ash_nodes_start(void)
+{
+	const unsigned here = (unsigned)ash_numa_current();
+	struct ash_zonelist *only;
+
+	if (ash_arenas.bind) {
+		ash_arenas.numa = ash_meta_alloc(sizeof(*ash_arenas.numa));
+		ash_arenas.zonelist = ash_arenas.numa != NULL ? ash_zonelist_local(here) : NULL;
+		return ash_arenas.zonelist != NULL ? 0 : -ENOMEM;
+	}
+	only = ash_meta_alloc(sizeof(*only));
+	ash_arenas.zonelist = only;
+	if (only == NULL)
+		return -ENOMEM;
+	zonelist_add_slot(only, 0);
+	return 0;
+}
+
+static const struct ash_zonelist *get(_Atomic(const struct ash_zonelist *) *at, int node,
+				      const struct ash_zonelist *(*make)(unsigned node))
+{
+	const struct ash_zonelist *zl = atomic_load_explicit(at, memory_order_acquire);
+
+	if (ASH_LIKELY(zl != NULL))
+		return zl;
+	ash_lock(&ash_arenas.setup, &ash_futex_ops);
+	zl = make((unsigned)node);
+	ash_unlock(&ash_arenas.setup, &ash_futex_ops);
+	return zl != NULL ? zl : ash_arenas.zonelist;
+}
+
+static ASH_NOINLINE const struct ash_zonelist *one_of_several(int node)
+{
+	struct ash_numa *n = ash_arenas.numa;
+	const struct ash_zonelist *zl;
+
+	if (node == -1) {
+		zl = atomic_load_explicit(&n->process_zonelist, memory_order_acquire);
+		if (zl != NULL)
+			return zl;
+		node = ash_numa_current();
+		return get(&n->local_zonelists[node], node, ash_zonelist_local);
+	}
+	if (node < 0 || node >= ASH_NODES_MAX)
+		node = ash_numa_current();
+	return get(&n->zonelists[node], node, ash_zonelist_at);
+}
+
+const struct ash_zonelist *ash_zonelist_for(int node)
+{
+	return ASH_LIKELY(ash_arenas.numa == NULL) ? ash_arenas.zonelist : one_of_several(node);
+}
+
+/* A list that yields does so here, since what it yields to may have hugetlb rungs, too. */
+void ash_zonelist_ordinary(struct ash_zonelist *out, int node)
+{
+	const struct ash_zonelist *zl = ash_zonelist_for(node);
+
+	if (ash_arenas.numa != NULL)
+		zl = ash_zonelist_yield(zl);
+	out->nr = 0;
+	out->home = zl->home;
+	out->yields = false;
+	for (unsigned i = 0; i < zl->nr; i++) {
+		if (zl->arena[i] % ASH_ARENA_KINDS == ASH_ARENA_T)
+			out->arena[out->nr++] = zl->arena[i];
+	}
+}
+
+/* New lists for the nodes that have one, and for a process that prefers a node; policies' arenas are what they were. */
+static void rebuild(uint64_t usable)
+{
+	struct ash_numa *n = ash_arenas.numa;
+	const struct ash_zonelist *old = atomic_load_explicit(&n->process_zonelist, memory_order_relaxed);
+
+	atomic_store_explicit(&ash_arenas.usable, usable, memory_order_relaxed);
+	for (unsigned node = 0; node < ASH_NODES_MAX; node++) {
+		if (atomic_load_explicit(&n->zonelists[node], memory_order_relaxed) != NULL)
+			(void)zonelist_build(node, false);
+		if (atomic_load_explicit(&n->local_zonelists[node], memory_order_relaxed) != NULL)
+			(void)zonelist_build(node, true);
+	}
+	if (old != NULL)
+		atomic_store_explicit(&n->process_zonelist, ash_zonelist_at(old->home), memory_order_release);
+}
+
+void ash_nodes_look(void)
+{
+	struct ash_numa *n = ash_arenas.numa;
+	uint64_t due = atomic_load_explicit(&n->look_due, memory_order_relaxed), usable = 0;
+	const uint64_t now = ash_clock_ms();
+
+	if (now < due || !atomic_compare_exchange_strong_explicit(&n->look_due, &due, now + LOOK_MS,
+								  memory_order_relaxed, memory_order_relaxed))
+		return;
+	for (unsigned i = 0; i < ash_arenas.nr_nodes; i++)
+		usable |= 1ull << ash_arenas.nodes[i];
+	usable &= ash_numa_mems_allowed();
+	usable = with_memory(usable, &ash_numa_sysfs);
+	if (usable == 0 || usable == atomic_load_explicit(&ash_arenas.usable, memory_order_relaxed))
+		return;
+	ash_lock(&ash_arenas.setup, &ash_futex_ops);
+	rebuild(usable);
+	ash_unlock(&ash_arenas.setup, &ash_futex_ops);
+}

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT */
+/* Policies: what the kernel is told of which memory, and which arenas a request goes to. */
+#include "arena/topology.h"
+
+#include "os/numa.h"
+#include "os/policy.h"
+
+static struct ash_policy policy(const char *text)
+{
+	struct ash_policy p;
+
+	EXPECT_EQ(ash_policy_read(&p, text, strlen(text)), 0);
+	return p;
+}
+
+static const struct ash_zonelist *zonelist(const char *text)
+{
+	const struct ash_policy p = policy(text);
+	const struct ash_zonelist *zl = NULL;
+
+	EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), 0);
+	return zl;
+}
+
+static void start(const char *text)
+{
+	struct ash_arena_config config = test_config();
+
+	if (text != NULL)
+		config.policy = policy(text);
+	topology_start(config);
+}
+
+static int error_of(const char *text)
+{
+	struct ash_policy p;
+
+	memset(&p, 0x55, sizeof(p));
+	return ash_policy_read(&p, text, strlen(text));
+}
+
+CHILD_TEST(text_is_read_and_written)
+{
+	static const char *const texts[][2] = {
+		{ "default", NULL }, { "local", NULL }, { "bind=0", NULL }, { "bind=0,2-3", NULL },
+		{ "preferred=5", NULL }, { "preferred-many=0,5", NULL }, { "interleave=all", "interleave=0,2-5" },
+		{ "interleave=!3", "interleave=0,2,4-5" }, { "bind=+0", "bind=0" }, { "bind=+1-2", "bind=2-3" },
+		{ "bind=!+0", "bind=2-5" }, { "bind=0/3", "bind=0,3" }, { "preferred=2-2", "preferred=2" },
+		{ "weighted-interleave=0*3,2", "weighted-interleave=0*3,2*1" },
+		{ "weighted-interleave=0,2-3", NULL }, { "weighted-interleave=2-4*7,5*255", NULL },
+	};
+	char text[ASH_POLICY_TEXT_MAX];
+
+	topology_on(0x3d);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(texts); i++) {
+		struct ash_policy p = policy(texts[i][0]);
+
+		EXPECT(ash_policy_valid(&p));
+		ash_policy_write(&p, ',', text, sizeof(text));
+		EXPECT_STREQ(text, texts[i][1] != NULL ? texts[i][1] : texts[i][0]);
+	}
+}
+
+CHILD_TEST(text_that_is_none_is_refused)
+{
+	static const char *const wrong[] = {
+		"", "bind", "bind=", "local=0", "default=0", "bond=0", "bind=x", "bind=0,", "bind=0-", "bind=3-2", "bind=0 ",
+		"bind=!all", "bind=all,0", "bind=0*2", "preferred=0,2", "preferred=all", "bind==0", "bind=-1",
+		"weighted-interleave=0*0", "weighted-interleave=0*256", "weighted-interleave=0*", "bind=++0",
+	};
+	static const char *const absent[] = { "bind=1", "bind=0-2", "bind=64", "bind=99999999999", "bind=+5", "bind=6" };
+
+	topology_on(0x3d);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(wrong); i++)
+		EXPECT_EQ(error_of(wrong[i]), -EINVAL);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(absent); i++)
+		EXPECT_EQ(error_of(absent[i]), -ERANGE);
+}
+
+/* Mode numbers are the kernel's. */
+CHILD_TEST(each_policy_has_an_arena_that_the_kernel_was_told_of)
+{
+	static const char *const expected[][2] = {
+		{ "bind=1", "2:2" }, { "bind=0-1", "2:3" }, { "preferred=2", "1:4" }, { "preferred-many=1-2", "5:6" },
+		{ "interleave=0,3", "3:9" }, { "weighted-interleave=0-3", "6:f" },
+	};
+	char text[64];
+
+	topology_on(0xf);
+	start(NULL);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(expected); i++) {
+		const struct ash_zonelist *zl = zonelist(expected[i][0]);
+		const struct ash_run r = topology_run(zl, 5000);
+
+		EXPECT_STREQ(bound_by(r.addr, text), expected[i][1]);
+		EXPECT_STREQ(bound_by((char *)r.addr + (4999 << 12), text), expected[i][1]);
+		EXPECT(zonelist(expected[i][0]) == zl);
+	}
+	EXPECT(zonelist("default") == NULL);
+	EXPECT(zonelist("local") == &ash_zonelist_by_node);
+	check_zones();
+}
+
+CHILD_TEST(an_old_kernel_takes_the_nearest_mode_it_knows)
+{
+	char text[64];
+	struct ash_run r;
+
+	topology_on(0xf);
+	machine.unknown_mode = 5;
+	start(NULL);
+	r = topology_run(zonelist("preferred-many=1-2"), 1);
+	EXPECT_STREQ(bound_by(r.addr, text), "1:6");
+	r = topology_run(zonelist("weighted-interleave=0-2"), 1);
+	EXPECT_STREQ(bound_by(r.addr, text), "3:7");
+}
+
+static void check_weights(const struct ash_zonelist *zl, unsigned nr_blocks)
+{
+	static const char *const cycle[] = { "1:1", "1:1", "1:1", "1:4" };
+	const struct ash_run r = topology_run(zl, nr_blocks * 512);
+	const size_t first = (ash_frame_index(r.addr) & ((1ul << ash_registry.span_frame_shift) - 1)) >> 9;
+	unsigned node0 = 0;
+	char text[64];
+
+	for (unsigned i = 0; i < nr_blocks; i++) {
+		EXPECT_STREQ(bound_by((char *)r.addr + ((size_t)i << 21), text), cycle[(first + i) % 4]);
+		node0 += strcmp(text, "1:1") == 0;
+	}
+	EXPECT_EQ(node0, nr_blocks * 3 / 4);
+}
+
+CHILD_TEST(weights_are_kept_by_pageblocks)
+{
+	struct ash_arena_config config = test_config();
+
+	topology_on(0x5);
+	config.policy = policy("weighted-interleave=0*3,2");
+	topology_start(config);
+	check_weights(ash_zonelist_for(-1), 40);
+	check_weights(ash_zonelist_for(-1), 8);
+	check_zones();
+}
+
+CHILD_TEST(weights_are_kept_by_huge_pages_too)
+{
+	struct ash_arena_config config = test_config();
+	struct ash_run r;
+	char text[64];
+	unsigned node0 = 0;
+
+	topology_on(0x5);
+	config.huge = ASH_HUGE_2M;
+	config.policy = policy("weighted-interleave=0*3,2");
+	topology_start(config);
+	r = topology_run(ash_zonelist_for(-1), 40 * 512);
+	EXPECT(pool_is_proved(r.addr));
+	/* They were bound before they were moved to where they are: one after the other, by the place they would have. */
+	for (unsigned i = 0; i < machine.nr_binds; i++) {
+		sprintf(text, "%ld:%llx", machine.binds[i].mode, (unsigned long long)machine.binds[i].nodes);
+		EXPECT(strcmp(text, "1:1") == 0 || strcmp(text, "1:4") == 0);
+		node0 += strcmp(text, "1:1") == 0 ? (unsigned)(machine.binds[i].bytes >> 21) : 0;
+	}
+	EXPECT_GE(node0, 30);
+	EXPECT_LE(node0, 33);
+}
+
+CHILD_TEST(the_process_has_the_policy_of_its_options)
+{
+	char text[64];
+	struct ash_run r;
+
+	topology_on(0xf);
+	start("interleave=1-2");
+	r = topology_run(ash_zonelist_for(-1), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "3:6");
+	/* A node, or the current one, is asked for all the same. */
+	r = topology_run(ash_zonelist_for(3), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "1:8");
+	r = topology_run(ash_zonelist_for(ASH_NODE_CURRENT), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "1:1");
+}
+
+CHILD_TEST(the_tasks_own_policy_is_obeyed_unless_overridden)
+{
+	const struct ash_policy local = policy("local"), none = policy("default");
+	struct ash_policy bind;
+	char text[64];
+	struct ash_run r;
+
+	topology_on(0xf);
+	machine.task_mode = MPOL_INTERLEAVE;
+	start(NULL);
+	r = topology_run(ash_zonelist_for(-1), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "nothing");
+	bind = policy("bind=2");
+	EXPECT_EQ(ash_arena_set_policy(&bind), 0);
+	r = topology_run(ash_zonelist_for(-1), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "2:4");
+	EXPECT_EQ(ash_arena_set_policy(&local), 0);
+	r = topology_run(ash_zonelist_for(-1), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "1:1");
+	EXPECT_EQ(ash_arena_set_policy(&none), 0);
+	r = topology_run(ash_zonelist_for(-1), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "nothing");
+}
+
+CHILD_TEST(to_be_local_is_no_policy_of_the_tasks)
+{
+	char text[64];
+	struct ash_run r;
+
+	topology_on(0xf);
+	machine.task_mode = MPOL_LOCAL;
+	start(NULL);
+	r = topology_run(ash_zonelist_for(-1), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "1:1");
+}
+
+CHILD_TEST(a_policy_that_cannot_be_is_refused_and_changes_nothing)
+{
+	const struct ash_zonelist *zl, *before;
+	struct ash_policy p;
+	char text[64];
+
+	topology_on(0xf);
+	machine.with_memory = 0x7;
+	start(NULL);
+	before = ash_zonelist_for(-1);
+	p = (struct ash_policy){ .mode = ASH_POLICY_BIND, .nodes = 0x8 };
+	EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), -EINVAL);
+	p = (struct ash_policy){ .mode = ASH_POLICY_MODES, .nodes = 0x1 };
+	EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), -EINVAL);
+	p = (struct ash_policy){ .mode = ASH_POLICY_BIND, .nodes = 1, .reserved = 1 };
+	EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), -EINVAL);
+	for (unsigned i = 0; i < ASH_POLICY_SLOTS; i++) {
+		static const char *const some[ASH_POLICY_SLOTS] = { "bind=0", "bind=1", "bind=2", "bind=0-1", "bind=1-2",
+								    "bind=0,2", "interleave=0-1", "interleave=1-2" };
+
+		(void)zonelist(some[i]);
+	}
+	p = policy("interleave=0,2");
+	EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), -ENOSPC);
+	EXPECT_EQ(ash_arena_set_policy(&p), -ENOSPC);
+	EXPECT(ash_zonelist_for(-1) == before);
+	(void)zonelist("bind=0,2");
+	(void)zonelist("preferred=2");
+	/* Of the nodes named, those that may be used. */
+	p = (struct ash_policy){ .mode = ASH_POLICY_BIND, .nodes = 0xc };
+	EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), 0);
+	EXPECT(zl == zonelist("bind=2"));
+	{
+		const struct ash_run r = topology_run(zl, 1);
+
+		EXPECT_STREQ(bound_by(r.addr, text), "2:4");
+	}
+}
+
+CHILD_TEST(on_one_node_every_policy_is_in_effect)
+{
+	const struct ash_zonelist *zl;
+	struct ash_policy p;
+
+	topology_on(1);
+	start("interleave=all");
+	zl = ash_zonelist_for(-1);
+	EXPECT(zonelist("bind=0") == zl);
+	EXPECT(zonelist("preferred=0") == zl);
+	EXPECT(zonelist("weighted-interleave=0*3") == zl);
+	p = (struct ash_policy){ .mode = ASH_POLICY_BIND, .nodes = 2 };
+	EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), -EINVAL);
+	(void)topology_run(ash_zonelist_for(-1), 5000);
+	EXPECT_EQ(machine.nr_binds, 0);
+	EXPECT_EQ(machine.opens, 0);
+}
+
+/* A cpuset that changes leaves policies in charge; a preferred node that has gone gives way to the nearest. */
+CHILD_TEST(a_preferred_node_that_goes_gives_way)
+{
+	char text[64];
+	struct ash_run r;
+
+	topology_on(0xf);
+	start("preferred=2");
+	r = topology_run(ash_zonelist_for(-1), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "1:4");
+	machine.allowed = 0xb;
+	fake.now_ms += 2000;
+	(void)topology_run(ash_zonelist_for(-1), 9000);
+	r = topology_run(ash_zonelist_for(-1), 9000);
+	EXPECT_STREQ(bound_by(r.addr, text), "1:8");
+}
+
+CHILD_TEST(strict_huge_pages_of_a_policy_do_not_become_small)
+{
+	struct ash_arena_config config = test_config();
+	struct ash_run r;
+
+	topology_on(0x3);
+	config.huge = ASH_HUGE_2M;
+	config.strict = true;
+	config.small_start = 0;
+	config.policy = policy("bind=1");
+	topology_start(config);
+	pool.free_2m = 4;
+	r = topology_run(ash_zonelist_for(-1), 4 * 512);
+	EXPECT(pool_is_proved(r.addr));
+	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(-1), 512, 0, ASH_MT_UNMOVABLE, &r), -ENOMEM);
+	EXPECT_EQ(ash_zonelist_for(-1)->nr, 1);
+}
+
+/* set_mempolicy may be called at any time, and by one thread for itself. */
+CHILD_TEST(a_task_that_gives_itself_a_policy_later_is_obeyed)
+{
+	char text[64];
+	struct ash_run r;
+
+	topology_on(0xf);
+	start(NULL);
+	r = topology_run(ash_zonelist_for(-1), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "1:1");
+	machine.task_mode = MPOL_BIND;
+	r = topology_run(ash_zonelist_for(-1), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "nothing");
+	/* What was asked for by number or by a policy is overridden by none. */
+	r = topology_run(ash_zonelist_for(2), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "1:4");
+	r = topology_run(zonelist("bind=3"), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "2:8");
+	machine.task_mode = MPOL_DEFAULT;
+	r = topology_run(ash_zonelist_for(-1), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "1:1");
+}
+
+static struct ash_numastat numastat(unsigned node)
+{
+	struct ash_numastat s;
+
+	(void)ash_numastat(node, &s);
+	return s;
+}
+
+CHILD_TEST(runs_are_counted_as_numastat_counts_pages)
+{
+	struct ash_spill spills[4];
+
+	topology_on(0xf);
+	start(NULL);
+	EXPECT(!ash_numastat(1, &(struct ash_numastat){ 0 }));
+	(void)topology_run(ash_zonelist_for(0), 100);
+	(void)topology_run(ash_zonelist_for(1), 30);
+	(void)topology_run(zonelist("bind=1"), 7);
+	(void)topology_run(zonelist("interleave=0-1"), 1000);
+	EXPECT_EQ(numastat(0).hit, 100);
+	EXPECT_EQ(numastat(0).local + numastat(1).local, 100);
+	EXPECT_EQ(numastat(1).hit, 37);
+	EXPECT_EQ(numastat(1).other, 37);
+	EXPECT_EQ(numastat(0).miss + numastat(0).foreign + numastat(1).miss + numastat(1).foreign, 0);
+	EXPECT_EQ(ash_spills(spills, 4), 0);
+}
+
+CHILD_TEST(what_fell_over_is_told_with_where_and_why)
+{
+	struct ash_arena_config config = test_config();
+	struct ash_spill s[4];
+
+	topology_on(0x3);
+	config.huge = ASH_HUGE_2M;
+	config.strict = true;
+	config.small_start = 0;
+	topology_start(config);
+	(void)topology_run(ash_zonelist_for(0), 512);
+	/* Node 1 has no pool: populating what is bound to it is refused. */
+	machine.dry_nodes = 2;
+	(void)topology_run(ash_zonelist_for(1), 512);
+	(void)topology_run(ash_zonelist_for(1), 512);
+	EXPECT_EQ(numastat(1).foreign, 1024);
+	EXPECT_EQ(numastat(0).miss, 1024);
+	EXPECT_EQ(numastat(0).hit, 512);
+	EXPECT_EQ(ash_spills(s, 4), 1);
+	EXPECT_EQ(s[0].from, 1);
+	EXPECT_EQ(s[0].to, 0);
+	EXPECT_EQ(s[0].reason, ASH_SPILL_POOL);
+	EXPECT_EQ(s[0].runs, 2);
+	EXPECT_EQ(s[0].frames, 1024);
+}
+
+CHILD_TEST(where_memory_is_is_asked_of_the_kernel)
+{
+	struct ash_placement where;
+	struct ash_run r;
+	unsigned index;
+
+	topology_on(0x3);
+	start(NULL);
+	EXPECT_EQ(ash_arena_where(0, &where), 0);
+	r = topology_run(ash_zonelist_for(0), 300);
+	index = (unsigned)(ash_frame_index(r.addr) >> ash_registry.span_frame_shift);
+	memset(r.addr, 1, 100 * ASH_PAGE_SIZE);
+	EXPECT_EQ(ash_arena_where(index, &where), 0);
+	EXPECT_EQ(where.step, 1);
+	EXPECT_EQ(where.sampled, 100);
+	EXPECT_EQ(where.on[ash_numa_current()], 100);
+	fake_fail(__NR_move_pages, NULL, 0, UINT_MAX, -EPERM);
+	EXPECT_EQ(ash_arena_where(index, &where), -EPERM);
+	EXPECT_EQ(ash_arena_where(ash_arena_count(), &where), -ENOENT);
+}
