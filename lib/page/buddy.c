@@ -118,6 +118,31 @@ static bool merge_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum as
 	return true;
 }
 
+/*
+ * Hand a buddy that has just reached the order that a compacting request waits for to that request. It never touches a
+ * list and is not counted as free. Less than a pageblock must be of the request's own type, or it would be a steal; whole
+ * blocks are retyped as a claim does. Kernel: compaction_capture.
+ */
+static ASH_NOINLINE bool captured(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt,
+				  unsigned zeroed)
+{
+	struct ash_capture *c = z->capture;
+
+	if (order != c->order || c->pfn != ASH_PFN_NONE || !ash_mt_mergeable(mt) ||
+	    (mt != c->mt && order < z->pageblock_order))
+		return false;
+	/* Legal order 2: it is on no list. */
+	if (mt != c->mt) {
+		ash_pageblock_set_type_range(z, pfn, order, c->mt);
+		z->extfrag_claim++;
+	}
+	/* Not USED before the request has it: what is allocated may be asked to move. */
+	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_HELD, order, c->mt, 0));
+	c->pfn = pfn;
+	c->zeroed = zeroed == ash_zeroed_full(z, order);
+	return true;
+}
+
 static unsigned zeroed_by_flags(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned flags)
 {
 	const bool zeroed = (flags & ASH_FREE_ZEROED) != 0;
@@ -135,9 +160,13 @@ void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum 
 	unsigned zeroed = zeroed_by_flags(z, pfn, order, flags);
 	enum ash_list_end end = (flags & ASH_FREE_TAIL) ? ASH_LIST_TAIL : ASH_LIST_HEAD;
 
+	if (ASH_UNLIKELY(z->capture != NULL) && captured(z, pfn, order, mt, zeroed))
+		return;
 	while (order < z->max_order && merge_one(z, pfn, order, mt, &zeroed)) {
 		pfn = ash_order_start(pfn, order + 1);
 		order++;
+		if (ASH_UNLIKELY(z->capture != NULL) && captured(z, pfn, order, mt, zeroed))
+			return;
 	}
 	/*
 	 * To the tail when the next merge is likely: the buddy of the pair this piece belongs to is free already, so

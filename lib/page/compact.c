@@ -3,6 +3,7 @@
 #include "page/compact.h"
 
 #include "page/fallback.h"
+#include "page/harden.h"
 #include "page/migrate.h"
 #include "page/reserve.h"
 #include "page/stat.h"
@@ -22,8 +23,11 @@ struct control {
 	ash_pfn_t free_block; /* start of the block being filled */
 	ash_pfn_t free_pos;   /* where in it to go on looking */
 	bool met;
+	unsigned score_enough; /* proactive: stop at this score of the order's; NOT_PROACTIVE: do not look at it */
+	struct ash_capture *capture; /* NULL: nobody waits */
 	struct ash_compact_stats n;
 };
+#define NOT_PROACTIVE UINT32_MAX
 
 int ash_zone_isolate_free_page(struct ash_zone *z, ash_pfn_t pfn)
 {
@@ -144,7 +148,19 @@ static ash_pfn_t free_scanner(struct ash_zone *z, unsigned order, void *arg)
 	return pfn;
 }
 
-/* Empty one block as far as it goes. */
+static bool has_captured(struct control *c)
+{
+	bool captured;
+
+	if (c->capture == NULL)
+		return false;
+	ash_zone_lock(c->z);
+	captured = c->capture->pfn != ASH_PFN_NONE;
+	ash_zone_unlock(c->z);
+	return captured;
+}
+
+/* Empty one block as far as it goes, or as is needed. */
 static void compact_block(struct control *c, ash_pfn_t block)
 {
 	struct ash_zone *z = c->z;
@@ -162,6 +178,8 @@ static void compact_block(struct control *c, ash_pfn_t block)
 			continue;
 		if (ash_migrate_piece(z, head, free_scanner, c, &why) == 0) {
 			c->n.moved++;
+			if (has_captured(c))
+				break;
 			continue;
 		}
 		c->n.failed++;
@@ -183,8 +201,12 @@ static bool found_one(struct control *c)
 {
 	bool found;
 
+	if (c->score_enough != NOT_PROACTIVE)
+		return ash_zone_fragmentation_score(c->z, c->order) <= c->score_enough;
 	if (c->order > c->z->max_order)
 		return false;
+	if (has_captured(c))
+		return true;
 	ash_zone_lock(c->z);
 	found = ash_freelist_orders(c->z, c->mt) >> c->order != 0 ||
 		(c->mt == ASH_MT_MOVABLE && ash_freelist_orders(c->z, ASH_MT_CMA) >> c->order != 0) ||
@@ -217,7 +239,12 @@ static void start(struct control *c)
 	bool flush;
 
 	ash_zone_lock(z);
-	flush = z->compact.restart;
+	/* Once more with open eyes after the longest pause (kernel: compaction_restarting). */
+	flush = z->compact.restart || (c->order <= z->max_order && c->order >= z->compact.order_failed &&
+				       z->compact.defer_shift == MAX_DEFER_SHIFT &&
+				       z->compact.considered >= 1u << MAX_DEFER_SHIFT);
+	if (c->capture != NULL && z->capture == NULL)
+		z->capture = c->capture;
 	if (flush || c->mode == ASH_COMPACT_FULL || z->compact.migrate >= z->compact.free_block) {
 		z->compact.migrate = 0;
 		z->compact.free_block = last;
@@ -234,29 +261,48 @@ static void start(struct control *c)
 	}
 }
 
-enum ash_compact_result ash_zone_compact(struct ash_zone *z, unsigned order, enum ash_migratetype mt,
-					 enum ash_compact_mode mode, struct ash_compact_stats *stats)
+/* One run, as c says. c->z, order, mt, mode and the ways to stop are set. */
+static enum ash_compact_result run(struct control *c)
 {
-	struct control c = { .z = z, .order = order, .mt = mt, .mode = mode };
+	struct ash_zone *z = c->z;
 	enum ash_compact_result result = ASH_COMPACT_COMPLETE;
 
-	if (!suitable(z, order))
-		return ASH_COMPACT_UNSUITABLE;
-	start(&c);
-	while (!c.met && c.migrate < c.free_block) {
-		if (source_suitable(&c, c.migrate))
-			compact_block(&c, c.migrate);
-		c.migrate += ash_pageblock_frames(z);
-		if (found_one(&c)) {
+	start(c);
+	while (!c->met && c->migrate < c->free_block) {
+		if (source_suitable(c, c->migrate))
+			compact_block(c, c->migrate);
+		c->migrate += ash_pageblock_frames(z);
+		if (found_one(c)) {
 			result = ASH_COMPACT_SUCCESS;
 			break;
 		}
 	}
 	ash_zone_lock(z);
-	z->compact.migrate = c.migrate;
-	z->compact.free_block = c.free_block;
+	if (c->capture != NULL && z->capture == c->capture)
+		z->capture = NULL;
+	if (c->capture != NULL && c->capture->pfn != ASH_PFN_NONE) {
+		ash_frame_store(z->frames, c->capture->pfn, ash_frame_word(ASH_FRAME_USED, c->order, c->mt, 0));
+		z->pgalloc += ash_order_frames(c->order);
+	}
+	z->compact.migrate = c->migrate;
+	z->compact.free_block = c->free_block;
 	z->compact.restart = result == ASH_COMPACT_COMPLETE;
+	z->compact.migrate_scanned += c->n.migrate_scanned;
+	z->compact.free_scanned += c->n.free_scanned;
+	z->compact.isolated += c->n.moved + c->n.failed;
 	ash_zone_unlock(z);
+	return result;
+}
+
+enum ash_compact_result ash_zone_compact(struct ash_zone *z, unsigned order, enum ash_migratetype mt,
+					 enum ash_compact_mode mode, struct ash_compact_stats *stats)
+{
+	struct control c = { .z = z, .order = order, .mt = mt, .mode = mode, .score_enough = NOT_PROACTIVE };
+	enum ash_compact_result result;
+
+	if (!suitable(z, order))
+		return ASH_COMPACT_UNSUITABLE;
+	result = run(&c);
 	if (stats != NULL) {
 		stats->migrate_scanned += c.n.migrate_scanned;
 		stats->free_scanned += c.n.free_scanned;
@@ -265,6 +311,66 @@ enum ash_compact_result ash_zone_compact(struct ash_zone *z, unsigned order, enu
 	}
 	return result;
 }
+
+/* --- Proactive --- */
+
+unsigned ash_zone_fragmentation_score(struct ash_zone *z, unsigned order)
+{
+	uint64_t frames = 0, suitable = 0;
+
+	ash_zone_lock(z);
+	for (unsigned o = 0; o <= z->max_order; o++) {
+		for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
+			const uint64_t n = (uint64_t)z->freelist[o][mt].nr << o;
+
+			frames += n;
+			suitable += o >= order ? n : 0;
+		}
+	}
+	ash_zone_unlock(z);
+	return frames == 0 ? 0 : (unsigned)((frames - suitable) * 100 / frames);
+}
+
+unsigned ash_zones_fragmentation_score(struct ash_zone *const zones[], unsigned nr, unsigned order)
+{
+	uint64_t present = 0, sum = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		const uint64_t frames = ash_counter_read(&zones[i]->present);
+
+		sum += ash_zone_fragmentation_score(zones[i], order) * frames;
+		present += frames;
+	}
+	return present == 0 ? 0 : (unsigned)(sum / present);
+}
+
+bool ash_zones_compact_proactively(struct ash_proactive *p, struct ash_zone *const zones[], unsigned nr, unsigned order)
+{
+	const unsigned percent = p->proactiveness < 100 ? p->proactiveness : 100, low = 100 - percent;
+	const unsigned leeway = low / 2 < 10 ? low / 2 : 10, high = low + leeway < 100 ? low + leeway : 100;
+	const unsigned before = ash_zones_fragmentation_score(zones, nr, order);
+
+	if (percent == 0)
+		return false;
+	if (p->skip > 0) {
+		p->skip--;
+		return false;
+	}
+	if (before <= high)
+		return false;
+	for (unsigned i = 0; i < nr; i++) {
+		struct control c = { .z = zones[i], .order = order, .mt = ASH_MT_MOVABLE, .mode = ASH_COMPACT_SYNC,
+				     .score_enough = low };
+
+		if (ash_zone_fragmentation_score(zones[i], order) > low)
+			(void)run(&c);
+	}
+	if (ash_zones_fragmentation_score(zones, nr, order) >= before)
+		p->skip = (1u << MAX_DEFER_SHIFT) - 1;
+	return true;
+}
+
+/* --- Direct --- */
 
 bool ash_zone_compact_deferred(struct ash_zone *z, unsigned order)
 {
@@ -306,25 +412,49 @@ void ash_zone_compact_defer_reset(struct ash_zone *z, unsigned order, bool alloc
 	ash_zone_unlock(z);
 }
 
+/* What a run has captured for the request, if anything. */
+static bool take_captured(struct ash_zone *z, const struct ash_capture *capture, struct ash_page_grant *grant)
+{
+	if (capture->pfn == ASH_PFN_NONE)
+		return false;
+	*grant = (struct ash_page_grant){ capture->pfn, capture->zeroed };
+	if (ash_hardened(z))
+		grant->zeroed = ash_harden_alloc(z, grant->pfn, ash_order_frames(capture->order), capture->mt, grant->zeroed);
+	return true;
+}
+
 static int compact_and_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
 			     struct ash_page_grant *grant)
 {
 	/* In defrag mode even a single frame is worth a free pageblock rather than a stolen buddy. */
 	const unsigned want = (flags & ASH_ALLOC_NOFRAGMENT) && order < z->pageblock_order ? z->pageblock_order : order;
+	enum ash_compact_result result = ASH_COMPACT_COMPLETE;
 	int err = -ASH_ENOMEM;
 
-	if (want == 0 || ash_zone_compact_deferred(z, want))
+	if (want == 0 || !ash_mt_mergeable(mt) || want > z->max_order || ash_zone_compact_deferred(z, want) ||
+	    !suitable(z, want))
 		return err;
 	for (unsigned mode = ASH_COMPACT_ASYNC; mode <= ASH_COMPACT_SYNC && err != 0; mode++) {
-		const enum ash_compact_result result = ash_zone_compact(z, want, mt, (enum ash_compact_mode)mode, NULL);
+		struct ash_capture capture = { .order = want, .mt = mt, .pfn = ASH_PFN_NONE };
+		struct control c = { .z = z, .order = want, .mt = mt, .mode = (enum ash_compact_mode)mode,
+				     .score_enough = NOT_PROACTIVE,
+				     .capture = want == order && order >= z->guard_order ? &capture : NULL };
 
-		if (result == ASH_COMPACT_UNSUITABLE)
-			return err;
-		err = ash_zone_alloc(z, order, mt, flags, ASH_CPU_NONE, grant);
+		result = run(&c);
+		if (result == ASH_COMPACT_SUCCESS)
+			ash_zone_compact_defer_reset(z, want, false);
+		if (take_captured(z, &capture, grant))
+			err = 0;
+		else
+			err = ash_zone_alloc(z, order, mt, flags, ASH_CPU_NONE, grant);
 	}
+	ash_zone_lock(z);
+	z->compact.stall++;
+	*(err == 0 ? &z->compact.success : &z->compact.fail) += 1;
+	ash_zone_unlock(z);
 	if (err == 0)
 		ash_zone_compact_defer_reset(z, want, true);
-	else
+	else if (result == ASH_COMPACT_COMPLETE)
 		ash_zone_compact_defer(z, want);
 	return err;
 }

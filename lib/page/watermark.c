@@ -132,6 +132,16 @@ void ash_reserve_boost(struct ash_zone *z)
 	store(&z->wmark_boost, boost < max ? boost : max);
 }
 
+enum ash_background ash_zone_background(struct ash_zone *z)
+{
+	if (!ash_zone_watermark_ok(z, 0, ASH_WMARK_HIGH, ASH_ALLOC_CMA, 0, ash_counter_read(&z->free)))
+		return ASH_BACKGROUND_TRIM;
+	if (z->defrag_mode &&
+	    !ash_zone_watermark_ok(z, 0, ASH_WMARK_HIGH, ASH_ALLOC_CMA, 0, ash_counter_read(&z->free_blocks)))
+		return ASH_BACKGROUND_COMPACT;
+	return ASH_BACKGROUND_NOTHING;
+}
+
 uint64_t ash_zone_end_boost(struct ash_zone *z)
 {
 	uint64_t boost;

@@ -256,6 +256,12 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 	out->pgmigrate_fail = z->pgmigrate_fail;
 	out->free_highatomic = ash_counter_read(&z->free_highatomic);
 	out->guard = ash_counter_read(&z->guard);
+	out->compact_migrate_scanned = z->compact.migrate_scanned;
+	out->compact_free_scanned = z->compact.free_scanned;
+	out->compact_isolated = z->compact.isolated;
+	out->compact_stall = z->compact.stall;
+	out->compact_fail = z->compact.fail;
+	out->compact_success = z->compact.success;
 	out->tainted = z->nr_tainted;
 	ash_zone_unlock(z);
 }

@@ -189,6 +189,9 @@ struct ash_zone_stats {
 	uint64_t extfrag_claim, extfrag_steal;
 	uint64_t pgmigrate_success, pgmigrate_fail; /* pieces */
 	uint64_t free_highatomic;
+	uint64_t compact_migrate_scanned, compact_free_scanned; /* frames */
+	uint64_t compact_isolated;                              /* pieces */
+	uint64_t compact_stall, compact_fail, compact_success;  /* requests */
 	uint64_t guard;   /* frames kept out of reach behind allocations */
 	uint64_t tainted; /* superblocks with UNMOVABLE, RECLAIMABLE or HIGHATOMIC pageblocks; 0 without config.tainted */
 };

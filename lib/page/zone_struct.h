@@ -84,12 +84,23 @@ struct ash_zone {
 	uint64_t extfrag_claim, extfrag_steal;
 	uint64_t pgmigrate_success, pgmigrate_fail;
 
+	struct ash_capture *capture; /* compact.c: a request that waits for a buddy to form; NULL: none */
 	struct {
 		ash_pfn_t migrate, free_block;    /* where the scanners stopped */
 		bool restart;                     /* they met: begin anew, without skip bits */
 		unsigned considered, defer_shift; /* attempts since, and number of, failed runs */
 		unsigned order_failed;            /* the lowest order that failed */
+		uint64_t migrate_scanned, free_scanned, isolated; /* frames, frames, pieces */
+		uint64_t stall, fail, success;    /* requests that compacted, and how they ended */
 	} compact;
+};
+
+/* Whoever frees the buddy that a compacting request wants hands it over, before anybody else can take it. */
+struct ash_capture {
+	unsigned order;
+	enum ash_migratetype mt;
+	ash_pfn_t pfn; /* ASH_PFN_NONE: nothing yet; else HELD for the request */
+	bool zeroed;
 };
 
 ASH_INLINE uint64_t ash_counter_read(const struct ash_counter *c)

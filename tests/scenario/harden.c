@@ -285,6 +285,10 @@ TEST(poison_covers_what_moving_leaves)
 	EXPECT_EQ(ash_zone_alloc_contig_range(s.z, 0, 16, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER, &grant, NULL), 0);
 	EXPECT_EQ(owner_moves, 1);
 	EXPECT(holds(0, ASH_POISON));
+	ash_zone_free_run(s.z, 0, 16);
+	memory[4][40] = 4;
+	EXPECT_BUG((void)!ash_zone_alloc_contig_range(s.z, 0, 16, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER, &grant, NULL));
+	EXPECT_EQ(scene_bug_pfn, 4);
 }
 
 /* [K shuffle.c:__shuffle_zone, shuffle_pick_tail] */
