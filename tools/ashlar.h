@@ -23,6 +23,7 @@ enum {
 int cmd_run(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
 
 /* "ashlar: ...\n" on standard error. */
 void complain(const char *format, ...) ASH_PRINTF(1, 2);

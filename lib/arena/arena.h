@@ -30,6 +30,7 @@
 #include "base/bits.h"
 #include "base/compiler.h"
 #include "base/lock.h"
+#include "base/view.h"
 #include "os/policy.h"
 #include "page/zone.h"
 
@@ -303,6 +304,9 @@ ASH_MUST_USE int ash_arena_where(unsigned index, struct ash_placement *out);
  * -errno when /proc is not to be had. Reads with raw system calls into a stack buffer.
  */
 ASH_MUST_USE int ash_arena_actual(unsigned index, size_t bytes[ASH_BACKING_NR]);
+
+/* The arenas for a reader in another process. */
+extern ASH_HIDDEN const struct ash_view_list ash_arena_view;
 
 /* The last degradation line ("" when none), for reports. */
 const char *ash_arena_degraded(void);

@@ -90,4 +90,7 @@ struct ash_heap_stats {
 };
 void ash_heap_stats(struct ash_heap_stats *out);
 
+/* The heaps for a reader in another process. */
+extern ASH_HIDDEN const struct ash_view_list ash_heap_view;
+
 #endif

@@ -71,8 +71,13 @@ static int sum_line(void *arg, const char *line)
 
 int ash_smaps_read(uintptr_t start, uintptr_t end, struct ash_smaps *out)
 {
+	return ash_smaps_read_file("/proc/self/smaps", start, end, out);
+}
+
+int ash_smaps_read_file(const char *path, uintptr_t start, uintptr_t end, struct ash_smaps *out)
+{
 	struct smaps_sum sum = { .start = start, .end = end };
-	int err = ash_file_lines("/proc/self/smaps", sum_line, &sum);
+	int err = ash_file_lines(path, sum_line, &sum);
 
 	if (err == 0)
 		*out = sum.total;

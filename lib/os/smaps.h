@@ -19,5 +19,7 @@ struct ash_smaps {
  * one). Negative errno when /proc is not to be had; *out is written only on success.
  */
 ASH_MUST_USE int ash_smaps_read(uintptr_t start, uintptr_t end, struct ash_smaps *out);
+/* The same of another process's addresses, from its own smaps file. */
+ASH_MUST_USE int ash_smaps_read_file(const char *path, uintptr_t start, uintptr_t end, struct ash_smaps *out);
 
 #endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reading the numbers of another process: from its memory, by the places it publishes (base/view.h). Nothing is stopped,
+ * traced or written. The kernel asks for the rights of a debugger: the same user, or CAP_SYS_PTRACE.
+ */
+#ifndef ASHLAR_TOOLS_REMOTE_H
+#define ASHLAR_TOOLS_REMOTE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/view.h"
+
+struct remote {
+	pid_t pid;
+	char library[PATH_MAX]; /* that carries ashlar in the process */
+	struct ash_view view;
+};
+
+/* 0, or STATUS_FAILED with a sentence in *why (malloc'ed). */
+int remote_open(struct remote *r, pid_t pid, char **why);
+
+/* A structure's numbers, as they were when it was read. */
+#define REMOTE_FIELDS 16
+struct remote_record {
+	unsigned nr;
+	struct ash_view_field fields[REMOTE_FIELDS];
+	uint64_t values[REMOTE_FIELDS][8];
+};
+
+/* All structures of a list, at most max; how many, or -1: the process is gone, or its memory not what it should be. */
+int remote_read_list(const struct remote *r, const struct ash_view_list *where, struct remote_record *out, int max);
+/* The structure at an address of the process. */
+bool remote_read_record(const struct remote *r, uint64_t address, const struct ash_view_field *fields,
+			struct remote_record *out);
+/* 0 where the process's ashlar does not have the number. */
+uint64_t remote_number(const struct remote_record *record, const char *name, unsigned index);
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/* ashlar stat: the numbers of a running process, and what the kernel says of its memory. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arena/arena.h"
+#include "ashlar.h"
+#include "ctl/writer.h"
+#include "os/smaps.h"
+#include "remote.h"
+
+enum { ARENAS_MAX = ASH_ZONELIST_MAX, HEAPS_MAX = 65536, OPT_JSON = 256, OPT_HELP };
+
+static const struct option long_options[] = {
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+static const char help_text[] =
+	"Usage: ashlar stat [--json] PID\n"
+	"\n"
+	"Shows what ashlar holds in a running process: per arena what is online, in use, free and returned, and what\n"
+	"backs it by the kernel's accounting. The process is neither stopped nor slowed. Needs the process's user or\n"
+	"root; a program that carries libashlar.a inside is not recognised.\n"
+	"\n"
+	"      --json              as JSON, in bytes\n";
+
+/* Bytes, unless named otherwise. */
+struct arena {
+	int node;
+	bool hugetlb;
+	uint64_t start, online, peak_online, in_use, free, returned, grows, fallbacks;
+	struct ash_smaps actual;
+	bool actual_known;
+};
+
+struct stat {
+	pid_t pid;
+	char name[32];
+	const char *library;
+	struct arena arenas[ARENAS_MAX], total;
+	int nr_arenas;
+	uint64_t slabs, large, large_count;
+	int nr_heaps;
+};
+
+static uint64_t bytes_of(const struct remote_record *record, const char *frames)
+{
+	return remote_number(record, frames, 0) << ASH_PAGE_SHIFT;
+}
+
+static uint64_t less(uint64_t from, uint64_t what)
+{
+	return from - ash_min(from, what);
+}
+
+static bool read_arena(const struct remote *r, const struct remote_record *record, struct arena *a)
+{
+	const uint64_t span = bytes_of(record, "nr_frames");
+	struct remote_record zone;
+	char smaps[64];
+
+	if (!remote_read_record(r, remote_number(record, "zone", 0), r->view.zone, &zone))
+		return false;
+	a->node = (int16_t)remote_number(record, "node", 0);
+	a->hugetlb = remote_number(record, "kind", 0) == ASH_ARENA_H;
+	a->start = remote_number(record, "start", 0);
+	a->online = bytes_of(record, "online");
+	a->peak_online = bytes_of(record, "peak_online");
+	a->free = bytes_of(&zone, "free");
+	/* H: pageblocks that are with the pool; T: free ones without memory behind them. */
+	a->returned = (remote_number(record, "returned", 0) << ASH_PAGEBLOCK_ORDER) << ASH_PAGE_SHIFT;
+	a->in_use = less(less(a->online, a->free), a->returned);
+	if (!a->hugetlb) {
+		a->returned = bytes_of(&zone, "free_zeroed");
+		a->free = less(a->free, a->returned);
+	}
+	a->grows = remote_number(record, "grows", 0);
+	a->fallbacks = remote_number(record, "fallbacks", 0);
+	snprintf(smaps, sizeof(smaps), "/proc/%d/smaps", (int)r->pid);
+	a->actual_known = ash_smaps_read_file(smaps, a->start, a->start + span, &a->actual) == 0;
+	return true;
+}
+
+static void add(struct arena *sum, const struct arena *a)
+{
+	sum->online += a->online;
+	sum->peak_online += a->peak_online;
+	sum->in_use += a->in_use;
+	sum->free += a->free;
+	sum->returned += a->returned;
+	sum->fallbacks += a->fallbacks;
+	sum->actual.base += a->actual.base;
+	sum->actual.thp += a->actual.thp;
+	sum->actual.huge_2m += a->actual.huge_2m;
+	sum->actual.huge_1g += a->actual.huge_1g;
+	sum->actual_known = a->actual_known;
+}
+
+static bool read_arenas(const struct remote *r, struct stat *s)
+{
+	struct remote_record *records = need(calloc(ARENAS_MAX, sizeof(*records)));
+	const int n = remote_read_list(r, r->view.arenas, records, ARENAS_MAX);
+	bool good = n >= 0;
+
+	for (int i = 0; i < n && good; i++) {
+		good = read_arena(r, &records[i], &s->arenas[i]);
+		add(&s->total, &s->arenas[i]);
+	}
+	s->nr_arenas = good ? n : 0;
+	free(records);
+	return good;
+}
+
+static bool read_heaps(const struct remote *r, struct stat *s)
+{
+	struct remote_record *records = need(calloc(HEAPS_MAX, sizeof(*records)));
+	const int n = remote_read_list(r, r->view.heaps, records, HEAPS_MAX);
+
+	for (int i = 0; i < n; i++) {
+		s->slabs += less(bytes_of(&records[i], "slab_frames"), bytes_of(&records[i], "empty_frames"));
+		/* A balance of each heap, which means something in the sum only. */
+		s->large += bytes_of(&records[i], "large_frames");
+		s->large_count += remote_number(&records[i], "large_count", 0);
+	}
+	s->nr_heaps = n;
+	free(records);
+	return n >= 0;
+}
+
+static void print_size(const char *label, uint64_t bytes)
+{
+	printf("  %s %" PRIu64 ".%" PRIu64 " MiB", label, bytes >> 20, (bytes & 0xfffff) * 10 >> 20);
+}
+
+static void print_row(const struct arena *a)
+{
+	print_size("online", a->online);
+	print_size("in use", a->in_use);
+	print_size("free", a->free);
+	print_size("without memory", a->returned);
+	putchar('\n');
+	if (!a->actual_known) {
+		puts("    backed by: not known, its smaps cannot be read");
+		return;
+	}
+	fputs("    backed by:", stdout);
+	print_size("1 GiB pages", a->actual.huge_1g);
+	print_size("2 MiB pages", a->actual.huge_2m);
+	print_size("THP", a->actual.thp);
+	print_size("base pages", a->actual.base);
+	putchar('\n');
+}
+
+static void print_text(const struct stat *s)
+{
+	printf("process %d (%s) on %s\n", (int)s->pid, s->name, s->library);
+	if (s->nr_arenas == 0) {
+		puts("no allocation has been made yet");
+		return;
+	}
+	for (int i = 0; i < s->nr_arenas; i++) {
+		printf("node %d, %s:", s->arenas[i].node, s->arenas[i].hugetlb ? "hugetlb" : "ordinary memory");
+		print_row(&s->arenas[i]);
+	}
+	if (s->nr_arenas > 1) {
+		fputs("all:", stdout);
+		print_row(&s->total);
+	}
+	printf("heaps: %d,", s->nr_heaps);
+	print_size("slabs", s->slabs);
+	print_size("large blocks", s->large);
+	printf(" (%" PRIu64 ")\n", s->large_count);
+	if (s->total.fallbacks != 0)
+		printf("a lesser kind of page was taken %" PRIu64 " times\n", s->total.fallbacks);
+}
+
+static void print_json_arena(const struct arena *a)
+{
+	printf("{\"node\":%d,\"kind\":\"%s\",\"start\":%" PRIu64 ",\"online_bytes\":%" PRIu64
+	       ",\"peak_online_bytes\":%" PRIu64 ",\"in_use_bytes\":%" PRIu64 ",\"free_bytes\":%" PRIu64
+	       ",\"absent_bytes\":%" PRIu64 ",\"grows\":%" PRIu64 ",\"fallbacks\":%" PRIu64,
+	       a->node, a->hugetlb ? "hugetlb" : "thp", a->start, a->online, a->peak_online, a->in_use, a->free,
+	       a->returned, a->grows, a->fallbacks);
+	if (a->actual_known)
+		printf(",\"resident_bytes\":{\"hugetlb_1g\":%zu,\"hugetlb_2m\":%zu,\"thp\":%zu,\"base\":%zu}",
+		       a->actual.huge_1g, a->actual.huge_2m, a->actual.thp, a->actual.base);
+	putchar('}');
+}
+
+static void print_json(const struct stat *s)
+{
+	struct ash_writer w;
+
+	printf("{\"pid\":%d,\"name\":", (int)s->pid);
+	fflush(stdout);
+	ash_writer_init_fd(&w, 1);
+	ash_write_json_string(&w, s->name);
+	ash_write(&w, ",\"library\":");
+	ash_write_json_string(&w, s->library);
+	(void)!ash_writer_finish(&w);
+	fputs(",\"arenas\":[", stdout);
+	for (int i = 0; i < s->nr_arenas; i++) {
+		if (i > 0)
+			putchar(',');
+		print_json_arena(&s->arenas[i]);
+	}
+	printf("],\"heaps\":%d,\"slab_bytes\":%" PRIu64 ",\"large_bytes\":%" PRIu64 ",\"large_count\":%" PRIu64 "}\n",
+	       s->nr_heaps, s->slabs, s->large, s->large_count);
+}
+
+static pid_t parse_pid(const char *text)
+{
+	char *end;
+	long pid;
+
+	errno = 0;
+	pid = strtol(text, &end, 10);
+	if (errno != 0 || end == text || *end != '\0' || pid <= 0 || pid > INT_MAX)
+		usage_error("stat", "\"%s\" is not a process id", text);
+	return (pid_t)pid;
+}
+
+static bool parse(int argc, char **argv)
+{
+	bool json = false;
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		if (c == OPT_HELP) {
+			fputs(help_text, stdout);
+			exit(STATUS_OK);
+		}
+		if (c != OPT_JSON)
+			usage_error("stat", "unknown option \"%s\"", argv[optind - 1]);
+		json = true;
+	}
+	if (optind != argc - 1)
+		usage_error("stat", optind == argc ? "no process id" : "one process id at a time");
+	return json;
+}
+
+int cmd_stat(int argc, char **argv)
+{
+	static struct stat s;
+	static struct remote r;
+	const bool json = parse(argc, argv);
+	char path[64], *why = NULL;
+	int status;
+
+	s.pid = parse_pid(argv[optind]);
+	status = remote_open(&r, s.pid, &why);
+	if (status != STATUS_OK) {
+		complain("%s", why);
+		return status;
+	}
+	s.library = r.library;
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)s.pid);
+	if (read_small_file(path, s.name, sizeof(s.name)) < 0)
+		s.name[0] = '\0';
+	if (!read_arenas(&r, &s) || !read_heaps(&r, &s)) {
+		complain("process %d ended, or its memory is not what ashlar left there", (int)s.pid);
+		return STATUS_FAILED;
+	}
+	if (json)
+		print_json(&s);
+	else
+		print_text(&s);
+	return fflush(stdout) == 0 ? STATUS_OK : STATUS_FAILED;
+}
