@@ -191,6 +191,17 @@ static bool end_frames(const struct buffer *b, const void *p)
 						       memory_order_relaxed, memory_order_relaxed);
 }
 
+/* A naturally aligned power of two is one piece, wherever it was found, and may go through the pcp. */
+static void free_frames(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr)
+{
+	const unsigned order = ash_log2_ceil(nr);
+
+	if (nr == 1u << order && order <= ASH_DMA_PCP_ORDER && (pfn & (nr - 1)) == 0)
+		ash_zone_free(z, pfn, order, ash_dma_thread % ASH_DMA_PCPS);
+	else
+		ash_zone_free_run(z, pfn, nr);
+}
+
 int ash_dma_free(void *p)
 {
 	struct buffer b;
@@ -207,7 +218,7 @@ int ash_dma_free(void *p)
 		return ash_dma_share_free(b.arena, ash_dma_pfn(b.arena, p), b.shared);
 	if (!end_frames(&b, p))
 		return -EINVAL;
-	ash_zone_free_run(b.arena->zone, ash_dma_pfn(b.arena, p), b.nr);
+	free_frames(b.arena->zone, ash_dma_pfn(b.arena, p), b.nr);
 	return 0;
 }
 

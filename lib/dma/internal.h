@@ -30,6 +30,8 @@ enum {
 	ASH_DMA_SLOT_ORDER = ASH_PAGEBLOCK_ORDER,
 	ASH_DMA_SLOT_FRAMES = 1 << ASH_DMA_SLOT_ORDER,
 	ASH_DMA_ARENAS_MAX = 2 * ASH_NODES_MAX,
+	ASH_DMA_PCPS = 16,      /* slots of an arena's pcp, by thread number; 0 is shared by those without */
+	ASH_DMA_PCP_ORDER = 3,  /* and what goes through them */
 };
 #define ASH_DMA_SLOT_BYTES ((size_t)ASH_DMA_SLOT_FRAMES << ASH_PAGE_SHIFT)
 

@@ -194,7 +194,7 @@ void ash_dma_pool_put(struct ash_dma_pool *pool, void *p)
 	struct ash_dma_cache *c = cache_of(pool);
 
 	/* An empty cache may be nobody's; a full one has to be flushed. */
-	if (ASH_LIKELY(c->nr - 1 < pool->cache_max - 1 && c->nr > 0))
+	if (ASH_LIKELY(c->nr - 1 < pool->cache_max - 1))
 		c->object[c->nr++] = p;
 	else
 		put_slow(pool, p);

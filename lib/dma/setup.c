@@ -148,15 +148,16 @@ unsigned ash_dma_place(int node)
 
 /* The parts of an arena's tables, each beginning on a page. */
 struct tables {
-	size_t pageblocks, slots, covered, small; /* offsets, and the end of what is writable at once */
+	size_t pcps, pageblocks, slots, covered, small; /* offsets, and the end of what is writable at once */
 	size_t frames, tags, end;
 };
 
 static struct tables lay_out(size_t nr)
 {
 	const size_t nr_slots = nr >> ASH_DMA_SLOT_ORDER;
-	struct tables t = { .pageblocks = ash_align_up(sizeof(struct ash_dma_arena) + ash_zone_struct_size(), 64) };
+	struct tables t = { .pcps = ash_align_up(sizeof(struct ash_dma_arena) + ash_zone_struct_size(), 64) };
 
+	t.pageblocks = ash_align_up(t.pcps + ASH_DMA_PCPS * ash_pcp_struct_size(), 64);
 	t.slots = ash_align_up(t.pageblocks + nr_slots, 64);
 	t.covered = t.slots + nr_slots * sizeof(struct ash_dma_slot);
 	t.small = ash_align_up(t.covered + ((nr >> ASH_MAX_ORDER) / 64 + 1) * sizeof(uint64_t), ASH_PAGE_SIZE);
@@ -208,6 +209,8 @@ static struct ash_dma_arena *arena_create(unsigned index)
 		.geometry = { ASH_PAGEBLOCK_ORDER, ASH_MAX_ORDER },
 		.frames = a->frames,
 		.pageblocks = (_Atomic uint8_t *)a + t.pageblocks,
+		.pcps = (struct ash_pcp *)((char *)a + t.pcps),
+		.nr_cpus = ASH_DMA_PCPS,
 		.ops = &zone_ops,
 		.owner = a,
 	};

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <limits.h>
 
-#include "dma/internal.h"
+#include "dma/pool.h"
 
 enum { GROW_TRIES = 4 };
 
@@ -42,7 +42,13 @@ static bool acceptable(const struct ash_dma_arena *a, const struct ash_dma_reque
 /* From the freelists. */
 static int take_free(struct ash_dma_arena *a, const struct ash_dma_request *r, struct ash_page_grant *grant)
 {
-	int err = ash_zone_alloc_run(a->zone, r->nr, r->align_order, ASH_MT_UNMOVABLE, 0, grant);
+	const unsigned order = ash_log2_ceil(r->nr);
+	int err;
+
+	if (r->nr == 1u << order && order <= ASH_DMA_PCP_ORDER && r->align_order <= order)
+		err = ash_zone_alloc(a->zone, order, ASH_MT_UNMOVABLE, 0, ash_dma_thread % ASH_DMA_PCPS, grant);
+	else
+		err = ash_zone_alloc_run(a->zone, r->nr, r->align_order, ASH_MT_UNMOVABLE, 0, grant);
 
 	if (err == 0 && !acceptable(a, r, grant->pfn)) {
 		ash_zone_free_run(a->zone, grant->pfn, r->nr);
@@ -151,7 +157,7 @@ static int take_node(unsigned place, const struct ash_dma_request *r, bool searc
 		struct ash_page_grant grant;
 		int err = -ENOMEM;
 
-		if (a == NULL || !may_hold(a, r))
+		if (a == NULL || atomic_load_explicit(&a->online, memory_order_relaxed) < r->nr || !may_hold(a, r))
 			continue;
 		if (fits_page(r) && r->limit == UINT64_MAX)
 			err = take_free(a, r, &grant);
