@@ -68,6 +68,23 @@ ASH_API int ash_policy_set_thread(const struct ash_policy *policy);
 /* As ash_heap_create(), with a policy. NULL: errno EINVAL, ENOSPC or ENOMEM, as above. */
 ASH_API struct ash_heap *ash_heap_create_policy(const struct ash_policy *policy) ASH_API_MUST_USE;
 
+/*
+ * Move the pages that [p, p + bytes) lies on to a node, under the program's feet: whoever touches one meanwhile waits. Any
+ * memory will do, ashlar's or not. Whole pages move, and whole huge pages, with whatever else lies in them; pages that
+ * are not in memory stay so. hugetlb pages need free ones in the node's pool.
+ * 0: all that are in memory are on node. -EBUSY: some are not: pinned, shared, or no room there. -EPERM, -ENOSYS: the
+ * kernel does not permit it; -ENODEV: no such node; -EACCES: one that the cpuset does not allow.
+ */
+ASH_API int ash_migrate(const void *p, size_t bytes, int node);
+
+/*
+ * Move a first-class heap to a node: all its memory as by ash_migrate(), and what it takes from now on comes from there,
+ * as under ASH_POLICY_PREFERRED. Memory moved returns to where it was when the heap gives it back.
+ * 0; -EBUSY: some pages stayed, the rest is as said; -EINVAL: not a node that the process may use; errors of ash_migrate(),
+ * after which new memory comes from where it came from before.
+ */
+ASH_API int ash_heap_move_node(struct ash_heap *heap, int node);
+
 ASH_API_END
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "arena/arena.h"
 #include "heap/heap.h"
 #include "os/policy.h"
 
@@ -32,4 +33,14 @@ struct ash_heap *ash_heap_create_policy(const struct ash_policy *policy)
 	if (heap == NULL)
 		errno = -err;
 	return heap;
+}
+
+int ash_heap_move_node(struct ash_heap *heap, int node)
+{
+	return ash_heap_new_move(heap, node);
+}
+
+int ash_migrate(const void *p, size_t bytes, int node)
+{
+	return ash_arena_migrate(p, bytes, node);
 }

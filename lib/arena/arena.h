@@ -269,6 +269,15 @@ struct ash_numastat {
 /* false: a node without arenas, or all of one node's that was never asked. All zero on a machine with one node. */
 bool ash_numastat(unsigned node, struct ash_numastat *out);
 
+/*
+ * Move the pages that [addr, addr + bytes) lies on, whoever's they are, to a node: 0 when all that are in memory are there;
+ * -EBUSY: some could not be moved; -EPERM, -ENOSYS, -ENODEV, -EACCES as ash_numa_move().
+ */
+int ash_arena_migrate(const void *addr, size_t bytes, int node);
+
+/* A run that was moved is about to be freed: back to its arena's node with it, or that would hand out far memory. */
+void ash_run_come_home(const void *addr, size_t nr_frames);
+
 /* Why memory asked of one node came from another. */
 enum ash_spill_reason {
 	ASH_SPILL_POOL,  /* its hugetlb pool was dry, and strict */

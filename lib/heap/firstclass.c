@@ -38,6 +38,7 @@ void ash_heap_new_reset(struct ash_heap *h)
 		else
 			ash_slab_release(h, h->all);
 	}
+	h->moved = false;
 	ash_arena_decay();
 }
 

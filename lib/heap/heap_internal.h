@@ -111,6 +111,7 @@ struct ash_heap {
 	size_t tag;                                   /* (c) owner << ASH_TAG_OWNER_SHIFT; wide, as free computes with it */
 	uint32_t owner;                               /* (c) index in ash_heaps.table */
 	bool first_class;                             /* (c) while ACTIVE */
+	bool moved;                                   /* (o) its runs may be on another node than their arena's */
 	const struct ash_zonelist *zonelist;          /* (o) where its memory comes from */
 	struct ash_slab *partial[ASH_NR_CLASSES];     /* (o) slabs with free or uncarved objects, the next to use first */
 	struct ash_slab *empty[ASH_SLAB_ORDERS];      /* (o) slabs nobody uses, kept by order for the next slab */

@@ -109,6 +109,8 @@ void ash_large_release(struct ash_heap *h, struct ash_slab *s)
 	ash_slab_unlink_all(h, s);
 	h->large_frames -= nr;
 	h->large_count--;
+	if (ASH_UNLIKELY(h->moved))
+		ash_run_come_home(ash_frame_address(ash_slab_frame(s)), nr);
 	large_release(ash_frame_address(ash_slab_frame(s)), nr);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a process's, a thread's and a first-class heap's memory comes from; the policies themselves are arena's. */
+/* Where a process's, a thread's and a first-class heap's memory comes from, and goes; the policies are arena's. */
 #include <errno.h>
 
 #include "heap/heap_internal.h"
@@ -43,4 +43,37 @@ struct ash_heap *ash_heap_new_policy(const struct ash_policy *policy, int *err)
 	h = ash_heap_create_structure(true, zonelist);
 	*err = h != NULL ? 0 : -ENOMEM;
 	return h;
+}
+
+static int move_runs(struct ash_heap *h, int node)
+{
+	int result = 0;
+
+	for (const struct ash_slab *s = h->all; s != NULL; s = s->all_next) {
+		const uint32_t tag = ash_tag_load(ash_slab_frame(s));
+		const size_t nr = s->cls == ASH_SLAB_LARGE ? tag & ASH_TAG_FRAMES_MASK
+							   : (size_t)1 << ash_classes[s->cls].slab_order;
+		const int err = ash_arena_migrate(ash_frame_address(ash_slab_frame(s)), nr << ASH_PAGE_SHIFT, node);
+
+		if (err < 0 && err != -EBUSY)
+			return err;
+		result = err < 0 ? err : result;
+	}
+	return result;
+}
+
+/* Should the kernel change its mind half-way, what has been moved goes home when it is freed, like all the rest. */
+int ash_heap_new_move(struct ash_heap *h, int node)
+{
+	const struct ash_policy preferred = { .mode = ASH_POLICY_PREFERRED, .nodes = 1ull << (node & 63) };
+	const struct ash_zonelist *zonelist;
+	int err = node < 0 || node >= ASH_POLICY_NODES ? -EINVAL : ash_zonelist_of_policy(&preferred, &zonelist);
+
+	if (err < 0)
+		return err;
+	h->moved |= h->all != NULL;
+	err = move_runs(h, node);
+	if (err == 0 || err == -EBUSY)
+		h->zonelist = zonelist;
+	return err;
 }

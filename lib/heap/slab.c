@@ -73,6 +73,8 @@ void ash_slab_release(struct ash_heap *h, struct ash_slab *s)
 	slab_set_tags(s, order, 0);
 	ash_slab_unlink_all(h, s);
 	h->slab_frames -= (uint64_t)1 << order;
+	if (ASH_UNLIKELY(h->moved))
+		ash_run_come_home(ash_frame_address(ash_slab_frame(s)), (size_t)1 << order);
 	ash_run_free(ash_frame_address(ash_slab_frame(s)), (size_t)1 << order);
 }
 

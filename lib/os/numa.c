@@ -51,6 +51,13 @@ int ash_numa_where(size_t n, void *const pages[], int nodes[])
 	return ret < 0 ? (int)ret : 0;
 }
 
+int ash_numa_move(size_t n, void *const pages[], const int nodes[], int status[])
+{
+	long ret = ash_sys(__NR_move_pages, 0, (long)n, (long)pages, (long)nodes, (long)status, MPOL_MF_MOVE);
+
+	return ret < 0 ? (int)ret : 0;
+}
+
 static _Atomic(const struct ash_numa_topology *) topology; /* NULL: sysfs; release store pairs with acquire load */
 
 const struct ash_numa_topology *ash_numa_topology(void)

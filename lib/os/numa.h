@@ -43,6 +43,12 @@ uint64_t ash_numa_available(int node);
 ASH_MUST_USE int ash_numa_where(size_t n, void *const pages[], int nodes[]);
 
 /*
+ * Move pages[0..n) to nodes[0..n), as move_pages(2): 0 even where some stay; status says of each where it is, or why not.
+ * -EPERM, -ENOSYS; -ENODEV: no such node; -EACCES: one that the cpuset does not allow.
+ */
+ASH_MUST_USE int ash_numa_move(size_t n, void *const pages[], const int nodes[], int status[]);
+
+/*
  * Topology: who has memory, and how far it is. Two sources with one face: sysfs (always there), and libnuma, which
  * whoever may call it installs. Both give the kernel's SLIT figures.
  */

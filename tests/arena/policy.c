@@ -405,3 +405,19 @@ CHILD_TEST(where_memory_is_is_asked_of_the_kernel)
 	EXPECT_EQ(ash_arena_where(index, &where), -EPERM);
 	EXPECT_EQ(ash_arena_where(ash_arena_count(), &where), -ENOENT);
 }
+
+CHILD_TEST(a_kernel_that_moves_no_pages_is_told_of_honestly)
+{
+	static const long errors[] = { -EPERM, -ENOSYS };
+	struct ash_run r;
+
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(errors); i++) {
+		topology_on(0x3);
+		if (i == 0) {
+			start(NULL);
+			r = topology_run(ash_zonelist_for(0), 10);
+		}
+		fake_fail(__NR_move_pages, NULL, 0, UINT_MAX, errors[i]);
+		EXPECT_EQ(ash_arena_migrate(r.addr, 10 * ASH_PAGE_SIZE, 1), errors[i]);
+	}
+}

@@ -227,6 +227,68 @@ CHILD_TEST(a_processs_memory_lies_where_its_policy_says)
 	expect_all_on(&after, a, "after");
 }
 
+/* Under the program's feet, and back to where it was when it is given back. */
+CHILD_TEST(a_heap_moves_to_another_node)
+{
+	struct pages there = { 0 }, more = { 0 }, after = { 0 };
+	struct ash_heap *heap;
+	char *blocks[200];
+	int a, b;
+
+	two_with_memory(&a, &b);
+	run_on_cpu(cpu_of(a));
+	heap = ash_heap_create(a);
+	EXPECT(heap != NULL);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(blocks); i++) {
+		blocks[i] = ash_heap_alloc(heap, i * 1000 + 1);
+		EXPECT(blocks[i] != NULL);
+		memset(blocks[i], (int)i + 1, i * 1000 + 1);
+	}
+	EXPECT_EQ(ash_heap_move_node(heap, 63), -EINVAL);
+	EXPECT_EQ(ash_heap_move_node(heap, b), 0);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(blocks); i++) {
+		count_pages(&there, blocks[i], i * 1000 + 1);
+		for (size_t at = 0; at <= i * 1000; at++)
+			EXPECT_EQ(blocks[i][at], (char)(i + 1));
+	}
+	expect_all_on(&there, b, "moved");
+	for (unsigned i = 0; i < 40; i++) {
+		char *p = ash_heap_alloc(heap, 300000);
+
+		EXPECT(p != NULL);
+		memset(p, 1, 300000);
+		count_pages(&more, p, 300000);
+	}
+	expect_all_on(&more, b, "taken after the move");
+	ash_heap_destroy(heap);
+	heap = ash_heap_create(a);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(blocks); i++) {
+		char *p = ash_heap_alloc(heap, i * 1000 + 1);
+
+		memset(p, 1, i * 1000 + 1);
+		count_pages(&after, p, i * 1000 + 1);
+	}
+	expect_all_on(&after, a, "what it gave back");
+}
+
+CHILD_TEST(any_memory_is_migrated_page_by_page)
+{
+	struct pages count = { 0 };
+	int a, b;
+	char *p;
+
+	two_with_memory(&a, &b);
+	p = numa_alloc_onnode(4ul << 20, a);
+	EXPECT(p != NULL);
+	memset(p, 7, 4ul << 20);
+	EXPECT_EQ(ash_migrate(p, 4ul << 20, b), 0);
+	count_pages(&count, p, 4ul << 20);
+	expect_all_on(&count, b, "migrated");
+	EXPECT_EQ(p[(4ul << 20) - 1], 7);
+	EXPECT_EQ(ash_migrate(p, 4096, 63), -ENODEV);
+	numa_free(p, 4ul << 20);
+}
+
 /* numa_set_membind and its like are set_mempolicy: new memory goes where the program has told the kernel. */
 CHILD_TEST(what_a_program_tells_libnuma_later_is_obeyed)
 {
