@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 FOLDERS = ['lib', 'include', 'preload', 'tools', 'examples', 'bench', 'tests', 'docs', '.ci']
 SPDX = '/* SPDX-License-Identifier: MIT */\n'
 
-# (check, what is planted, [(file, text to append; None empties lib/)], words its output must hold)
+# (check, what is planted, [(file, text to append; None removes it)]; None empties lib/, words its output must hold)
 PLANTS = [
     ('layers_text', 'an upward include', [('lib/page/planted.c', '#include "arena/arena.h"\n')],
      'page may not include arena'),
@@ -56,6 +56,15 @@ PLANTS = [
      'writable state in .bss'),
     ('layers_link', 'thread-local state in the base',
      [('lib/base/planted.c', 'extern __thread int ash_t;\n__thread int ash_t = 1;\n')], 'writable state in .tdata'),
+    ('scenarios', 'a scenario that does not exist', [('tests/scenario/planted.c', 'TEST(T29_planted)\n{\n}\n')],
+     'no scenario T29'),
+    ('scenarios', 'a missing scenario', [('tests/scenario/cma.c', None)], 'T99: no test bears its number'),
+    ('scenarios', 'a scenario without a source',
+     [('tests/scenario/cma.c', None), ('tests/scenario/planted.c', 'TEST(T99_planted)\n{\n}\n')],
+     'T99 does not say where it comes from'),
+    ('scenarios', 'a race without ThreadSanitizer',
+     [('tests/sanitize.sh', None), ('tests/sanitize.sh', 'if [ "$only" != asan ]; then\n')],
+     'T30 is not run under ThreadSanitizer'),
     ('tokens', 'a printf', [('lib/heap/planted.c', SPDX + 'void f(void) { printf("x"); }\n')], 'printing is for'),
     ('tokens', 'a malloc', [('lib/arena/planted.c', SPDX + 'void *p = malloc(3);\n')], 'what malloc is made of'),
     ('tokens', 'an assert', [('lib/os/planted.c', SPDX + 'assert(1);\n')], 'assertions of base'),
@@ -119,6 +128,9 @@ def plant(copy, changes):
         return
     for path, text in changes:
         full = os.path.join(copy, path)
+        if text is None:
+            os.remove(full)
+            continue
         os.makedirs(os.path.dirname(full), exist_ok=True)
         with open(full, 'a', encoding='utf-8') as f:
             f.write(text)

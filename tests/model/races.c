@@ -181,7 +181,7 @@ TEST(T30_isolating_inside_a_buddy_of_eight_pageblocks)
 		seed_race((struct ash_geometry){ 3, 6 }, block);
 }
 
-/* T93: overlapping ranges: at most one of two takes the overlap, and the loser's undo leaves the winner's blocks alone. */
+/* [K page_isolation.c:start_isolate_page_range] T93: overlapping ranges: at most one of two takes the overlap, and the loser's undo leaves the winner's blocks alone. */
 
 static _Atomic uint64_t refusals;
 
@@ -379,7 +379,7 @@ TEST(T93_ranges_emptied_under_their_owners)
 }
 
 /*
- * T95: an owner frees through its pcp, without the zone lock, while the core marks the same piece as being moved. One of
+ * T95 ([K migrate.c: movable_operations]): an owner frees through its pcp, without the zone lock, while the core marks the same piece as being moved. One of
  * them comes first: a piece is never both cached and moving. The owner here agrees to every move and refuses to make it.
  */
 

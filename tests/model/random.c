@@ -120,7 +120,7 @@ static void run_config(const struct model_config *config, size_t total)
 	EXPECT_EQ(sum.drops > 0, config->shrinks);
 }
 
-TEST(random_operations_agree_with_the_model)
+TEST(T53_random_operations_agree_with_the_model)
 {
 	const size_t total = hosted_long() ? LONG_OPS : QUICK_OPS;
 

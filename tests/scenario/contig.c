@@ -5,6 +5,7 @@
  */
 #include "harness/test.h"
 #include "page/contig.h"
+#include "page/migrate.h"
 #include "page/mover.h"
 #include "scenario/scene.h"
 
@@ -233,20 +234,6 @@ static int mover_frees_twice(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, u
 	return 0;
 }
 
-/* A free that may not wait is no less allowed while the piece moves, whether the zone lock can be had or not. */
-static bool lock_held;
-
-static int mover_frees_without_waiting(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsigned order)
-{
-	(void)dst;
-	if (lock_held)
-		ash_zone_lock(z);
-	ash_zone_free_trylock(z, src, order, ASH_CPU_NONE);
-	if (lock_held)
-		ash_zone_unlock(z);
-	return -ASH_EBUSY;
-}
-
 static void open_with_migrate(int (*migrate)(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsigned order))
 {
 	static struct ash_mover_ops mover;
@@ -259,6 +246,54 @@ static void open_with_migrate(int (*migrate)(struct ash_zone *z, ash_pfn_t dst, 
 	scene_mover = NULL;
 	scene_free(&s, "0:4, 16:3");
 	scene_used(&s, 24, 0, ASH_MT_MOVABLE);
+}
+
+/*
+ * [K migrate.c:isolate_movable_ops_page, putback_movable_ops_page] A second isolate of a piece is refused without asking
+ * its owner again; a failed migrate leaves it isolated for the next try; put back, it is an ordinary piece.
+ */
+static int second_isolate, tries;
+static unsigned isolates_then;
+
+static int asks_again_and_fails(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsigned order)
+{
+	enum ash_busy_reason why;
+
+	(void)dst;
+	(void)order;
+	isolates_then = owner.isolates;
+	second_isolate = ash_migrate_piece(z, src, ash_migrate_target_any, NULL, &why);
+	return ++tries < 3 ? -ASH_EAGAIN : -ASH_EBUSY;
+}
+
+TEST(T95_isolated_once_until_put_back)
+{
+	open_with_migrate(asks_again_and_fails);
+	tries = 0;
+	scene_mark(&s);
+	EXPECT_EQ(contig(20, 5), -ASH_EBUSY);
+	EXPECT_EQ(second_isolate, -ASH_EBUSY);
+	/* Each pass over the range isolated the piece once; three tries were one isolation. */
+	EXPECT_EQ(owner.isolates, isolates_then);
+	EXPECT_EQ(owner.putbacks, owner.isolates);
+	EXPECT_EQ(tries, (int)owner.isolates + 2);
+	EXPECT(scene_same(&s));
+	ash_zone_free(s.z, 24, 0, ASH_CPU_NONE);
+	EXPECT_EQ(scene_stats(&s).free, s.before.free + 1);
+}
+
+/* A free that may not wait is no less allowed while the piece moves, whether the zone lock can be had or not. */
+static bool lock_held;
+
+static int mover_frees_without_waiting(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsigned order)
+{
+	(void)dst;
+	if (lock_held)
+		ash_zone_lock(z);
+	ash_zone_free_trylock(z, src, order, ASH_CPU_NONE);
+	if (lock_held)
+		ash_zone_unlock(z);
+	return -ASH_EBUSY;
 }
 
 TEST(T95_free_without_waiting_while_moving)

@@ -95,7 +95,7 @@ TEST(T04_neither_neighbour_captured_nor_isolation_lost)
 	}
 }
 
-/* "check the correct buddy if it is a starting block" (Wei Yang, 6.18): any frame of the block will do. */
+/* [K page_isolation.c] "check the correct buddy if it is a starting block" (6.18): any frame of the block will do. */
 TEST(T05_cursor_inside_the_block)
 {
 	one_free_buddy(3, 4);
@@ -238,7 +238,7 @@ TEST(T21_a_cached_frame_follows_its_isolated_block)
 	EXPECT_STATE(&s, "0:0 M, 8:3 M", "M");
 }
 
-/* T52: isolating takes exactly the block's free frames out of every counter; the lists' lengths still count them. */
+/* [K page_alloc.c:account_freepages] isolating takes exactly the block's free frames out of every counter; the lists' lengths still count them. */
 TEST(T52_counters_of_an_isolated_block)
 {
 	scene_open(&s, 3, 5, "MMMMCH");

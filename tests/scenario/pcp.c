@@ -266,6 +266,47 @@ static void flag_arrives(void)
 	setitimer(ITIMER_REAL, &soon, NULL);
 }
 
+/* Called by a drain before each of its zone lock holds: how much the one before gave back. */
+static uint64_t free_before, most;
+
+static void note_progress(void)
+{
+	const uint64_t now = owned == NULL ? 0 : ash_counter_read(&s.z->free);
+
+	if (owned != NULL && now - free_before > most)
+		most = now - free_before;
+	free_before = now;
+}
+
+static void own_and_note(struct ash_zone_config *config, struct ash_zone_ops *ops)
+{
+	config->pcp_owned = true;
+	ops->barrier = note_progress;
+}
+
+/* [K page_alloc.c:drain_pages_zone] however full a pcp is, no zone lock hold of its drain frees more than a batch. */
+TEST(T25_a_drain_is_bounded)
+{
+	owned = NULL;
+	scene_config = own_and_note;
+	scene_open_edge(&s, 9, 10, "MMMMMMMMMMMMMMMMMMMMMMMM", 0, 0, 1);
+	scene_config = NULL;
+	atomic_store(&s.z->pcp_high, 20000);
+	atomic_store(&s.z->pcp_batch, 63);
+	for (ash_pfn_t pfn = 0; pfn < 10000; pfn++)
+		ash_zone_free(s.z, pfn, 0, 0);
+	EXPECT_EQ(scene_stats(&s).pcp, 10000);
+	EXPECT_EQ(scene_stats(&s).free, 0);
+	owned = s.z->pcps;
+	free_before = most = 0;
+	ash_zone_drain(s.z);
+	owned = NULL;
+	EXPECT_EQ(scene_stats(&s).free, 10000);
+	EXPECT_GT(most, 0);
+	EXPECT_LE(most, 64);
+	EXPECT(scene_fault(&s) == NULL);
+}
+
 static void own_the_pcps(struct ash_zone_config *config, struct ash_zone_ops *ops)
 {
 	config->pcp_owned = true;

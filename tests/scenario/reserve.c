@@ -107,7 +107,18 @@ TEST(T33_unreserve_gives_all_blocks_back)
 	before = scene_fault(&s);
 	EXPECT(before == NULL);
 	EXPECT(!ash_zone_unreserve_highatomic(s.z, ASH_MT_MOVABLE, true));
-	/* T35: the next free in each half merges what the conversion left side by side. */
+}
+
+/* [K page_alloc.c:__free_one_page] the next free in each half merges what the conversion left side by side; SIM. */
+TEST(T35_what_was_unreserved_merges_at_the_next_free)
+{
+	ash_pfn_t pfn;
+
+	free_zone(3, 5, 204);
+	pfn = atomic_alloc(4);
+	ash_zone_free(s.z, pfn, 4, ASH_CPU_NONE);
+	EXPECT(ash_zone_unreserve_highatomic(s.z, ASH_MT_MOVABLE, false));
+	EXPECT_EQ(ash_zone_find_large_buddy(s.z, (pfn & ~31u) + 16), (pfn & ~31u) + 16);
 	for (ash_pfn_t half = pfn & ~31u; half < (pfn & ~31u) + 32; half += 16) {
 		bool zeroed;
 
