@@ -124,9 +124,13 @@ ASH_INLINE void *ash_fast_realloc(void *p, size_t size)
 ASH_INLINE bool ash_outbox_push(struct ash_heap *self, struct ash_object *o, uint32_t tag)
 {
 	struct ash_outbox *box = &self->outbox[(tag >> ASH_TAG_OWNER_SHIFT) % ASH_OUTBOXES];
-	const int64_t credit = box->credit - ash_class_cost[tag & ASH_TAG_CLASS_MASK];
+	int64_t credit;
 
-	if (ASH_UNLIKELY(box->tag != (tag & ~ASH_TAG_CLASS_MASK) || credit < 0))
+	/* Of a large run, too, whose tag has no class in it. */
+	if (ASH_UNLIKELY(box->tag != (tag & ~ASH_TAG_CLASS_MASK)))
+		return false;
+	credit = box->credit - ash_class_cost[tag & ASH_TAG_CLASS_MASK];
+	if (ASH_UNLIKELY(credit < 0))
 		return false;
 	box->credit = credit;
 	o->next = box->head;
