@@ -36,7 +36,7 @@ void ash_pcp_resize(struct ash_zone *z)
 		/* One less than a power of two, so that refills do not march in step with power-of-two users. */
 		value = (1u << (31u - (unsigned)__builtin_clz((uint32_t)batch))) - 1;
 	}
-	if (value == 0 || z->pcp_disabled > 0)
+	if (z->pcp_disabled > 0)
 		value = 1;
 	atomic_store_explicit(&z->pcp_batch, value, memory_order_relaxed);
 	atomic_store_explicit(&z->pcp_high, z->pcp_disabled > 0 ? 0 : 4 * value, memory_order_relaxed);

@@ -28,8 +28,7 @@ struct walk {
 
 static bool fail(struct walk *w, int invariant, ash_pfn_t pfn, const char *what, uint64_t a, uint64_t b)
 {
-	if (w->fault != NULL)
-		*w->fault = (struct ash_zone_fault){ invariant, pfn, what, (unsigned long)a, (unsigned long)b };
+	*w->fault = (struct ash_zone_fault){ invariant, pfn, what, (unsigned long)a, (unsigned long)b };
 	return false;
 }
 

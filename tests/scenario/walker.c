@@ -69,6 +69,8 @@ DAMAGED(a_nonempty_bit_too_many, s.z->nonempty[ASH_MT_RECLAIMABLE], 1, 6, "nonem
 DAMAGED(a_link_out_of_the_span, s.z->freelist[2][ASH_MT_MOVABLE].first[0], 4096, 2, "a list links out of the span")
 DAMAGED(a_broken_back_link, s.z->frames[s.z->freelist[1][ASH_MT_MOVABLE].last[0]].prev, 0, 2, "back link")
 DAMAGED(a_broken_tail, s.z->freelist[1][ASH_MT_MOVABLE].last[0], 0, 2, "list tail broken")
+DAMAGED(a_broken_tail_of_the_zeroed, s.z->freelist[1][ASH_MT_MOVABLE].last[1], 0, 2, "list tail broken")
+DAMAGED(a_zeroed_flag_that_lies, s.z->frames[0].private, 1, 6, "a buddy's zeroed flag")
 DAMAGED(a_foreign_buddy_on_a_list, s.z->freelist[2][ASH_MT_MOVABLE].first[0], 12, 1, "not a buddy of this list")
 DAMAGED(a_buddy_that_is_on_no_list, s.z->frames[85].word, ash_frame_word(ASH_FRAME_BUDDY, 0, ASH_MT_HIGHATOMIC, 0),
 	6, "buddies on the list and in the frames")
@@ -97,6 +99,18 @@ TEST(walker_sees_a_buddy_of_mixed_blocks)
 	s.z->pageblocks[1] &= ~ASH_PB_ONLINE;
 	expect_fault(9, "a piece in an offline pageblock");
 	s.z->pageblocks[1] |= ASH_PB_ONLINE;
+	expect_mended();
+}
+
+TEST(walker_sees_a_reserved_buddy_over_a_block_of_another_type)
+{
+	scene_open(&s, 3, 4, "CC");
+	scene_free(&s, "0:4");
+	s.z->pageblocks[1] = (s.z->pageblocks[1] & ~ASH_PB_TYPE) | ASH_MT_MOVABLE;
+	expect_fault(5, "unmergeable");
+	s.z->pageblocks[1] = (s.z->pageblocks[1] & ~ASH_PB_TYPE) | ASH_MT_HIGHATOMIC;
+	expect_fault(5, "unmergeable");
+	s.z->pageblocks[1] = (s.z->pageblocks[1] & ~ASH_PB_TYPE) | ASH_MT_CMA;
 	expect_mended();
 }
 
