@@ -10,6 +10,7 @@
 #include "page/freelist.h"
 #include "page/migrate.h"
 #include "page/pcp.h"
+#include "page/reserve.h"
 #include "page/run.h"
 #include "page/stat.h"
 #include "page/watermark.h"
@@ -317,12 +318,19 @@ TEST(whom_a_boost_stops)
 	EXPECT(!ash_zone_watermark_ok(f.z, 0, ASH_WMARK_MIN, 0, 0, 20));
 	EXPECT_EQ(ash_zone_end_boost(f.z), 100);
 	EXPECT(ash_zone_watermark_ok(f.z, 0, ASH_WMARK_MIN, 0, 0, 20));
-	/* A zone whose high mark is less than a pageblock is still boosted by one. */
+	/* A zone whose high mark is less than a pageblock is still boosted by one; else up to half as much again. */
 	ash_zone_set_watermarks(f.z, 1, 0);
 	while (stats(&f).free > 4)
 		EXPECT_EQ(alloc_how(&f, 2, ASH_MT_MOVABLE, 0, CPU_NONE), 0);
 	EXPECT_EQ(alloc_how(&f, 0, ASH_MT_UNMOVABLE, 0, CPU_NONE), 0);
 	EXPECT_EQ(ash_zone_end_boost(f.z), 8);
+	ash_zone_set_watermarks(f.z, 8, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		ash_zone_lock(f.z);
+		ash_reserve_boost(f.z);
+		ash_zone_unlock(f.z);
+	}
+	EXPECT_EQ(ash_zone_end_boost(f.z), 18);
 	fixture_end(&f);
 }
 
@@ -370,6 +378,12 @@ TEST(a_mover_that_always_asks_for_another_try)
 	EXPECT_EQ(why, ASH_BUSY_PINNED);
 	EXPECT(asked > 1 && asked < 100);
 	EXPECT_EQ(stats(&f).pgmigrate_fail, 1);
+	/* One that is being moved already is not anybody else's to move. */
+	ash_frame_store(f.frames, pfn, ash_frame_word(ASH_FRAME_USED, 0, ASH_MT_MOVABLE, ASH_FRAME_MOVING));
+	asked = 0;
+	REFUSED(&f, ASH_EBUSY, ash_migrate_piece(f.z, pfn, ash_migrate_target_any, NULL, &why));
+	EXPECT_EQ(asked, 0);
+	ash_frame_store(f.frames, pfn, ash_frame_word(ASH_FRAME_USED, 0, ASH_MT_MOVABLE, 0));
 	ash_zone_free(f.z, pfn, 0, CPU_NONE);
 	fixture_end(&f);
 }
@@ -502,7 +516,22 @@ TEST(a_free_page_of_whole_blocks_becomes_movable)
 	EXPECT_EQ(stats(&f).pageblocks[ASH_MT_UNMOVABLE], 0);
 	ash_zone_putback_free_page(f.z, pfn, ash_word_order(ash_frame_load(f.frames, pfn)));
 	fixture_check(&f);
-	/* Less than a pageblock, and more than half of one. */
+	/* Less than half a pageblock: it stays what it is. */
+	pfn = alloc_pages(&f, 1, ASH_MT_RECLAIMABLE);
+	EXPECT_EQ(ash_zone_isolate_free_page(f.z, pfn ^ 2), 1);
+	EXPECT_EQ(ash_pageblock_type(f.z, pfn), ASH_MT_RECLAIMABLE);
+	ash_zone_putback_free_page(f.z, pfn ^ 2, 1);
+	ash_zone_free(f.z, pfn, 1, CPU_NONE);
+	/* A whole one of a type that is no request's. */
+	pfn = alloc_pages(&f, 3, ASH_MT_MOVABLE);
+	ash_zone_lock(f.z);
+	ash_pageblock_set_type(f.z, pfn, ASH_MT_CMA);
+	ash_zone_unlock(f.z);
+	ash_zone_free(f.z, pfn, 3, CPU_NONE);
+	EXPECT_EQ(ash_zone_isolate_free_page(f.z, pfn), 3);
+	EXPECT_EQ(ash_pageblock_type(f.z, pfn), ASH_MT_CMA);
+	ash_zone_putback_free_page(f.z, pfn, 3);
+	/* Half of one. */
 	pfn = alloc_pages(&f, 2, ASH_MT_RECLAIMABLE);
 	EXPECT_EQ(ash_zone_isolate_free_page(f.z, pfn ^ 4), 2);
 	EXPECT_EQ(ash_pageblock_type(f.z, pfn), ASH_MT_MOVABLE);
@@ -553,6 +582,8 @@ TEST(compaction_of_everything_passes_over_what_stays)
 TEST(a_busy_list_without_room)
 {
 	struct ash_busy_list list = { NULL, 0, 0 };
+	const struct ash_contig_request any = { .nr = 96, .mt = ASH_MT_UNMOVABLE, .high = 127 };
+	struct ash_busy busy;
 	const struct ash_contig_request r = { .nr = 64, .mt = ASH_MT_UNMOVABLE, .align_order = 6 };
 	struct ash_page_grant g;
 	struct fixture f;
@@ -563,6 +594,12 @@ TEST(a_busy_list_without_room)
 	EXPECT_EQ(g.pfn, 64);
 	EXPECT_EQ(ash_zone_alloc_contig(f.z, &r, &g, &list), -ASH_ENOMEM);
 	EXPECT_EQ(list.nr, 0);
+	list = (struct ash_busy_list){ &busy, 1, 0 };
+	EXPECT_EQ(alloc_pages(&f, 2, ASH_MT_MOVABLE), 32);
+	ash_zone_free_run(f.z, 64, 63);
+	EXPECT_EQ(ash_zone_alloc_contig(f.z, &any, &g, &list), -ASH_ENOMEM);
+	EXPECT_EQ(list.nr, 2);
+	EXPECT_EQ(busy.why, ASH_BUSY_PINNED);
 	fixture_end(&f);
 }
 
