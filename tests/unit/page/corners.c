@@ -27,6 +27,30 @@ static void open_zone(struct fixture *f)
 	EXPECT_EQ(ash_zone_online(f->z, 0, 128, false), 0);
 }
 
+/* The same, its pcp with one owner at a time, and with a count of what spoils each span of 2^5 frames. */
+static uint32_t tainted[4];
+
+static void no_barrier(void)
+{
+}
+
+static void open_owned(struct fixture *f)
+{
+	struct ash_zone_config c = { .nr_frames = 124, .geometry = { 3, 5 }, .nr_cpus = 1, .pcp_owned = true,
+				     .tainted = tainted };
+
+	fixture_init(f, 128, 3, 5, 1);
+	memset(tainted, 0, sizeof(tainted));
+	f->ops.barrier = no_barrier;
+	c.frames = f->frames;
+	c.pageblocks = f->pageblocks;
+	c.pcps = f->pcps;
+	c.ops = &f->ops;
+	EXPECT_EQ(ash_zone_init(f->z, &c), 0);
+	EXPECT(f->z->pcp_biased);
+	EXPECT_EQ(ash_zone_online(f->z, 0, 124, false), 0);
+}
+
 static int alloc_how(struct fixture *f, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu)
 {
 	struct ash_page_grant g;
@@ -60,6 +84,10 @@ TEST(arguments_that_are_refused)
 	open_zone(&f);
 	REFUSED(&f, ASH_EINVAL, alloc_how(&f, 0, ASH_MT_CMA, 0, 0));
 	REFUSED(&f, ASH_EINVAL, alloc_how(&f, 6, ASH_MT_MOVABLE, 0, CPU_NONE));
+	EXPECT(ash_zone_may_wait(f.z));
+	f.z->ops = NULL;
+	EXPECT(ash_zone_may_wait(f.z));
+	f.z->ops = &f.ops;
 	REFUSED(&f, ASH_EINVAL, alloc_run(&f, 0, 0, ASH_MT_MOVABLE));
 	REFUSED(&f, ASH_EINVAL, alloc_run(&f, 1, 6, ASH_MT_MOVABLE));
 	REFUSED(&f, ASH_EINVAL, alloc_run(&f, 1, 0, ASH_MT_HIGHATOMIC));
@@ -204,8 +232,7 @@ TEST(an_owner_interrupted_inside_its_pcp)
 	struct fixture f;
 	ash_pfn_t pfn;
 
-	open_zone(&f);
-	f.z->pcp_biased = true;
+	open_owned(&f);
 	EXPECT_EQ(alloc_how(&f, 0, ASH_MT_MOVABLE, 0, 0), 0);
 	atomic_store(&f.pcps[0].busy, 1);
 	pfn = alloc_pages(&f, 0, ASH_MT_MOVABLE);
@@ -213,7 +240,11 @@ TEST(an_owner_interrupted_inside_its_pcp)
 	ash_zone_free_trylock(f.z, pfn, 0, 0);
 	EXPECT_EQ(atomic_load(&f.pcps[0].busy), 1);
 	atomic_store(&f.pcps[0].busy, 0);
-	f.z->pcp_biased = false;
+	/* The owner's own way in refuses what the others do. */
+	EXPECT_EQ(alloc_how(&f, 0, ASH_MT_CMA, 0, 0), -ASH_EINVAL);
+	EXPECT_EQ(alloc_how(&f, 0, ASH_MT_ISOLATE, 0, 0), -ASH_EINVAL);
+	EXPECT_BUG(ash_zone_free(f.z, 124, 0, 0));
+	EXPECT_BUG(ash_zone_free(f.z, ASH_PFN_NONE, 0, 0));
 	fixture_end(&f);
 }
 
@@ -445,6 +476,37 @@ static void free_as_a_run(struct ash_zone *z, ash_pfn_t src, unsigned order)
 	EXPECT_BUG(ash_zone_free_run(z, src, 1u << order));
 }
 
+static void free_without_the_lock_twice(struct ash_zone *z, ash_pfn_t src, unsigned order)
+{
+	ash_zone_lock(z);
+	ash_zone_free_trylock(z, src, order, CPU_NONE);
+	EXPECT_BUG(ash_zone_free_trylock(z, src, order, CPU_NONE));
+	ash_zone_unlock(z);
+}
+
+/* The same by a signal handler that finds the zone lock taken. */
+TEST(a_piece_freed_twice_while_it_moves)
+{
+	enum ash_busy_reason why;
+	struct fixture f;
+	ash_pfn_t pfn;
+
+	owner_init(&f, 128, 3, 5);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 128, false), 0);
+	pfn = owner.handle[owner_alloc(&f, 1)].pfn;
+	owner.during = free_without_the_lock_twice;
+	owner.fail_migrate = true;
+	EXPECT_EQ(ash_migrate_piece(f.z, pfn, ash_migrate_target_any, NULL, &why), 0);
+	EXPECT_EQ(stats(&f).free, 128);
+	/* What was never MOVABLE is not even asked for. */
+	owner.during = NULL;
+	pfn = alloc_pages(&f, 0, ASH_MT_UNMOVABLE);
+	EXPECT_EQ(ash_migrate_piece(f.z, pfn, ash_migrate_target_any, NULL, &why), -ASH_EBUSY);
+	EXPECT_EQ(owner.refused, 0);
+	ash_zone_free(f.z, pfn, 0, CPU_NONE);
+	fixture_end(&f);
+}
+
 TEST(a_run_freed_while_it_moves)
 {
 	struct ash_page_grant g;
@@ -522,7 +584,9 @@ TEST(a_free_page_of_whole_blocks_becomes_movable)
 	EXPECT_EQ(ash_pageblock_type(f.z, pfn), ASH_MT_RECLAIMABLE);
 	ash_zone_putback_free_page(f.z, pfn ^ 2, 1);
 	ash_zone_free(f.z, pfn, 1, CPU_NONE);
-	/* A whole one of a type that is no request's. */
+	/* A whole one that is MOVABLE already, and one of a type that is no request's. */
+	EXPECT_EQ(ash_zone_isolate_free_page(f.z, 96), 5);
+	ash_zone_putback_free_page(f.z, 96, 5);
 	pfn = alloc_pages(&f, 3, ASH_MT_MOVABLE);
 	ash_zone_lock(f.z);
 	ash_pageblock_set_type(f.z, pfn, ASH_MT_CMA);
@@ -603,6 +667,76 @@ TEST(a_busy_list_without_room)
 	fixture_end(&f);
 }
 
+/* --- Spans that something unmovable has tainted --- */
+
+#define EXPECT_FAULT(f, invariant, text)                                                                               \
+	do {                                                                                                           \
+		struct ash_zone_fault fault_;                                                                          \
+                                                                                                                       \
+		EXPECT_EQ(ash_zone_check((f)->z, &fault_), invariant);                                                 \
+		EXPECT(strstr(fault_.what, text) != NULL);                                                             \
+	} while (0)
+
+TEST(the_walker_counts_what_taints)
+{
+	struct fixture f;
+	ash_pfn_t pfn;
+
+	open_owned(&f);
+	EXPECT_EQ(stats(&f).tainted, 0);
+	pfn = alloc_pages(&f, 3, ASH_MT_UNMOVABLE);
+	EXPECT_EQ(stats(&f).tainted, 1);
+	EXPECT_GT(tainted[pfn >> 5], 0);
+	/* CMA can be emptied, like MOVABLE. */
+	ash_zone_lock(f.z);
+	ash_pageblock_set_type(f.z, pfn, ASH_MT_CMA);
+	ash_zone_unlock(f.z);
+	fixture_check(&f);
+	tainted[pfn >> 5]++;
+	EXPECT_FAULT(&f, 6, "tainting pageblocks of a superblock");
+	tainted[pfn >> 5]--;
+	f.z->nr_tainted++;
+	EXPECT_FAULT(&f, 6, "tainted superblocks");
+	f.z->nr_tainted--;
+	ash_zone_free(f.z, pfn, 3, CPU_NONE);
+	fixture_end(&f);
+}
+
+/* The search for a tainted span gives up after so many buddies; the claim is then made as without it. */
+TEST(a_search_for_a_tainted_span_gives_up)
+{
+	static uint32_t counts[1024];
+	struct ash_zone_config c = { .nr_frames = 2048, .geometry = { 0, 1 }, .tainted = counts };
+	struct fixture f;
+	ash_pfn_t pfn;
+
+	memset(counts, 0, sizeof(counts));
+	fixture_init(&f, 2048, 0, 1, 0);
+	c.frames = f.frames;
+	c.pageblocks = f.pageblocks;
+	c.ops = &f.ops;
+	EXPECT_EQ(ash_zone_init(f.z, &c), 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 2048, false), 0);
+	for (ash_pfn_t i = 0; i < 2048; i++)
+		EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_MOVABLE), i);
+	ash_zone_free(f.z, 2046, 0, CPU_NONE);
+	EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_UNMOVABLE), 2046);
+	ash_zone_free(f.z, 2047, 0, CPU_NONE);
+	/* One buddy is in the way, and the one behind it is in the tainted span. */
+	ash_zone_free(f.z, 0, 0, CPU_NONE);
+	pfn = alloc_pages(&f, 0, ASH_MT_UNMOVABLE);
+	EXPECT_EQ(pfn, 2047);
+	ash_zone_free(f.z, 2047, 0, CPU_NONE);
+	EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_MOVABLE), 0);
+	EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_MOVABLE), 2047);
+	ash_zone_free(f.z, 2047, 0, CPU_NONE);
+	for (ash_pfn_t i = 0; i < 2040; i += 2)
+		ash_zone_free(f.z, i, 0, CPU_NONE);
+	pfn = alloc_pages(&f, 0, ASH_MT_UNMOVABLE);
+	EXPECT(pfn < 2040);
+	fixture_end(&f);
+}
+
 /* --- Statistics --- */
 
 TEST(indices_of_a_zone_without_free_memory)
@@ -633,6 +767,11 @@ TEST(text_that_does_not_fit)
 	EXPECT_STREQ(buf, "Node 10");
 	EXPECT_EQ(buf[8], 'x');
 	EXPECT_EQ(ash_stat_buddyinfo(&s, 1, 10, "T", NULL, 0), length);
+	length = ash_stat_pagetypeinfo(&s, 9, 1, 10, "T", NULL, 0);
+	memset(buf, 'x', sizeof(buf));
+	EXPECT_EQ(ash_stat_pagetypeinfo(&s, 9, 1, 10, "T", buf, 20), length);
+	EXPECT_STREQ(buf, "Page block order: 9");
+	EXPECT_EQ(buf[20], 'x');
 }
 
 /* Frames of a type that is not their pageblock's; in a CMA pageblock MOVABLE is at home. */
@@ -664,7 +803,9 @@ TEST(mixed_blocks_of_every_type)
 /* [K zone_batchsize] a thousandth of the zone, at most 256 KiB, and then one less than a power of two. */
 TEST(the_batch_of_a_large_zone_has_a_bound)
 {
+	struct ash_page_grant g;
 	struct fixture f;
+	ash_pfn_t pfn[200];
 
 	fixture_init(&f, 1u << 19, 9, 18, 1);
 	EXPECT_EQ(ash_zone_online(f.z, 0, 1u << 14, false), 0);
@@ -672,5 +813,16 @@ TEST(the_batch_of_a_large_zone_has_a_bound)
 	EXPECT_EQ(ash_zone_online(f.z, 1u << 14, (1u << 19) - (1u << 14), false), 0);
 	EXPECT_EQ(f.z->pcp_batch, 63);
 	EXPECT_EQ(f.z->pcp_high, 252);
+	/* More than the zone takes in one lock hold. */
+	for (ash_pfn_t i = 0; i < 200; i++) {
+		EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, 0, &g), 0);
+		pfn[i] = g.pfn;
+	}
+	for (ash_pfn_t i = 0; i < 200; i++)
+		ash_zone_free(f.z, pfn[i], 0, 0);
+	EXPECT_GT(stats(&f).pcp, 128);
+	ash_zone_drain(f.z);
+	EXPECT_EQ(stats(&f).pcp, 0);
+	EXPECT_EQ(stats(&f).free, 1u << 19);
 	fixture_end(&f);
 }
