@@ -36,7 +36,7 @@ static void no_barrier(void)
 
 static void open_owned(struct fixture *f)
 {
-	struct ash_zone_config c = { .nr_frames = 124, .geometry = { 3, 5 }, .nr_cpus = 1, .pcp_owned = true,
+	struct ash_zone_config c = { .nr_frames = 116, .geometry = { 3, 5 }, .nr_cpus = 1, .pcp_owned = true,
 				     .tainted = tainted };
 
 	fixture_init(f, 128, 3, 5, 1);
@@ -48,7 +48,7 @@ static void open_owned(struct fixture *f)
 	c.ops = &f->ops;
 	EXPECT_EQ(ash_zone_init(f->z, &c), 0);
 	EXPECT(f->z->pcp_biased);
-	EXPECT_EQ(ash_zone_online(f->z, 0, 124, false), 0);
+	EXPECT_EQ(ash_zone_online(f->z, 0, 116, false), 0);
 }
 
 static int alloc_how(struct fixture *f, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu)
@@ -243,7 +243,7 @@ TEST(an_owner_interrupted_inside_its_pcp)
 	/* The owner's own way in refuses what the others do. */
 	EXPECT_EQ(alloc_how(&f, 0, ASH_MT_CMA, 0, 0), -ASH_EINVAL);
 	EXPECT_EQ(alloc_how(&f, 0, ASH_MT_ISOLATE, 0, 0), -ASH_EINVAL);
-	EXPECT_BUG(ash_zone_free(f.z, 124, 0, 0));
+	EXPECT_BUG(ash_zone_free(f.z, 116, 0, 0));
 	EXPECT_BUG(ash_zone_free(f.z, ASH_PFN_NONE, 0, 0));
 	fixture_end(&f);
 }
@@ -522,7 +522,7 @@ TEST(a_run_freed_while_it_moves)
 	owner.handle[i].pfn = ASH_PFN_NONE;
 	ash_zone_free_run(f.z, 0, 8);
 	EXPECT_EQ(stats(&f).free, 128);
-	EXPECT_EQ(stats(&f).pgfree, 10);
+	EXPECT_EQ(stats(&f).pgfree, stats(&f).pgalloc);
 	fixture_end(&f);
 }
 
@@ -734,6 +734,116 @@ TEST(a_search_for_a_tainted_span_gives_up)
 		ash_zone_free(f.z, i, 0, CPU_NONE);
 	pfn = alloc_pages(&f, 0, ASH_MT_UNMOVABLE);
 	EXPECT(pfn < 2040);
+	fixture_end(&f);
+}
+
+/* --- Hardening, one layer beside another --- */
+
+static unsigned char payload[128][4096];
+
+static void *payload_of(const struct ash_zone *z ASH_UNUSED, ash_pfn_t pfn)
+{
+	return payload[pfn];
+}
+
+/* Fresh frames, which read as zero, with these layers. */
+static int open_hardened(struct fixture *f, struct ash_hardening hardening)
+{
+	struct ash_zone_config c = { .nr_frames = 128, .geometry = { 3, 5 }, .hardening = hardening, .nr_cpus = 1,
+				     .pcp_owned = true };
+	int err;
+
+	fixture_init(f, 128, 3, 5, 1);
+	memset(payload, 0, sizeof(payload));
+	f->ops.barrier = no_barrier;
+	f->ops.frame_addr = payload_of;
+	c.frames = f->frames;
+	c.pageblocks = f->pageblocks;
+	c.pcps = f->pcps;
+	c.ops = &f->ops;
+	err = ash_zone_init(f->z, &c);
+	return err != 0 ? err : ash_zone_online(f->z, 0, 128, true);
+}
+
+TEST(layers_that_are_refused)
+{
+	struct ash_zone_config c = { .nr_frames = 128, .geometry = { 3, 5 }, .hardening.poison = true };
+	struct fixture f;
+
+	EXPECT_EQ(open_hardened(&f, (struct ash_hardening){ .guard_order = 4 }), -ASH_EINVAL);
+	fixture_end(&f);
+	EXPECT_EQ(open_hardened(&f, (struct ash_hardening){ .shuffle_order = 6 }), -ASH_EINVAL);
+	fixture_end(&f);
+	/* Nobody says where the bytes are. */
+	fixture_init(&f, 128, 3, 5, 0);
+	c.frames = f.frames;
+	c.pageblocks = f.pageblocks;
+	EXPECT_EQ(ash_zone_init(f.z, &c), -ASH_EINVAL);
+	c.ops = &f.ops;
+	EXPECT_EQ(ash_zone_init(f.z, &c), -ASH_EINVAL);
+	fixture_end(&f);
+}
+
+/* What is known to be zero bears no poison, and is not written again. */
+TEST(zeroed_frames_under_poison_and_initialisation)
+{
+	const struct ash_hardening layers = { .poison = true, .init_on_alloc = true };
+	struct ash_frame_owner owner;
+	struct ash_page_grant g;
+	struct fixture f;
+
+	EXPECT_EQ(open_hardened(&f, layers), 0);
+	EXPECT(f.z->pcp_biased);
+	EXPECT_EQ(f.z->free_hit_cpus, 0); /* no way in past the layers */
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, 0, &g), 0);
+	EXPECT(g.zeroed);
+	payload[g.pfn][17] = 1;
+	ash_zone_free(f.z, g.pfn, 0, 0);
+	EXPECT_EQ(payload[g.pfn][17], 0xaa);
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, 0, &g), 0);
+	EXPECT(g.zeroed);
+	EXPECT_EQ(payload[g.pfn][17], 0);
+	ash_zone_free(f.z, g.pfn, 0, 0);
+	EXPECT(!ash_zone_frame_owner(f.z, g.pfn, &owner));
+	fixture_end(&f);
+}
+
+/* Guards are kept, and known, also where nobody protects them; and nobody owns what lies outside. */
+TEST(guards_and_owners_without_ops)
+{
+	static struct ash_frame_owner owners[128];
+	struct ash_frame_owner owner;
+	struct fixture f;
+	ash_pfn_t pfn;
+
+	EXPECT_EQ(open_hardened(&f, (struct ash_hardening){ .guard_order = 1, .owners = owners }), 0);
+	pfn = alloc_pages(&f, 0, ASH_MT_UNMOVABLE);
+	EXPECT_EQ(ash_word_state(ash_frame_load(f.frames, pfn + 1)), ASH_FRAME_GUARD);
+	EXPECT(ash_zone_frame_owner(f.z, pfn, &owner));
+	EXPECT_EQ(owner.allocated_by, 0);
+	EXPECT(!ash_zone_frame_owner(f.z, 128, &owner));
+	ash_zone_free(f.z, pfn, 0, CPU_NONE);
+	EXPECT_EQ(stats(&f).free, 128);
+	fixture_end(&f);
+}
+
+/* For assertions of the layers above: not one lock is held, whichever kind. */
+TEST(whether_any_lock_is_held)
+{
+	struct fixture f;
+
+	open_owned(&f);
+	EXPECT(!ash_zone_locks_held(f.z));
+	ash_zone_lock(f.z);
+	EXPECT(ash_zone_locks_held(f.z));
+	ash_zone_unlock(f.z);
+	ash_zone_lock_all(f.z);
+	EXPECT(ash_zone_locks_held(f.z));
+	ash_zone_unlock_all(f.z);
+	atomic_store(&f.pcps[0].busy, 1);
+	EXPECT(ash_zone_locks_held(f.z));
+	atomic_store(&f.pcps[0].busy, 0);
+	EXPECT(!ash_zone_locks_held(f.z));
 	fixture_end(&f);
 }
 
