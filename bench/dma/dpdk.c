@@ -19,7 +19,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ROUNDS = 9, PAIRS = 20000, BURST = 64, OBJECTS = 8192, BULK = 32, HOLES = 4000 };
+enum { ROUNDS = 9, PAIRS = 20000, BURST = 64, OBJECTS = 8192, BULK = 32, HOLES = 40000 };
 
 /* Processor time, so that other work on the machine counts little; the start is told in wall time. */
 static clockid_t clock_used = CLOCK_THREAD_CPUTIME_ID;
@@ -35,10 +35,11 @@ static double now(void)
 static int start_dpdk(int prealloc)
 {
 	static char *words[] = { (char *)"dma", (char *)"--in-memory", (char *)"--no-pci", (char *)"--no-telemetry",
-				 (char *)"--log-level=1", (char *)"-l", (char *)"0", (char *)"-m", (char *)"128", NULL };
+				 (char *)"--log-level=1", (char *)"-l", (char *)"0", (char *)"-m", (char *)"128",
+				 (char *)"--socket-limit", (char *)"128", NULL };
 
 	/* Memory from the start: without -m, DPDK gives pages back at every free that empties one. */
-	return rte_eal_init(prealloc ? 9 : 7, words);
+	return rte_eal_init(prealloc ? 11 : 7, words);
 }
 
 static void *ashlar_get(size_t size)
@@ -235,6 +236,66 @@ static void compare_overhead(void)
 	}
 }
 
+/* The largest physically contiguous buffer after 4 KiB objects have filled the memory and every second has gone. */
+static void *object[HOLES];
+
+static int on_move(void *to, void *from, size_t bytes, void *arg)
+{
+	memcpy(to, from, bytes);
+	*(void **)arg = to;
+	return 0;
+}
+
+static size_t ashlar_largest(void)
+{
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+
+	attr.level = ASH_DMA_PHYSICAL;
+	attr.flags = ASH_DMA_NO_GROW;
+	for (size_t bytes = 64 << 20; bytes >= 4096; bytes -= bytes > 1 << 20 ? 1 << 20 : 4096) {
+		void *p = ash_dma_alloc(bytes, &attr);
+
+		if (p != NULL) {
+			(void)ash_dma_free(p);
+			return bytes;
+		}
+	}
+	return 0;
+}
+
+static size_t dpdk_largest(void)
+{
+	for (size_t bytes = 64 << 20; bytes >= 4096; bytes -= bytes > 1 << 20 ? 1 << 20 : 4096) {
+		const struct rte_memzone *z = rte_memzone_reserve("largest", bytes, 0, RTE_MEMZONE_IOVA_CONTIG);
+
+		if (z != NULL) {
+			rte_memzone_free(z);
+			return bytes;
+		}
+	}
+	return 0;
+}
+
+static void compare_fragmentation(void)
+{
+	static const struct ash_dma_object_ops movable = { on_move, NULL };
+	static void *theirs[HOLES];
+	unsigned n = 0, m = 0;
+	double ours;
+
+	(void)ash_dma_trim();
+	while (n < HOLES && (object[n] = ash_dma_alloc_object(4096, &movable, &object[n], 0, 0)) != NULL)
+		n++;
+	for (unsigned i = 0; i < n; i += 2)
+		(void)ash_dma_free(object[i]);
+	ours = (double)ashlar_largest() / 1024;
+	while (m < HOLES && (theirs[m] = rte_malloc(NULL, 4096, 64)) != NULL)
+		m++;
+	for (unsigned i = 0; i < m; i += 2)
+		rte_free(theirs[i]);
+	printf("%-56s %10.0f %10.0f\n", "largest contiguous after fragmentation, KiB", ours, (double)dpdk_largest() / 1024);
+}
+
 static int first(const char *who)
 {
 	double start;
@@ -271,5 +332,6 @@ int main(int argc, char **argv)
 	compare_sizes();
 	compare_pools();
 	compare_translation();
+	compare_fragmentation();
 	return 0;
 }

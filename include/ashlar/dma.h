@@ -250,6 +250,30 @@ struct ash_dma_pool_info {
 ASH_API int ash_dma_pool_info_read(struct ash_dma_pool *pool, struct ash_dma_pool_info *info);
 
 /*
+ * Objects that make room: memory whose owner can do without its present address, or without it, so that long runs can
+ * still be had when an arena is full of small things. No device may hold an object's address.
+ */
+struct ash_dma_object_ops {
+	/*
+	 * Copy bytes from `from` to `to` and make everything that refers to the object refer to `to`, under whatever lock its
+	 * users take; then return 0. Non-zero: it cannot be moved now, or is no longer there. Must not allocate; may free
+	 * other objects, and later, from anywhere, this one.
+	 */
+	int (*move)(void *to, void *from, size_t bytes, void *arg);
+	/* Instead of move: end the object with ash_dma_free() and return 0. Non-zero: it is needed. Must not allocate. */
+	int (*drop)(void *p, size_t bytes, void *arg);
+};
+
+/*
+ * An object of bytes (up to 2 MiB, in whole powers of two of 4 KiB), aligned to its size, from node (ASH_NODE_LOCAL: the
+ * thread's); exactly one of ops->move and ops->drop is set. flags: ASH_DMA_NO_GROW or 0. Ended with ash_dma_free(), by an
+ * owner who makes sure that it is not freed under a move that has found it (the same lock).
+ * NULL: errno EINVAL, ENOMEM.
+ */
+ASH_API void *ash_dma_alloc_object(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node, unsigned flags)
+	ASH_API_MUST_USE;
+
+/*
  * Sharing. A buffer allocated with ASH_DMA_SHARED lies in a file in memory that has no name, a sealed size, and nothing else
  * in it: whoever gets the descriptor can read and write that buffer and no more. When the last process that has it ends,
  * by whatever signal, it is gone.

@@ -151,7 +151,7 @@ void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *user)
 struct buffer {
 	struct ash_dma_arena *arena;
 	struct ash_dma_pool *pool; /* NULL: none */
-	uint64_t shared;           /* the tag; 0: not shared */
+	uint64_t tag;
 	ash_pfn_t nr;
 	size_t bytes;
 };
@@ -164,7 +164,7 @@ static bool buffer_at(const void *p, struct buffer *b)
 	if (a == NULL || ash_dma_run_bytes(a, ash_dma_pfn(a, p)) == 0)
 		return false;
 	tag = atomic_load_explicit(&a->tags[ash_dma_pfn(a, p)], memory_order_relaxed);
-	*b = (struct buffer){ .arena = a };
+	*b = (struct buffer){ .arena = a, .tag = tag };
 	if ((tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_POOL) {
 		b->pool = ash_dma_tag_pool(tag);
 		b->bytes = b->pool->stride;
@@ -173,11 +173,10 @@ static bool buffer_at(const void *p, struct buffer *b)
 	if (((uintptr_t)p & (ASH_PAGE_SIZE - 1)) != 0)
 		return false;
 	if ((tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_SHARED) {
-		b->shared = tag;
 		b->bytes = ash_dma_share_bytes(tag);
 		return true;
 	}
-	b->nr = (ash_pfn_t)(tag >> ASH_DMA_TAG_SHIFT);
+	b->nr = (ash_pfn_t)((tag & (((uint64_t)1 << ASH_DMA_TAG_OBJECT_SHIFT) - 1)) >> ASH_DMA_TAG_SHIFT);
 	b->bytes = (size_t)b->nr << ASH_PAGE_SHIFT;
 	return (tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_BUFFER;
 }
@@ -185,7 +184,7 @@ static bool buffer_at(const void *p, struct buffer *b)
 /* Of two that free one buffer at the same time, one is told that there is none. */
 static bool end_frames(const struct buffer *b, const void *p)
 {
-	uint64_t tag = (uint64_t)b->nr << ASH_DMA_TAG_SHIFT | ASH_DMA_TAG_BUFFER;
+	uint64_t tag = b->tag;
 
 	return atomic_compare_exchange_strong_explicit(&b->arena->tags[ash_dma_pfn(b->arena, p)], &tag, 0,
 						       memory_order_relaxed, memory_order_relaxed);
@@ -214,8 +213,10 @@ int ash_dma_free(void *p)
 		ash_dma_pool_put(b.pool, p);
 		return 0;
 	}
-	if (b.shared != 0)
-		return ash_dma_share_free(b.arena, ash_dma_pfn(b.arena, p), b.shared);
+	if ((b.tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_SHARED)
+		return ash_dma_share_free(b.arena, ash_dma_pfn(b.arena, p), b.tag);
+	if (b.tag >> ASH_DMA_TAG_OBJECT_SHIFT != 0)
+		return ash_dma_object_free(b.arena, ash_dma_pfn(b.arena, p), b.tag);
 	if (!end_frames(&b, p))
 		return -EINVAL;
 	free_frames(b.arena->zone, ash_dma_pfn(b.arena, p), b.nr);

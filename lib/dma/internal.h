@@ -24,6 +24,7 @@
 #include "os/phys.h"
 #include "os/sync.h"
 #include "page/contig.h"
+#include "page/mover.h"
 #include "page/zone.h"
 
 enum {
@@ -63,6 +64,7 @@ enum ash_dma_tag {
 	ASH_DMA_TAG_POOL = 2,   /* in a slab; the pool's address above the kind */
 	ASH_DMA_TAG_SHARED = 3, /* head of a shared buffer; its struct ash_dma_share above the kind */
 	ASH_DMA_TAG_SHIFT = 2,
+	ASH_DMA_TAG_OBJECT_SHIFT = 34, /* BUFFER: number of the object, 0 for what never moves */
 };
 
 struct ash_dma_arena {
@@ -79,6 +81,7 @@ struct ash_dma_arena {
 
 	struct ash_lock growth;
 	ash_pfn_t low, high;            /* (g) memory lies in [low, high) */
+	uint32_t moved;                 /* (g) the objects moved in this turn, by their links (object.c) */
 	_Atomic uint32_t growths;       /* (g,a) look again before growing */
 	_Atomic size_t online;          /* (g,a) frames */
 };
@@ -215,6 +218,15 @@ void ash_dma_events_forget(void);
 /* alloc.c */
 /* As ash_dma_alloc(), in whole frames that are tagged as nobody's. */
 void *ash_dma_alloc_frames(size_t bytes, const struct ash_dma_attr *attr);
+
+/* object.c */
+extern const struct ash_mover_ops ash_dma_mover;
+extern const struct ash_shrinker_ops ash_dma_shrinker;
+/* The moves of a turn are over: do what was put off. Growth turn. */
+void ash_dma_objects_settle(struct ash_dma_arena *a);
+/* End the object at pfn. -EINVAL: somebody else has. */
+ASH_MUST_USE int ash_dma_object_free(struct ash_dma_arena *a, ash_pfn_t pfn, uint64_t tag);
+void ash_dma_objects_forget(void);
 
 /* error.c */
 void ash_dma_fail(const struct ash_dma_request *request, size_t bytes, int error, struct ash_dma_error *out);

@@ -34,6 +34,7 @@ static void start_anew(void)
 	if (atomic_load_explicit(&ash_dma.ready, memory_order_relaxed) && fd >= 0)
 		ash_pin_close(fd);
 	ash_dma_events_forget();
+	ash_dma_objects_forget();
 	ash_dma_threads_forget();
 	ash_dma_small_forget();
 	memset(&ash_dma, 0, sizeof(ash_dma));
@@ -59,6 +60,8 @@ static void bug(ASH_UNUSED const struct ash_zone *z, const char *what, ash_pfn_t
 static const struct ash_zone_ops zone_ops = {
 	.lock = { .wait = ash_futex_wait, .wake = ash_futex_wake },
 	.bug = bug,
+	.mover = &ash_dma_mover,
+	.shrinker = &ash_dma_shrinker,
 };
 
 static void find_nodes(void)

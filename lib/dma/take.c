@@ -140,6 +140,7 @@ static int take_range(struct ash_dma_arena *a, const struct ash_dma_request *r, 
 		if (s.high > s.low && s.high - s.low >= r->nr)
 			err = take_from(a, r, s, grant);
 	}
+	ash_dma_objects_settle(a);
 	ash_dma_end_turn(a);
 	return err;
 }

@@ -166,6 +166,54 @@ TEST(a_freed_buffer_is_not_written)
 	EXPECT_EQ(ash_dma_free(b) | ash_dma_free(c), 0);
 }
 
+enum { OBJECTS = 2048 };
+static unsigned char *object[OBJECTS];
+static unsigned moves;
+
+static int on_move(void *to, void *from, size_t bytes, void *arg)
+{
+	unsigned char **at = arg;
+
+	EXPECT(*at == from);
+	memcpy(to, from, bytes);
+	/* Whoever still wrote to the old place would be seen there. */
+	memset(from, 0x99, bytes);
+	*at = to;
+	moves++;
+	return 0;
+}
+
+TEST(after_fragmentation_the_device_has_a_long_run_and_moved_objects_are_not_written)
+{
+	const struct ash_dma_object_ops movable = { on_move, NULL };
+	struct ash_dma_attr attr = wish(ASH_DMA_PHYSICAL);
+	char *p;
+
+	for (size_t i = 0; i < OBJECTS; i++) {
+		object[i] = ash_dma_alloc_object(4096, &movable, &object[i], 0, 0);
+		EXPECT(object[i] != NULL);
+		memset(object[i], (int)(i % 251), 4096);
+	}
+	for (size_t i = 0; i < OBJECTS; i += 2) {
+		EXPECT_EQ(ash_dma_free(object[i]), 0);
+		object[i] = NULL;
+	}
+	attr.flags = ASH_DMA_NO_GROW | ASH_DMA_NODE_STRICT;
+	attr.node = 0;
+	p = get(MIB(3), attr);
+	EXPECT_GT(moves, 0);
+	witness_agrees(p, MIB(3));
+	check_copy(NULL, p + MIB(2) - 2000, p + MIB(1), EDU_MOST);
+	check_copy(NULL, p + 1, p + MIB(3) - EDU_MOST - 1, EDU_MOST);
+	for (size_t i = 1; i < OBJECTS; i += 2) {
+		for (size_t k = 0; k < 4096; k++)
+			EXPECT_EQ(object[i][k], i % 251);
+		EXPECT_EQ(ash_dma_free(object[i]), 0);
+	}
+	EXPECT_EQ(ash_dma_verify(), 0);
+	EXPECT_EQ(ash_dma_free(p), 0);
+}
+
 /* What move_pages(2) did with the page of p when asked to take it to a node. */
 static int moved_to(void *p, int node)
 {
