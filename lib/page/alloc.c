@@ -43,16 +43,12 @@ static struct ash_taken take(struct ash_zone *z, unsigned order, enum ash_migrat
 	return taken;
 }
 
-static int alloc_from_zone(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
-			   struct ash_page_grant *grant)
+/* Under the zone lock, and leaves it. */
+static int alloc_locked(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
+			struct ash_page_grant *grant)
 {
-	struct ash_taken taken;
+	const struct ash_taken taken = take(z, order, mt, flags);
 
-	if (!(flags & ASH_ALLOC_TRYLOCK))
-		ash_zone_lock(z);
-	else if (!ash_lock_try(&z->lock))
-		return -ASH_ENOMEM;
-	taken = take(z, order, mt, flags);
 	ash_zone_unlock(z);
 	if (taken.pfn == ASH_PFN_NONE)
 		return -ASH_ENOMEM;
@@ -66,9 +62,18 @@ static int try_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt
 	if (!ash_reserve_may_alloc(z, ash_order_frames(order), flags))
 		return -ASH_ENOMEM;
 	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && !(order > 0 && (flags & ASH_ALLOC_HIGHATOMIC)) &&
-	    pcp_serves(z, mt, flags) && ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, grant))
-		return 0;
-	return alloc_from_zone(z, order, mt, flags, grant);
+	    pcp_serves(z, mt, flags)) {
+		/* A pcp is filled with large pieces only to wait for the zone less often. */
+		if (order > ASH_PCP_BATCH_ORDER && ash_pcp_try_zone(z, &z->pcps[cpu]))
+			return alloc_locked(z, order, mt, flags, grant);
+		if (ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, grant))
+			return 0;
+	}
+	if (!(flags & ASH_ALLOC_TRYLOCK))
+		ash_zone_lock(z);
+	else if (!ash_lock_try(&z->lock))
+		return -ASH_ENOMEM;
+	return alloc_locked(z, order, mt, flags, grant);
 }
 
 static ASH_NOINLINE int alloc_slow(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
@@ -92,7 +97,7 @@ static ASH_NOINLINE int leave_and_alloc_slow(struct ash_zone *z, unsigned order,
 					     unsigned cpu, struct ash_page_grant *grant)
 {
 	ash_pcp_leave(z, &z->pcps[cpu]);
-	return alloc_slow(z, order, mt, flags, order > ASH_PCP_BATCH_ORDER ? ASH_CPU_NONE : cpu, grant);
+	return alloc_slow(z, order, mt, flags, cpu, grant);
 }
 
 int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
@@ -163,8 +168,15 @@ static ASH_NOINLINE void free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned o
 		ash_zone_bug(z, "free of a misaligned or foreign pfn", pfn, order, z->nr_frames);
 	if (ash_hardened(z))
 		harden_free(z, pfn, order);
-	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && ash_pcp_free(z, &z->pcps[cpu], pfn, order))
-		return;
+	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order)) {
+		/* A large piece does not make room for itself, unless it would have to wait. */
+		if (order > ASH_PCP_BATCH_ORDER && ash_pcp_full(z, &z->pcps[cpu]) && ash_pcp_try_zone(z, &z->pcps[cpu])) {
+			free_locked(z, pfn, order);
+			return;
+		}
+		if (ash_pcp_free(z, &z->pcps[cpu], pfn, order))
+			return;
+	}
 	ash_zone_lock(z);
 	free_locked(z, pfn, order);
 }
@@ -175,8 +187,7 @@ static ASH_NOINLINE void leave_and_free_slow(struct ash_zone *z, ash_pfn_t pfn, 
 	ash_prefetch_write(&z->frames[pfn ^ ash_order_frames(order)]);
 	ash_prefetch_write(&z->frames[ash_order_start(pfn, order + 1) ^ ash_order_frames(order + 1)]);
 	ash_pcp_leave(z, &z->pcps[cpu]);
-	/* A large piece does not make room for itself. */
-	free_slow(z, pfn, order, order > ASH_PCP_BATCH_ORDER ? ASH_CPU_NONE : cpu);
+	free_slow(z, pfn, order, cpu);
 }
 
 void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)

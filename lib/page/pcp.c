@@ -8,6 +8,9 @@
 #define BATCH_BYTES_MAX (256u << 10)
 #define FRAME_BYTES 4096u
 
+/* Large pieces that go through the pcp after the zone lock was found held. */
+#define CROWDED_FOR 64
+
 /* Pieces freed in one zone lock hold. */
 #define SHRINK_PIECES 64
 
@@ -22,6 +25,16 @@ void ash_pcp_lock(struct ash_zone *z, struct ash_pcp *pcp)
 	z->ops->barrier();
 	while (atomic_load_explicit(&pcp->busy, memory_order_acquire) != 0)
 		ash_cpu_relax();
+}
+
+bool ash_pcp_try_zone(struct ash_zone *z, struct ash_pcp *pcp)
+{
+	const uint32_t crowded = atomic_load_explicit(&pcp->crowded, memory_order_relaxed);
+
+	if (crowded == 0 && ash_lock_try(&z->lock))
+		return true;
+	atomic_store_explicit(&pcp->crowded, crowded == 0 ? CROWDED_FOR : crowded - 1, memory_order_relaxed);
+	return false;
 }
 
 void ash_pcp_resize(struct ash_zone *z)
@@ -88,6 +101,8 @@ static unsigned refill_pieces(const struct ash_zone *z, unsigned order)
 
 	if (batch <= 1 || order == 0)
 		return batch;
+	if (order > ASH_PCP_BATCH_ORDER)
+		return ASH_PCP_CONTENDED >> order < 8 ? ASH_PCP_CONTENDED >> order : 8;
 	return batch >> order > 2 ? batch >> order : 2;
 }
 
@@ -98,7 +113,7 @@ bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 
 	if (!ash_pcp_enter(z, pcp))
 		return false;
-	if (l->first == 0 && order <= ASH_PCP_BATCH_ORDER)
+	if (l->first == 0)
 		refill(z, pcp, order, mt, flags, refill_pieces(z, order));
 	if (l->first == 0) {
 		ash_pcp_leave(z, pcp);
@@ -224,10 +239,7 @@ static bool take_from_owner(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 	       ash_frame_change(z->frames, pfn, &word, ash_frame_word(ASH_FRAME_PCP, order, 0, 0));
 }
 
-/*
- * Push if the blocks' type, as seen without a lock, lets it be cached, and the pcp has room. Returns the list, or
- * ASH_PCP_LISTS; inside then. A large piece needs room of its own, a small one may be what makes the pcp too full.
- */
+/* Push if the blocks' type, as seen without a lock, lets it be cached. Returns the list, or ASH_PCP_LISTS; inside then. */
 static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
 {
 	enum ash_migratetype mt = ash_pageblock_type(z, pfn);
@@ -244,7 +256,7 @@ static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_
 		return ASH_PCP_LISTS;
 	high = atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
 	/* 0 is disabled: see ash_zone_pcp_disable(). */
-	if (high == 0 || (order > ASH_PCP_BATCH_ORDER && ash_pcp_frames(pcp) >= high) || !take_from_owner(z, pfn, order)) {
+	if (high == 0 || !take_from_owner(z, pfn, order)) {
 		ash_pcp_leave(z, pcp);
 		return ASH_PCP_LISTS;
 	}
@@ -255,13 +267,17 @@ static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_
 
 bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
 {
+	const bool large = order > ASH_PCP_BATCH_ORDER;
 	const unsigned index = enter_and_push(z, pcp, pfn, order);
+	uint32_t high = atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
 
 	if (index == ASH_PCP_LISTS)
 		return false;
-	if (order <= ASH_PCP_BATCH_ORDER &&
-	    ash_pcp_frames(pcp) > atomic_load_explicit(&z->pcp_high, memory_order_relaxed))
-		shrink(z, pcp, index, atomic_load_explicit(&z->pcp_batch, memory_order_relaxed));
+	if (large)
+		high += ASH_PCP_CONTENDED;
+	if (ash_pcp_frames(pcp) > high)
+		shrink(z, pcp, index,
+		       large ? ASH_PCP_CONTENDED : atomic_load_explicit(&z->pcp_batch, memory_order_relaxed));
 	ash_pcp_leave(z, pcp);
 	return true;
 }

@@ -7,7 +7,8 @@
  * isolated meanwhile gets its own back. CMA and HIGHATOMIC pieces ride the MOVABLE list until then; a piece of a block
  * seen isolated bypasses the cache. The kernel's lists end at order 3 and have one more for pageblocks; the orders between
  * and one above are here because a pair costs a twentieth of what splitting and merging costs (docs/benchmarks.md). They
- * are cached a piece at a time: no refill takes more than a batch of frames, and no large piece comes on top of a full pcp.
+ * are cached a piece at a time, as they are freed, and none comes on top of a full pcp. Only where the zone lock is found
+ * held do they go in and out several at a time, up to ASH_PCP_CONTENDED frames (kernel: pcp->alloc_factor, free_factor).
  *
  * The pcp lock is only ever tried on the way in: whoever meets it held goes to the zone instead of waiting. Drains wait.
  *
@@ -24,10 +25,14 @@
 
 #define ASH_PCP_MAX_ORDER 10
 #define ASH_PCP_BATCH_ORDER 3 /* up to here the pcp is kept filled, a batch at a time */
+#define ASH_PCP_CONTENDED 2048u /* frames of large pieces above the high mark while the zone lock is being fought for */
 #define ASH_PCP_COLUMNS 4     /* the pcp types and one that stays empty: a shift on the way to a list */
 #define ASH_PCP_LISTS ((ASH_PCP_MAX_ORDER + 1) * ASH_PCP_COLUMNS)
 
-/* A piece on a pcp list is named by its pfn plus 1, so that zero-filled is empty; last means something only while first is not 0. */
+/*
+ * A piece on a pcp list is named by its pfn plus 1, so that zero-filled is empty. last means something only while first
+ * is not 0.
+ */
 struct ash_pcp_list {
 	uint32_t first, last;
 };
@@ -41,8 +46,9 @@ struct ash_pcp {
 	_Atomic uint32_t busy; /* the owner is inside; biased zones only */
 	_Atomic uint64_t in, out;
 	uint64_t refilled, drained; /* of these, from and to the zone */
+	_Atomic uint32_t crowded;   /* for how many more large pieces the zone lock is taken to be held */
 	struct ash_pcp_list list[ASH_PCP_LISTS];
-	uint64_t pad[15]; /* to a power of two: a shift on the way to a slot */
+	uint64_t pad[14]; /* to a power of two: a shift on the way to a slot */
 } ASH_ALIGNED(64);
 ASH_BUILD_ASSERT(sizeof(struct ash_pcp) == 512, "see pad");
 
@@ -148,10 +154,17 @@ ASH_INLINE void ash_pcp_push(struct ash_zone *z, struct ash_pcp *pcp, struct ash
 bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
 		   struct ash_page_grant *grant);
 
+ASH_INLINE bool ash_pcp_full(const struct ash_zone *z, const struct ash_pcp *pcp)
+{
+	return ash_pcp_frames(pcp) >= atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
+}
+
+/* For a large piece: the zone lock, if it can be had at once and could so be lately. */
+bool ash_pcp_try_zone(struct ash_zone *z, struct ash_pcp *pcp);
+
 /*
- * With a bulk free if the pcp is over its high mark afterwards; a large piece is refused instead. false: not a piece for
- * the pcp now; the caller frees it to the zone. The head is inside the zone; a piece that is not plainly allocated is
- * never one for the pcp.
+ * With a bulk free if the pcp is over its high mark afterwards. false: not a piece for the pcp now; the caller frees it
+ * to the zone. The head is inside the zone; a piece that is not plainly allocated is never one for the pcp.
  */
 bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order);
 

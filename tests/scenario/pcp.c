@@ -201,6 +201,32 @@ TEST(a_full_pcp_takes_small_pieces_and_no_large_ones)
 	EXPECT_EQ(scene_stats(&s).pcp, 0);
 }
 
+/* Where the zone lock is found held, large pieces go in past the high mark, and for a while come out several at a time. */
+TEST(large_pieces_do_not_wait_for_the_zone_one_by_one)
+{
+	struct ash_page_grant grant;
+
+	scene_open_edge(&s, 5, 6, "MMMM", 0, 0, 1);
+	atomic_store(&s.z->pcp_batch, 3);
+	atomic_store(&s.z->pcp_high, 2);
+	scene_free(&s, "32:5, 64:6");
+	scene_used(&s, 0, 4, ASH_MT_MOVABLE);
+	scene_used(&s, 16, 4, ASH_MT_MOVABLE);
+	ash_zone_free(s.z, 0, 4, 0);
+	ash_zone_lock(s.z);
+	ash_zone_free(s.z, 16, 4, 0);
+	ash_zone_unlock(s.z);
+	EXPECT_STREQ(scene_freelist(&s), "32:5 M, 64:6 M");
+	EXPECT_EQ(scene_stats(&s).pcp, 32);
+	for (unsigned n = 0; n < 3; n++)
+		EXPECT_EQ(ash_zone_alloc(s.z, 4, ASH_MT_MOVABLE, 0, 0, &grant), 0);
+	EXPECT_EQ(grant.pfn, 32);
+	EXPECT_STREQ(scene_freelist(&s), "");
+	EXPECT_EQ(scene_stats(&s).pcp, 80);
+	ash_zone_drain(s.z);
+	EXPECT_STREQ(scene_freelist(&s), "48:4 M, 64:6 M");
+}
+
 /* What is given back is what was cached the longest. */
 TEST(a_batch_leaves_from_the_cold_end)
 {
