@@ -16,7 +16,7 @@
 #include "page/zone_struct.h"
 
 #ifdef BENCH_HOLD_H
-#define HOLDS_MAX (1u << 23)
+#define HOLDS_MAX (1u << 24)
 
 struct ash_lock *bench_hold_lock;
 static double hold_start, hold_cost;
@@ -241,7 +241,7 @@ int main(int argc, char **argv)
 
 	if (log2 < 16)
 		sim_fail("too small a zone");
-	sim_open(log2, 1, true, false);
+	sim_open(log2, 1, SIM_OWNERS);
 	if (sim_argument(argc, argv, 2, 0) != 0)
 		sim_memory = sim_zalloc(sim_memory_size);
 	holds_open(path);

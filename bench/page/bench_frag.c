@@ -7,11 +7,12 @@
  * there is none. Perfect compaction would give three quarters of all pageblocks. Exits with 1 below 98 % of that. With
  * pin, one frame in so many cannot be moved.
  *
- *      bench_frag mix on|off|defrag [frames-log2, 20] [rounds, 50] [more movable, 0 %]
+ *      bench_frag mix on|off|defrag|tainted [frames-log2, 20] [rounds, 50] [more movable, 0 %]
  * Memory is 90 % full, at first nearly all of it movable, as of a page cache. In ten rounds other kinds of owners grow to
  * a quarter of it, and then stay a little below that. A third of all pieces, of all orders, is replaced in every round.
  * on: every request says its migratetype. off: all say the same, as in a kernel whose mobility grouping is disabled.
- * defrag: on, in defrag mode. What must stay where it is, stays in all of them. One CSV line per round; exits with 1 when
+ * defrag: on, in defrag mode. tainted: on, and what cannot move goes to spans of 2^18 frames first that have such memory
+ * already. What must stay where it is, stays in all of them. One CSV line per round; exits with 1 when
  * a pageblock and a list disagree or, when grouping, fallbacks have not come to an end by the last fifth.
  */
 #include "sim.h"
@@ -31,7 +32,7 @@ static void quarter(unsigned log2, unsigned pin)
 	size_t got = 0;
 	double t;
 
-	sim_open(log2, 1, true, false);
+	sim_open(log2, 1, SIM_OWNERS);
 	while (ash_zone_alloc(zone, 0, ASH_MT_MOVABLE, 0, ASH_CPU_NONE, &g) == 0) {
 		sim_own(nr, g.pfn, 0, pin == 0 || nr % pin != 0);
 		nr++;
@@ -161,19 +162,19 @@ static void play(size_t frames, bool grouping, unsigned round, struct round *r)
 	r->ns = sim_now() - t;
 }
 
-/* Pageblocks that hold something that cannot be moved: no compaction makes them free. */
-static unsigned tainted(size_t frames)
+/* Spans of 2^order frames that hold something that cannot be moved: no compaction makes them free. */
+static unsigned tainted(size_t frames, unsigned order)
 {
-	bool *block = calloc(frames >> ASH_PAGEBLOCK_ORDER, sizeof(*block));
+	bool *block = calloc((frames >> order) + 1, sizeof(*block));
 	unsigned n = 0;
 
 	if (block == NULL)
 		sim_fail("no memory");
 	for (unsigned k = 0; k < KINDS; k++) {
 		for (uint32_t i = 0; kinds[k].mt != ASH_MT_MOVABLE && i < held[k].nr; i++)
-			block[sim_piece[held[k].id[i]].pfn >> ASH_PAGEBLOCK_ORDER] = true;
+			block[sim_piece[held[k].id[i]].pfn >> order] = true;
 	}
-	for (size_t b = 0; b < frames >> ASH_PAGEBLOCK_ORDER; b++)
+	for (size_t b = 0; b <= frames >> order; b++)
 		n += block[b];
 	free(block);
 	return n;
@@ -186,14 +187,15 @@ static void mix(const char *mode, unsigned log2, unsigned rounds, unsigned more)
 	uint64_t before = 0, late = 0;
 
 	kinds[KINDS - 1].first += more, kinds[KINDS - 1].peak += more, kinds[KINDS - 1].last += more;
-	sim_open(log2, 1, true, strcmp(mode, "defrag") == 0);
+	sim_open(log2, 1, SIM_OWNERS | (strcmp(mode, "defrag") == 0 ? SIM_DEFRAG : 0) |
+				  (strcmp(mode, "tainted") == 0 ? SIM_TAINTED : 0));
 	spare = sim_zalloc(frames * sizeof(*spare));
 	for (nr_spare = 0; nr_spare < frames; nr_spare++)
 		spare[nr_spare] = (uint32_t)frames - 1 - nr_spare;
 	for (unsigned k = 0; k < KINDS; k++)
 		held[k].id = sim_zalloc(frames * sizeof(uint32_t));
-	printf("round,mode,fallbacks,claims,steals,tainted_pageblocks,mixed_pageblocks,huge_asked,huge_got,moved_frames,"
-	       "ns_per_request\n");
+	printf("round,mode,fallbacks,claims,steals,tainted_pageblocks,tainted_spans,mixed_pageblocks,huge_asked,huge_got,"
+	       "moved_frames,ns_per_request\n");
 	for (unsigned n = 1; n <= rounds; n++) {
 		struct round r = { 0 };
 		uint64_t mixed[ASH_MT_NR], all = 0;
@@ -205,9 +207,10 @@ static void mix(const char *mode, unsigned log2, unsigned rounds, unsigned more)
 		ash_zone_count_mixed(zone, mixed);
 		for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
 			all += mixed[mt];
-		printf("%u,%s,%llu,%llu,%llu,%u,%llu,%llu,%llu,%llu,%.1f\n", n, mode,
+		printf("%u,%s,%llu,%llu,%llu,%u,%u,%llu,%llu,%llu,%llu,%.1f\n", n, mode,
 		       (unsigned long long)(s.extfrag_claim + s.extfrag_steal - before), (unsigned long long)s.extfrag_claim,
-		       (unsigned long long)s.extfrag_steal, tainted(frames), (unsigned long long)all,
+		       (unsigned long long)s.extfrag_steal, tainted(frames, ASH_PAGEBLOCK_ORDER),
+		       tainted(frames, ASH_MAX_ORDER), (unsigned long long)all,
 		       (unsigned long long)r.huge_asked, (unsigned long long)r.huge_got, (unsigned long long)sim_moved,
 		       r.ns / (double)r.requests);
 		if (n > rounds - rounds / 5)
@@ -225,6 +228,6 @@ int main(int argc, char **argv)
 	else if (argc > 2 && strcmp(argv[1], "mix") == 0)
 		mix(argv[2], sim_argument(argc, argv, 3, 20), sim_argument(argc, argv, 4, 50), sim_argument(argc, argv, 5, 0));
 	else
-		sim_fail("usage: bench_frag quarter [log2] [pin] | mix on|off|defrag [log2] [rounds] [more]");
+		sim_fail("usage: bench_frag quarter [log2] [pin] | mix on|off|defrag|tainted [log2] [rounds] [more]");
 	return 0;
 }

@@ -33,7 +33,7 @@ int main(int argc, char **argv)
 
 	if (threads == 0 || threads > BENCH_MAX_THREADS)
 		sim_fail("too many threads, or none");
-	sim_open(log2, threads, false, false);
+	sim_open(log2, threads, 0);
 	bench_patterns((size_t)1 << log2, sim_zalloc(((size_t)1 << log2) / 2 * sizeof(uint64_t)),
 		       sim_argument(argc, argv, 3, 0), sim_argument(argc, argv, 4, ASH_MAX_ORDER), threads,
 		       sim_argument(argc, argv, 5, 7));

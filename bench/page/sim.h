@@ -32,7 +32,7 @@ static struct ash_zone *zone;
 static struct sim_piece *sim_piece;
 static uint64_t sim_moved;                    /* frames */
 static char *sim_memory;                      /* what moves are copied in, or NULL */
-static const size_t sim_memory_size = 256u << 20; /* more than the caches hold; frames share it */
+static const size_t sim_memory_size = 256u << 20; /* more than the caches hold: 2^16 places, which the frames share */
 
 static inline void sim_fail(const char *what)
 {
@@ -89,12 +89,16 @@ static inline int sim_isolate(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 	return p->movable && p->pfn == pfn && p->order == order ? 0 : -ASH_EBUSY;
 }
 
+/* Scattered, so that frames at equal distances do not share. */
+static inline char *sim_place(ash_pfn_t pfn)
+{
+	return sim_memory + ((size_t)(pfn * 2654435761u >> 16) << 12);
+}
+
 static inline int sim_migrate(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsigned order)
 {
-	const size_t frames = sim_memory_size >> 12, bytes = (size_t)4096 << order;
-
-	if (sim_memory != NULL)
-		memcpy(sim_memory + (dst % frames) * 4096, sim_memory + (src % frames) * 4096, bytes);
+	for (ash_pfn_t i = 0; sim_memory != NULL && i < (ash_pfn_t)1 << order; i++)
+		memcpy(sim_place(dst + i), sim_place(src + i), 4096);
 	sim_piece[ash_zone_private(z, src)].pfn = dst;
 	sim_moved += (uint64_t)1 << order;
 	return 0;
@@ -105,8 +109,10 @@ static inline void sim_putback(struct ash_zone *z, ash_pfn_t pfn, unsigned order
 	(void)z, (void)pfn, (void)order;
 }
 
+enum { SIM_OWNERS = 1, SIM_DEFRAG = 2, SIM_TAINTED = 4 };
+
 /* A zone of 2^log2 frames, online; with the table of pieces and a mover if there are to be owners. */
-static inline void sim_open(unsigned log2, unsigned nr_cpus, bool owners, bool defrag_mode)
+static inline void sim_open(unsigned log2, unsigned nr_cpus, unsigned options)
 {
 	static const struct ash_mover_ops mover = { sim_isolate, sim_migrate, sim_putback };
 	static struct ash_zone_ops ops = { .lock = { sim_wait, sim_wake }, .barrier = sim_barrier };
@@ -116,15 +122,17 @@ static inline void sim_open(unsigned log2, unsigned nr_cpus, bool owners, bool d
 
 	if (log2 < ASH_PAGEBLOCK_ORDER || log2 > 30)
 		sim_fail("a zone has 2^9 to 2^30 frames");
-	ops.mover = owners ? &mover : NULL;
+	ops.mover = options & SIM_OWNERS ? &mover : NULL;
 	c.ops = &ops;
-	c.defrag_mode = defrag_mode;
+	c.defrag_mode = (options & SIM_DEFRAG) != 0;
+	if (options & SIM_TAINTED)
+		c.tainted = sim_zalloc(ash_zone_nr_superblocks(c.nr_frames, geometry) * sizeof(*c.tainted));
 	/* Without the system call the pcps are locked by atomics. */
 	c.pcp_owned = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 	c.frames = sim_zalloc(frames * ash_frame_struct_size());
 	c.pageblocks = sim_zalloc(ash_zone_nr_pageblocks(c.nr_frames, geometry));
 	c.pcps = sim_zalloc(nr_cpus * ash_pcp_struct_size());
-	sim_piece = owners ? sim_zalloc(frames * sizeof(*sim_piece)) : NULL;
+	sim_piece = options & SIM_OWNERS ? sim_zalloc(frames * sizeof(*sim_piece)) : NULL;
 	zone = sim_zalloc(ash_zone_struct_size());
 	if (ash_zone_init(zone, &c) != 0 || ash_zone_online(zone, 0, c.nr_frames, false) != 0)
 		sim_fail("no zone");

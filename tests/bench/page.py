@@ -56,7 +56,7 @@ def fragmentation(folder):
     if run(folder, "bench_frag", "quarter", 17, 100)[0] != 1:
         yield "bench_frag quarter is content though frames that cannot be moved are everywhere"
     tainted = {}
-    for mode in ("on", "off", "defrag"):
+    for mode in ("on", "off", "defrag", "tainted"):
         status, out, err = run(folder, "bench_frag", "mix", mode, 17, 20)
         rows = table(out)
         if status != 0 or len(rows) != 20:
