@@ -2,10 +2,10 @@
 /* The size class tables, made by the compiler from sizeclass.def. */
 #include "heap/sizeclass.h"
 
-/* A bin holds up to 64 KiB, at least 4 objects, at most 512: enough to hide a slab's lists behind the fast path. */
-#define BIN_BYTES 65536
+/* A bin holds up to 32 KiB, at least 4 objects, at most 512: enough to hide a slab's lists behind the fast path. */
+#define BIN_BYTES 32768
 #define BIN_MIN 4
-#define BIN_MAX 512
+#define BIN_MAX 256
 #define CLAMP(n, lo, hi) ((n) < (lo) ? (lo) : (n) > (hi) ? (hi) : (n))
 
 /* Untouched memory is carved a base page at a time, so that a small process touches no more than it uses. */
