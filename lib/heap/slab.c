@@ -9,9 +9,10 @@
 #include "heap/heap_internal.h"
 
 
-/* Empty slabs kept: this many frames and an eighth of the heap's slabs. */
+/* Empty slabs kept: this many frames and an eighth of the heap's slabs, but no more than so many. */
 #define EMPTY_KEEP_FRAMES 128
 #define EMPTY_KEEP_SHIFT 3
+#define EMPTY_KEEP_MAX 1024
 
 struct ash_slab *ash_slabs;
 
@@ -128,19 +129,31 @@ struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls)
 	return s;
 }
 
+/* A heap that shrinks may keep less with every slab that it gives back. */
+static void empty_trim(struct ash_heap *h)
+{
+	const uint64_t keep = ash_min(EMPTY_KEEP_FRAMES + (h->slab_frames >> EMPTY_KEEP_SHIFT), EMPTY_KEEP_MAX);
+
+	for (unsigned order = ASH_SLAB_MAX_ORDER; order >= ASH_SLAB_MIN_ORDER && h->empty_frames > keep;) {
+		struct ash_slab *s = empty_pop(h, order);
+
+		if (s != NULL)
+			ash_slab_release(h, s);
+		else
+			order--;
+	}
+}
+
 static ASH_NOINLINE void slab_became_empty(struct ash_heap *h, struct ash_slab *s)
 {
 	const unsigned order = ash_classes[s->cls].slab_order;
 	struct ash_slab **head = &h->empty[order - ASH_SLAB_MIN_ORDER];
 
 	ash_slab_unlink_partial(h, s);
-	if (h->empty_frames + ((uint64_t)1 << order) > EMPTY_KEEP_FRAMES + (h->slab_frames >> EMPTY_KEEP_SHIFT)) {
-		ash_slab_release(h, s);
-		return;
-	}
 	s->next = *head;
 	*head = s;
 	h->empty_frames += (uint64_t)1 << order;
+	empty_trim(h);
 }
 
 /* Take nr linked objects back into their slab, which is one. The slab may be gone when this returns. */
