@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Benchmarks from elsewhere are run and timed as bench/external.py says, and bench/plot draws every point it is given.
+
+usage: tools.py --build DIR --source DIR
+"""
+import argparse
+import importlib.machinery
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+EXTERNAL = {
+    "told": ("#!/bin/sh\necho took 7 s\necho took 2.5 s\n", "seconds", "took ([0-9.]+) s"),
+    "rated": ("#!/bin/sh\necho 4000000 in a second\n", "rate", "^([0-9]+) in a second"),
+    "silent": ("#!/bin/sh\n", "seconds", "took ([0-9.]+) s"),
+    "broken": ("#!/bin/sh\nexit 3\n", None, None),
+    "here": ("#!/bin/sh\ntest -x ./told\n", None, None),
+}
+
+
+def load(source, name):
+    path = os.path.join(source, "bench", name)
+    loader = importlib.machinery.SourceFileLoader("bench_" + name, path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def external(args, tmp):
+    folder = os.path.join(tmp, "external")
+    os.mkdir(folder)
+    for name, (script, kind, pattern) in EXTERNAL.items():
+        path = os.path.join(folder, name)
+        with open(path, "w", encoding="ascii") as file:
+            file.write(script)
+        os.chmod(path, 0o755)
+        if kind is not None:
+            with open(path + "." + kind, "w", encoding="ascii") as file:
+                file.write(pattern + "\n")
+    out = os.path.join(tmp, "out")
+    done = subprocess.run([os.path.join(args.source, "bench", "run"), "--build", args.build, "--external", folder,
+                           "--with", "glibc", "--quick", "--runs", "1", "--out", out], text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with open(out + ".json", encoding="ascii") as file:
+        rows = {row["benchmark"]: row for row in json.load(file)["rows"]}
+    if set(rows) != set(EXTERNAL):
+        return ["ran %s of %s: %s" % (sorted(rows), sorted(EXTERNAL), done.stdout)]
+    problems = ["%s: %s" % (name, rows[name]) for name, time in (("told", 2.5), ("rated", 0.25))
+                if rows[name].get("time") != time]
+    problems += ["%s is no failure: %s" % (n, rows[n]) for n in ("silent", "broken") if "error" not in rows[n]]
+    if not 0 < rows["here"].get("time", 0) < 60:
+        problems.append("here: %s" % rows["here"])
+    return problems
+
+
+def drawn(path, curves, names):
+    """An SVG with as many drawn things as there are to draw, each named."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    if not text.lstrip().startswith("<?xml") or "</svg>" not in text:
+        yield "%s is no whole SVG" % path
+    if len(re.findall(r"<path|<polygon|<polyline", text)) < curves:
+        yield "%s draws less than %d things" % (path, curves)
+    for name in names:
+        if name not in text:
+            yield "%s does not name %s" % (path, name)
+
+
+def plots(args, tmp):
+    rows = [{"benchmark": b, "allocator": a, "time": t, "rss_kib": 100, "hugetlb_kib": 0}
+            for b, a, t in (("one", "glibc", 1.0), ("one", "ashlar", 0.5), ("two", "glibc", 1.0),
+                            ("two", "ashlar", 2.0))]
+    result, cdf, samples = (os.path.join(tmp, n) for n in ("r.json", "cdf.csv", "s.csv"))
+    with open(result, "w", encoding="ascii") as file:
+        json.dump({"rows": rows}, file)
+    with open(cdf, "w", encoding="ascii") as file:
+        file.write("allocator,call,ns,share\n" + "".join(
+            "%s,%s,%d,%f\n" % (a, c, ns, share) for a in ("glibc", "ashlar") for c in ("malloc", "free")
+            for ns, share in ((20, 0.5), (100, 0.99), (5000, 1.0))))
+    with open(samples, "w", encoding="ascii") as file:
+        file.write("allocator,load,ms,resident_kib,live_kib,minflt\n" + "".join(
+            "%s,%s,%d,%d,%d,1\n" % (a, l, ms, 2048, 1024) for a in ("glibc", "ashlar") for l in ("rest", "loop")
+            for ms in (0, 100, 200)))
+    plot = load(args.source, "plot")
+    for kind, source, target in (("bars", result, tmp + "/r"), ("latency", cdf, tmp + "/l.svg"),
+                                 ("returns", samples, tmp + "/s.svg")):
+        sys.argv = ["plot", kind, source, target]
+        if plot.main() != 0:
+            yield "bench/plot %s failed" % kind
+    for path, curves, names in ((tmp + "/r-time.svg", 4, ("one", "two", "ashlar")),
+                                (tmp + "/r-memory.svg", 4, ("glibc",)),
+                                (tmp + "/l.svg", 4, ("malloc", "free", "ashlar")),
+                                (tmp + "/s.svg", 6, ("rest", "loop", "ashlar", "(live)"))):
+        yield from drawn(path, curves, names)
+
+
+def returning(args):
+    module = load(args.source, "returns")
+    peak = (1000, 500, 400, 0)
+    if module.settled([peak, (1100, 500, 100, 0), (1200, 114, 100, 0), (1300, 110, 100, 0)]) != 200:
+        yield "memory that came back is not seen to"
+    if module.settled([peak, (1100, 114, 100, 0), (1200, 116, 100, 0)]) is not None:
+        yield "memory that grew again counts as returned"
+    done = subprocess.run([os.path.join(args.source, "bench", "returns"), "--build", args.build, "--with",
+                           "glibc,ashlar", "--quick"], text=True, check=False, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    if done.returncode != 0 or not re.search(r"^\| ashlar \| \d+ \| \d+ \|", done.stdout, re.M):
+        yield "bench/returns: %d %s" % (done.returncode, done.stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--source", required=True)
+    args = parser.parse_args()
+    sys.dont_write_bytecode = True
+    with tempfile.TemporaryDirectory() as tmp:
+        problems = external(args, tmp) + list(returning(args))
+        if shutil.which("gnuplot"):
+            problems += list(plots(args, tmp))
+        else:
+            print("# gnuplot is not installed: nothing was drawn")
+    print("\n".join(problems))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
