@@ -9,6 +9,8 @@ import os
 import re
 
 TIMEOUT = 900
+# How much one will touch is not known.
+WARM_MIB = 640
 
 
 def _pattern(path):
@@ -30,6 +32,7 @@ def _action(path):
     seconds, rate = _pattern(path + ".seconds"), _pattern(path + ".rate")
 
     def run(bench, allocator):
+        bench.warm_mib = WARM_MIB
         result = bench.measure(allocator, [path], timeout=TIMEOUT, folder=os.path.dirname(path))
         if result["status"] == 0 and seconds is not None:
             result["time"] = _last(seconds, result["output"])
