@@ -116,12 +116,35 @@ static int isolate_block(struct ash_zone *z, ash_pfn_t block, ash_pfn_t start, a
 	return err;
 }
 
+/* A free buddy of several isolated blocks, all inside the range, is freed as a whole. Returns where it ends. */
+static ash_pfn_t flip_buddy(struct ash_zone *z, ash_pfn_t head, unsigned order)
+{
+	const ash_pfn_t end = head + ash_order_frames(order);
+
+	/* Legal order 3, for all blocks at once. */
+	ash_freelist_del(z, head, order, ASH_MT_ISOLATE);
+	for (ash_pfn_t b = head; b < end; b += ash_pageblock_frames(z))
+		ash_pageblock_set_isolated(z, b, false);
+	ash_buddy_free(z, head, order, ASH_FREE_KEEP | ASH_FREE_TAIL);
+	return end;
+}
+
 static void unisolate_blocks(struct ash_zone *z, ash_pfn_t block, ash_pfn_t end)
 {
-	for (; block < end; block += ash_pageblock_frames(z)) {
+	while (block < end) {
+		uint32_t word;
+
 		ash_zone_lock(z);
-		if (ash_pageblock_type(z, block) == ASH_MT_ISOLATE)
+		word = ash_frame_load(z->frames, block);
+		if (ash_pageblock_type(z, block) != ASH_MT_ISOLATE) {
+			block += ash_pageblock_frames(z);
+		} else if (ash_word_state(word) == ASH_FRAME_BUDDY && ash_word_order(word) > z->pageblock_order &&
+			   end - block >= ash_order_frames(ash_word_order(word))) {
+			block = flip_buddy(z, block, ash_word_order(word));
+		} else {
 			flip_block(z, block, false);
+			block += ash_pageblock_frames(z);
+		}
 		ash_zone_unlock(z);
 	}
 }

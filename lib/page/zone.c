@@ -2,6 +2,7 @@
 /* A zone as a whole: set-up, bringing frames online, locks for fork, statistics. */
 #include "page/deferred.h"
 #include "page/harden.h"
+#include "page/isolate.h"
 #include "page/pcp.h"
 #include "page/watermark.h"
 
@@ -147,9 +148,9 @@ static bool range_offline(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
 	return offline;
 }
 
-int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed)
+int ash_zone_online_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed)
 {
-	const ash_pfn_t end = start + nr;
+	const ash_pfn_t from = start, end = start + nr;
 
 	if (nr == 0 || (uint64_t)start + nr > z->nr_frames || !range_offline(z, start, end))
 		return -ASH_EINVAL;
@@ -162,8 +163,11 @@ int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zero
 
 		ash_zone_lock(z);
 		for (ash_pfn_t b = ash_pageblock_start(z, start); b < piece_end; b += ash_pageblock_frames(z)) {
-			if (!(ash_pageblock_word(z, b) & ASH_PB_ONLINE))
-				ash_pageblock_set_online(z, b, ASH_MT_MOVABLE);
+			if (ash_pageblock_word(z, b) & ASH_PB_ONLINE)
+				continue;
+			ash_pageblock_set_online(z, b, ASH_MT_MOVABLE);
+			if (b >= from && end - b >= ash_pageblock_frames(z))
+				ash_pageblock_set_isolated(z, b, true);
 		}
 		ash_counter_add(&z->present, ash_order_frames(order));
 		ash_buddy_free(z, start, order, ASH_FREE_TAIL | (zeroed ? ASH_FREE_ZEROED : 0));
@@ -173,8 +177,19 @@ int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zero
 	ash_zone_lock(z);
 	ash_pcp_resize(z);
 	ash_zone_unlock(z);
+	return 0;
+}
+
+int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed)
+{
+	const int err = ash_zone_online_isolated(z, start, nr, zeroed);
+
+	if (err != 0)
+		return err;
+	/* Last, so that no request sees a part of the range (kernel: online_pages). */
+	ash_zone_unisolate_range(z, start, nr);
 	if (z->hardening.shuffle)
-		ash_shuffle_range(z, end - nr, end);
+		ash_shuffle_range(z, start, start + nr);
 	return 0;
 }
 

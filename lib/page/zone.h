@@ -103,6 +103,13 @@ ASH_MUST_USE int ash_zone_init(struct ash_zone *z, const struct ash_zone_config 
  */
 ASH_MUST_USE int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed);
 
+/*
+ * The same, but its whole pageblocks stay isolated: nothing is allocated from them before ash_zone_unisolate_range(), so
+ * that the embedder can make ready what belongs to the range. Frames in a pageblock that the range does not fill are free
+ * at once.
+ */
+ASH_MUST_USE int ash_zone_online_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed);
+
 /* What an allocation gives besides the pfn. */
 struct ash_page_grant {
 	ash_pfn_t pfn;

@@ -122,7 +122,7 @@ struct model_op model_random_op(const struct model *m, uint64_t *rng)
 		op.flags = (uint8_t)((r >> 32) % 2 == 0 ? MODEL_MOVER_WORKS : (r >> 33) % MODEL_MOVER_MODES);
 		break;
 	case MODEL_COMPACT:
-		op.flags = (uint8_t)((r >> 32) % 3);
+		op.flags = (uint8_t)((r >> 32) % 4);
 		break;
 	case MODEL_ONLINE:
 		/* Mostly what offlining took: whole pageblocks. */

@@ -310,8 +310,15 @@ int model_compact(struct model *m, const struct model_op *op)
 	bool any = all;
 
 	m->mover_mode = op->b % MODEL_MOVER_MODES;
+	if (op->flags % 4 == 3) {
+		struct ash_proactive p = { .proactiveness = op->b % 101 };
+
+		(void)ash_zones_compact_proactively(&p, &m->zone, 1, order);
+		model_nothing_moving(m);
+		return 0;
+	}
 	if (m->config.target->compact(m->zone, all ? ASH_COMPACT_ALL : order, op->mt,
-				      (enum ash_compact_mode)(op->flags % 3), NULL) != ASH_COMPACT_SUCCESS)
+				      (enum ash_compact_mode)(op->flags % 4), NULL) != ASH_COMPACT_SUCCESS)
 		any = true;
 	ash_zone_stats(m->zone, &now);
 	for (unsigned o = order; o <= m->config.geometry.max_order; o++) {

@@ -425,6 +425,30 @@ TEST(T96_online_beside_a_free_neighbour)
 	EXPECT_STREQ(scene_list(&s, 5, ASH_MT_MOVABLE), "0 32");
 }
 
+/* [K memory_hotplug.c:online_pages, undo_isolate_page_range] nothing of the range can be had before isolation ends. */
+TEST(T96_online_is_invisible_until_it_is_complete)
+{
+	bool zeroed;
+
+	owner_open(&s, 3, 5, "MMMMMMMM", 0);
+	scene_free(&s, "0:4, 32:5");
+	EXPECT_EQ(ash_zone_offline(s.z, 32, 32, &zeroed, NULL), 0);
+	EXPECT_EQ(ash_zone_online_isolated(s.z, 28 + 4, 30, false), 0);
+	/* Six frames of a pageblock that is not filled are visible. */
+	EXPECT_STATE(&s, "0:4 M, 32:4 I, 48:3 I, 56:2 M, 60:1 M", "MMMMM*M*M*M");
+	EXPECT_EQ(scene_stats(&s).present, 62);
+	EXPECT_EQ(scene_stats(&s).free, 22);
+	EXPECT_EQ(scene_stats(&s).isolated, 3);
+	EXPECT_EQ(scene_alloc(&s, 4, ASH_MT_MOVABLE, 0), 0);
+	EXPECT_EQ(scene_alloc(&s, 3, ASH_MT_MOVABLE, 0), ASH_PFN_NONE);
+	EXPECT_EQ(ash_zone_isolate_range(s.z, 32, 8, ASH_ISOLATE_OTHER, NULL), -ASH_EBUSY);
+	ash_zone_unisolate_range(s.z, 32, 30);
+	EXPECT_STATE(&s, "32:4 M, 48:3 M, 56:2 M, 60:1 M", "MMMMMMMM");
+	EXPECT_EQ(scene_stats(&s).free, 30);
+	EXPECT_EQ(scene_stats(&s).isolated, 0);
+	EXPECT_EQ(scene_alloc(&s, 3, ASH_MT_MOVABLE, 0), 48);
+}
+
 /* [K memory_hotplug.c:offline_pages] movable only: gone; something pinned: -EBUSY and everything as it was. */
 TEST(T97_offline)
 {
