@@ -7,7 +7,7 @@
 #ifndef ASH_PAGE_STAT_H
 #define ASH_PAGE_STAT_H
 
-#include "page/zone.h"
+#include "page/watermark.h"
 
 /* Thousandths of the free memory that a request of this order cannot use; 1000 when nothing is free. */
 int ash_unusable_index(const struct ash_zone_stats *s, unsigned order);
@@ -45,6 +45,14 @@ enum ash_pagetypeinfo_part {
 size_t ash_stat_pagetypeinfo_part(enum ash_pagetypeinfo_part part, const struct ash_zone_stats *s,
 				  unsigned pageblock_order, unsigned max_order, unsigned node, const char *zone,
 				  char *buf, size_t size);
+
+/*
+ * A zone's part of /proc/zoneinfo, and the lines of /proc/vmstat that a zone has, with the kernel's names and meanings:
+ * promo, protection and the counters of what there is not in a process are left out, high_min and high_max are high.
+ */
+size_t ash_stat_zoneinfo(const struct ash_zone_stats *s, const struct ash_watermarks *w, const struct ash_pcp_stats *pcps,
+			 unsigned nr_cpus, unsigned node, const char *zone, char *buf, size_t size);
+size_t ash_stat_vmstat(const struct ash_zone_stats *s, char *buf, size_t size);
 
 /* The kernel's name of a migratetype ("Unmovable", ...). */
 const char *ash_migratetype_name(enum ash_migratetype mt);

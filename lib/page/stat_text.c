@@ -160,3 +160,80 @@ size_t ash_stat_pagetypeinfo(const struct ash_zone_stats *s, unsigned pageblock_
 						     length < size ? buf + length : NULL, length < size ? size - length : 0);
 	return length;
 }
+
+/* "name value" with the name left-aligned in width. */
+static void put_line(struct text *t, const char *indent, const char *name, int width, uint64_t value)
+{
+	put_string(t, indent, 0);
+	put_string(t, name, -width);
+	put_char(t, ' ');
+	put_number(t, value, 0);
+	put_char(t, '\n');
+}
+
+static void put_pageset(struct text *t, unsigned cpu, const struct ash_pcp_stats *p)
+{
+	static const char indent[] = "              ";
+
+	put_string(t, "    cpu: ", 0);
+	put_number(t, cpu, 0);
+	put_char(t, '\n');
+	put_line(t, indent, "count:   ", 9, p->count);
+	put_line(t, indent, "high:    ", 9, p->high);
+	put_line(t, indent, "batch:   ", 9, p->batch);
+	put_line(t, indent, "high_min:", 9, p->high);
+	put_line(t, indent, "high_max:", 9, p->high);
+}
+
+size_t ash_stat_zoneinfo(const struct ash_zone_stats *s, const struct ash_watermarks *w, const struct ash_pcp_stats *pcps,
+			 unsigned nr_cpus, unsigned node, const char *zone, char *buf, size_t size)
+{
+	static const char indent[] = "        ";
+	struct text t = { buf, size, 0 };
+
+	put_zone(&t, node, 0, zone);
+	put_char(&t, '\n');
+	put_line(&t, "  ", "pages free    ", 14, s->free);
+	put_line(&t, indent, "boost", 8, w->boost);
+	put_line(&t, indent, "min", 8, w->mark[ASH_WMARK_MIN]);
+	put_line(&t, indent, "low", 8, w->mark[ASH_WMARK_LOW]);
+	put_line(&t, indent, "high", 8, w->mark[ASH_WMARK_HIGH]);
+	put_line(&t, indent, "spanned", 8, s->spanned);
+	put_line(&t, indent, "present", 8, s->present);
+	put_line(&t, indent, "managed", 8, s->present);
+	put_line(&t, "      ", "nr_free_pages", 12, s->free);
+	put_line(&t, "      ", "nr_free_pages_blocks", 12, s->free_blocks);
+	put_line(&t, "      ", "nr_free_cma", 12, s->free_cma);
+	put_string(&t, "  pagesets\n", 0);
+	for (unsigned cpu = 0; cpu < nr_cpus; cpu++)
+		put_pageset(&t, cpu, &pcps[cpu]);
+	put_line(&t, "  ", "start_pfn:          ", 20, 0);
+	return finish(&t);
+}
+
+size_t ash_stat_vmstat(const struct ash_zone_stats *s, char *buf, size_t size)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} lines[] = {
+		{ "nr_free_pages", s->free },
+		{ "nr_free_pages_blocks", s->free_blocks },
+		{ "nr_free_cma", s->free_cma },
+		{ "pgalloc_normal", s->pgalloc },
+		{ "pgfree", s->pgfree },
+		{ "pgmigrate_success", s->pgmigrate_success },
+		{ "pgmigrate_fail", s->pgmigrate_fail },
+		{ "compact_migrate_scanned", s->compact_migrate_scanned },
+		{ "compact_free_scanned", s->compact_free_scanned },
+		{ "compact_isolated", s->compact_isolated },
+		{ "compact_stall", s->compact_stall },
+		{ "compact_fail", s->compact_fail },
+		{ "compact_success", s->compact_success },
+	};
+	struct text t = { buf, size, 0 };
+
+	for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		put_line(&t, "", lines[i].name, 0, lines[i].value);
+	return finish(&t);
+}

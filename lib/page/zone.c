@@ -252,6 +252,7 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 		ash_unlock(&pcp->lock, z->lock_ops);
 	}
 	ash_zone_lock(z);
+	out->spanned = z->nr_frames;
 	out->present = ash_counter_read(&z->present);
 	out->free = ash_counter_read(&z->free);
 	out->free_blocks = ash_counter_read(&z->free_blocks);
@@ -279,6 +280,15 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 	out->compact_success = z->compact.success;
 	out->tainted = z->nr_tainted;
 	ash_zone_unlock(z);
+}
+
+void ash_zone_pcp_stats(const struct ash_zone *z, unsigned cpu, struct ash_pcp_stats *out)
+{
+	*out = (struct ash_pcp_stats){
+		.count = ash_pcp_frames(&z->pcps[cpu]),
+		.high = atomic_load_explicit(&z->pcp_high, memory_order_relaxed),
+		.batch = atomic_load_explicit(&z->pcp_batch, memory_order_relaxed),
+	};
 }
 
 void ash_zone_count_mixed(struct ash_zone *z, uint64_t mixed[ASH_MT_NR])

@@ -183,6 +183,7 @@ bool ash_zone_locks_held(const struct ash_zone *z);
 
 /* A snapshot for statistics, consistent under the zone lock; counters are named as the kernel's. */
 struct ash_zone_stats {
+	uint64_t spanned;     /* frames of the span, online or not */
 	uint64_t present;     /* frames online */
 	uint64_t free;        /* NR_FREE_PAGES: on non-isolate free lists */
 	uint64_t free_blocks; /* NR_FREE_PAGES_BLOCKS: of these, in buddies of at least pageblock order */
@@ -203,6 +204,12 @@ struct ash_zone_stats {
 	uint64_t tainted; /* superblocks with UNMOVABLE, RECLAIMABLE or HIGHATOMIC pageblocks; 0 without config.tainted */
 };
 void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out);
+
+/* One pcp slot just now, read without its lock: frames in it, and the marks it goes by. cpu is below nr_cpus. */
+struct ash_pcp_stats {
+	uint32_t count, high, batch;
+};
+void ash_zone_pcp_stats(const struct ash_zone *z, unsigned cpu, struct ash_pcp_stats *out);
 
 /* The invariant walker (I1-I9): 0 or the number of the first broken invariant, described in *fault. O(frames). */
 struct ash_zone_fault {

@@ -161,3 +161,60 @@ TEST(stat_text_has_the_kernels_shape)
 			    "      Isolate \nNode 0, zone   Normal            4            4            0"));
 	fixture_end(&f);
 }
+
+/* What a name is followed by in the text, or -1. */
+static long value_of(const char *text, const char *name)
+{
+	const char *at = strstr(text, name);
+
+	return at == NULL ? -1 : atol(at + strlen(name));
+}
+
+TEST(stat_zoneinfo_and_vmstat_have_the_kernels_shape)
+{
+	struct ash_watermarks w;
+	struct ash_pcp_stats pcp;
+	struct ash_zone_stats s;
+	struct fixture f;
+	char text[2048];
+	FILE *kernel;
+	char line[256];
+	unsigned known = 0;
+
+	fixture_init(&f, 64, 3, 5, 1);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 60, false), 0);
+	ash_zone_set_watermarks(f.z, 8, 0);
+	EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_UNMOVABLE), 0);
+	s = stats(&f);
+	ash_zone_watermarks(f.z, &w);
+	ash_zone_pcp_stats(f.z, 0, &pcp);
+	EXPECT_EQ(ash_stat_zoneinfo(&s, &w, &pcp, 1, 3, "Normal", text, sizeof(text)), strlen(text));
+	EXPECT(strstr(text, "Node 3, zone   Normal\n  pages free     59\n        boost    0\n        min      8\n"
+			    "        low      10\n        high     12\n        spanned  64\n        present  60\n") == text);
+	EXPECT(strstr(text, "\n      nr_free_pages 59\n") != NULL);
+	EXPECT(strstr(text, "\n  pagesets\n    cpu: 0\n              count:    0\n              high:     4\n"
+			    "              batch:    1\n") != NULL);
+	EXPECT_EQ(value_of(text, "nr_free_pages_blocks"), s.free_blocks);
+	EXPECT_EQ(value_of(text, "start_pfn:"), 0);
+	/* Every line but the numbers is one that the kernel writes, where there is one to ask. */
+	kernel = fopen("/proc/zoneinfo", "r");
+	for (const char *at = text; kernel != NULL && *at != '\0'; at = strchr(at, '\n') + 1) {
+		const size_t label = strcspn(at, "0123456789\n");
+		bool found = strncmp(at, "Node", 4) == 0 || strncmp(at, "      nr_free_pages_blocks", 26) == 0;
+
+		rewind(kernel);
+		while (!found && fgets(line, sizeof(line), kernel) != NULL)
+			found = strncmp(line, at, label) == 0;
+		if (!found)
+			TEST_FAIL("the kernel has no line like \"%.*s\"", (int)label, at);
+		known++;
+	}
+	if (kernel != NULL)
+		fclose(kernel);
+	EXPECT(kernel == NULL || known > 15);
+	EXPECT_EQ(ash_stat_vmstat(&s, text, sizeof(text)), strlen(text));
+	EXPECT(strstr(text, "nr_free_pages 59\nnr_free_pages_blocks ") == text);
+	EXPECT_EQ(value_of(text, "pgalloc_normal"), 1);
+	EXPECT_EQ(value_of(text, "\ncompact_success"), 0);
+	fixture_end(&f);
+}
