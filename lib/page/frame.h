@@ -23,7 +23,7 @@ enum ash_frame_state {
 	ASH_FRAME_BUDDY, /* free, on the freelist of its order and of its pageblock's type */
 	ASH_FRAME_USED,  /* allocated */
 	ASH_FRAME_PCP,   /* free, on a pcp list */
-	ASH_FRAME_HELD,  /* free, but taken off the lists by the core: being reported, a compaction target */
+	ASH_FRAME_HELD,  /* free, but taken off the lists by the core: being reported, captured for a compacting request */
 	ASH_FRAME_DEFERRED, /* freed where no lock could be waited for; on the deferred list */
 	ASH_FRAME_GUARD,    /* kept out of reach behind an allocation, on no list (harden.c) */
 };
