@@ -26,6 +26,7 @@
 
 #include "api/fork.h"
 #include "arena/arena.h"
+#include "os/vmem.h"
 
 /* Room for a signal frame with all of today's vector registers, several times. */
 #define STACK_BYTES 65536
@@ -34,13 +35,11 @@
 static struct {
 	struct sigaction before; /* the program's */
 	stack_t stack_before;
-	bool has_stack;          /* the alternate stack is ours */
+	void *stack;             /* the alternate stack, where it is ours */
 	volatile bool open;      /* between begin and end */
 	volatile bool sent;      /* a SIGSEGV from somebody waits for the end */
 	pthread_t thread;        /* that forks */
 } window;
-
-static char stack[STACK_BYTES] ASH_ALIGNED(64);
 
 static bool is_handler(const struct sigaction *action)
 {
@@ -108,10 +107,15 @@ static ASH_NOINLINE bool stack_is_lost(void)
 
 static void take_stack(void)
 {
-	const stack_t ours = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	stack_t ours = { .ss_size = STACK_BYTES };
 
+	if (!stack_is_lost() || ash_vmem_map(STACK_BYTES, &ours.ss_sp) != 0)
+		return;
 	/* Refused to a thread that stands on its alternate stack now: then that is foreign memory, or there is no help. */
-	window.has_stack = stack_is_lost() && sigaltstack(&ours, &window.stack_before) == 0;
+	if (sigaltstack(&ours, &window.stack_before) == 0)
+		window.stack = ours.ss_sp;
+	else
+		(void)ash_vmem_unmap(ours.ss_sp, STACK_BYTES);
 }
 
 void ash_fork_fault_begin(void)
@@ -129,7 +133,7 @@ void ash_fork_fault_begin(void)
 		window.before = action;
 	action = (struct sigaction){ .sa_sigaction = on_fault, .sa_mask = window.before.sa_mask };
 	action.sa_flags = SA_SIGINFO | (window.before.sa_flags & (SA_ONSTACK | SA_NODEFER | SA_RESTART)) |
-			  (window.has_stack ? SA_ONSTACK : 0);
+			  (window.stack != NULL ? SA_ONSTACK : 0);
 	window.open = true;
 	if (sigaction(SIGSEGV, &action, NULL) != 0)
 		return;
@@ -144,9 +148,11 @@ void ash_fork_fault_end(void)
 
 	if (sigaction(SIGSEGV, NULL, &action) == 0 && is_ours(&action))
 		(void)sigaction(SIGSEGV, &window.before, NULL);
-	if (window.has_stack)
+	if (window.stack != NULL) {
 		(void)sigaltstack(&window.stack_before, NULL);
-	window.has_stack = false;
+		(void)ash_vmem_unmap(window.stack, STACK_BYTES);
+		window.stack = NULL;
+	}
 	window.open = false;
 }
 

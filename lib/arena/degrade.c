@@ -3,14 +3,19 @@
  * Going down the ladder: counted always, said once per process in one line that names the pool, the node, what was
  * wanted, what is free, and the cgroup limit if that is the cause.
  */
+#include <string.h>
+
 #include "arena/internal.h"
 #include "os/huge.h"
 #include "os/log.h"
 #include "os/text.h"
 
+#define LINE_BYTES 320
+
+/* Few processes ever have such a line, so it is not in the data that every process has. */
 static struct {
-	_Atomic bool begun, written; /* the line is being written; is complete (release, acquire) */
-	char line[320];
+	_Atomic bool begun;         /* somebody writes the line */
+	_Atomic(const char *) line; /* complete (release, acquire) */
 } degraded;
 
 static const char *const rung_names[ASH_BACKING_NR] = {
@@ -48,11 +53,12 @@ static void put_cgroup(struct ash_text *t, unsigned page_shift, size_t wanted)
 	ash_text_str(t, " in use");
 }
 
-static void write_line(const struct ash_arena *a, enum ash_backing rung, size_t wanted, enum ash_backing instead)
+static void write_line(char line[LINE_BYTES], const struct ash_arena *a, enum ash_backing rung, size_t wanted,
+		       enum ash_backing instead)
 {
 	struct ash_text t;
 
-	ash_text_init(&t, degraded.line, sizeof(degraded.line));
+	ash_text_init(&t, line, LINE_BYTES);
 	ash_text_str(&t, "node ");
 	ash_text_num(&t, (uint64_t)a->node);
 	ash_text_str(&t, ": no ");
@@ -74,18 +80,27 @@ static void write_line(const struct ash_arena *a, enum ash_backing rung, size_t 
 
 void ash_degrade_note(struct ash_arena *a, enum ash_backing rung, size_t wanted, enum ash_backing instead)
 {
+	char line[LINE_BYTES], *kept;
+
 	(void)atomic_fetch_add_explicit(&a->fallbacks, 1, memory_order_relaxed);
 	if (atomic_exchange_explicit(&degraded.begun, true, memory_order_relaxed))
 		return;
 	if (instead == ASH_BACKING_THP && ash_thp_mode() == ASH_THP_NEVER)
 		instead = ASH_BACKING_BASE;
-	write_line(a, rung, wanted, instead);
-	atomic_store_explicit(&degraded.written, true, memory_order_release);
+	write_line(line, a, rung, wanted, instead);
+	/* Without memory to keep it in, it has at least been said. */
+	kept = ash_meta_alloc(LINE_BYTES);
+	if (kept != NULL) {
+		memcpy(kept, line, LINE_BYTES);
+		atomic_store_explicit(&degraded.line, kept, memory_order_release);
+	}
 	if (!ash_arenas.config.quiet)
-		ash_log(degraded.line);
+		ash_log(line);
 }
 
 const char *ash_arena_degraded(void)
 {
-	return atomic_load_explicit(&degraded.written, memory_order_acquire) ? degraded.line : "";
+	const char *line = atomic_load_explicit(&degraded.line, memory_order_acquire);
+
+	return line != NULL ? line : "";
 }
