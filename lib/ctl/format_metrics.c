@@ -79,6 +79,21 @@ static const struct metric map_metrics[] = {
 	COUNTER(ash_map_stats, refused, "refused_pageblocks", PLAIN, "Pageblocks whose pages the kernel would not move."),
 };
 
+static const struct metric node_metrics[] = {
+	GAUGE(ash_snapshot_node, in_memory, "in_memory", FRAMES, "Memory found on the node (move_pages, sampled)."),
+	GAUGE(ash_snapshot_node, strayed, "strayed", FRAMES, "Memory of the node's arenas found on other nodes."),
+	COUNTER(ash_snapshot_node, numa_hit, "numa_hit", FRAMES, "Taken from the node as asked."),
+	COUNTER(ash_snapshot_node, numa_miss, "numa_miss", FRAMES, "Taken from the node though another was asked."),
+	COUNTER(ash_snapshot_node, numa_foreign, "numa_foreign", FRAMES, "Asked of the node and taken from another."),
+	GAUGE(ash_snapshot_node, interleave_hit, "interleave_hit", FRAMES, "Interleaved memory found on the node."),
+	COUNTER(ash_snapshot_node, local_node, "local_node", FRAMES, "Taken from the node by threads that ran there."),
+	COUNTER(ash_snapshot_node, other_node, "other_node", FRAMES, "Taken from the node by threads that ran elsewhere."),
+	GAUGE(ash_snapshot_node, pool_2m, "pool_2m_pages", PLAIN, "2 MiB pages in the node's pool."),
+	GAUGE(ash_snapshot_node, pool_2m_free, "pool_2m_free_pages", PLAIN, "Of these free."),
+	GAUGE(ash_snapshot_node, pool_1g, "pool_1g_pages", PLAIN, "1 GiB pages in the node's pool."),
+	GAUGE(ash_snapshot_node, pool_1g_free, "pool_1g_free_pages", PLAIN, "Of these free."),
+};
+
 static const char *unit_suffix(enum unit unit)
 {
 	static const char *const suffixes[] = { "", "_bytes", "_bytes", "_seconds", "_seconds" };
@@ -149,6 +164,11 @@ static void json_arena(struct ash_writer *w, const struct ash_snapshot_arena *a)
 {
 	ash_write(w, "{\"index\":%u,\"node\":%d,\"arena\":\"%s\",\"start\":\"0x%llx\",", a->index, a->stats.node,
 		  ash_arena_kind_names[a->stats.kind], (unsigned long long)a->stats.start);
+	if (a->policy != NULL) {
+		ash_write(w, "\"policy\":\"");
+		ash_write_arena_node(w, a);
+		ash_write(w, "\",");
+	}
 	json_metrics(w, arena_metrics, ASH_ARRAY_LEN(arena_metrics), &a->stats);
 	ash_write(w, ",\"asked_bytes\":{");
 	for (unsigned b = 0; b < ASH_BACKING_NR; b++)
@@ -178,6 +198,22 @@ static void json_classes(struct ash_writer *w, const struct ash_heap_stats *h)
 	ash_write(w, "]");
 }
 
+static void json_nodes(struct ash_writer *w, const struct ash_snapshot *s)
+{
+	ash_write(w, ",\"nodes\":[");
+	for (unsigned i = 0; i < s->nr_nodes; i++) {
+		ash_write(w, "%s{\"node\":%d,", i > 0 ? "," : "", s->nodes[i].node);
+		json_metrics(w, node_metrics, ASH_ARRAY_LEN(node_metrics), &s->nodes[i]);
+		ash_write(w, "}");
+	}
+	ash_write(w, "],\"spills\":[");
+	for (unsigned i = 0; i < s->nr_spills; i++)
+		ash_write(w, "%s{\"from\":%d,\"to\":%d,\"reason\":\"%s\",\"runs\":%llu,\"spilled_bytes\":%llu}", i > 0 ? "," : "",
+			  s->spills[i].from, s->spills[i].to, ash_spill_names[s->spills[i].reason],
+			  (unsigned long long)s->spills[i].runs, (unsigned long long)s->spills[i].frames * ASH_PAGE_SIZE);
+	ash_write(w, "]");
+}
+
 void ash_format_json(struct ash_writer *w, const struct ash_snapshot *s)
 {
 	ash_write(w, "{\"ashlar\":{\"version\":\"%s\",\"process\":{\"pid\":%d,\"name\":", ASH_VERSION_TEXT, s->pid);
@@ -193,7 +229,9 @@ void ash_format_json(struct ash_writer *w, const struct ash_snapshot *s)
 		ash_write(w, "%s", i > 0 ? "," : "");
 		json_arena(w, &s->arenas[i]);
 	}
-	ash_write(w, "],\"heap\":{");
+	ash_write(w, "]");
+	json_nodes(w, s);
+	ash_write(w, ",\"heap\":{");
 	json_metrics(w, heap_metrics, ASH_ARRAY_LEN(heap_metrics), &s->heap);
 	json_classes(w, &s->heap);
 	ash_write(w, "},\"map\":{");
@@ -223,7 +261,9 @@ static void prom_group(struct ash_writer *w, const char *group, const struct met
 
 static void prom_labels(struct ash_writer *w, const struct ash_snapshot_arena *a)
 {
-	ash_write(w, "{node=\"%d\",arena=\"%s\"", a->stats.node, ash_arena_kind_names[a->stats.kind]);
+	ash_write(w, "{node=\"");
+	ash_write_arena_node(w, a);
+	ash_write(w, "\",arena=\"%s\"", ash_arena_kind_names[a->stats.kind]);
 }
 
 static void prom_arenas(struct ash_writer *w, const struct ash_snapshot *s)
@@ -296,6 +336,30 @@ static void prom_free_areas(struct ash_writer *w, const struct ash_snapshot *s)
 	}
 }
 
+/* A family without samples is none. */
+static void prom_nodes(struct ash_writer *w, const struct ash_snapshot *s)
+{
+	static const struct metric spilled = { "spilled", "Asked of one node and taken from another, by why.", BYTES, true,
+					       0 };
+
+	for (size_t m = 0; m < ASH_ARRAY_LEN(node_metrics) && s->nr_nodes > 0; m++) {
+		prom_head(w, "node", &node_metrics[m]);
+		for (unsigned i = 0; i < s->nr_nodes; i++) {
+			ash_write(w, "ashlar_node_%s%s%s{node=\"%d\"} ", node_metrics[m].name,
+				  unit_suffix(node_metrics[m].unit), node_metrics[m].counter ? "_total" : "",
+				  s->nodes[i].node);
+			write_value(w, &node_metrics[m], &s->nodes[i]);
+			ash_write(w, "\n");
+		}
+	}
+	if (s->nr_spills > 0)
+		prom_head(w, "node", &spilled);
+	for (unsigned i = 0; i < s->nr_spills; i++)
+		ash_write(w, "ashlar_node_spilled_bytes_total{from=\"%d\",to=\"%d\",reason=\"%s\"} %llu\n", s->spills[i].from,
+			  s->spills[i].to, ash_spill_names[s->spills[i].reason],
+			  (unsigned long long)s->spills[i].frames * ASH_PAGE_SIZE);
+}
+
 void ash_format_prometheus(struct ash_writer *w, const struct ash_snapshot *s)
 {
 	ash_write(w, "# HELP ashlar_info The process and its allocator.\n# TYPE ashlar_info gauge\n");
@@ -308,4 +372,5 @@ void ash_format_prometheus(struct ash_writer *w, const struct ash_snapshot *s)
 	prom_arenas(w, s);
 	prom_backing(w, s);
 	prom_free_areas(w, s);
+	prom_nodes(w, s);
 }

@@ -21,7 +21,14 @@ static void write_cell(struct ash_writer *w, uint64_t bytes)
 
 static void write_arena_name(struct ash_writer *w, const struct ash_snapshot_arena *a)
 {
-	ash_write(w, LABEL "node %-3d %s ", "", a->stats.node, ash_arena_kind_names[a->stats.kind]);
+	char name[16] = "task";
+
+	if (a->policy == NULL)
+		ash_write(w, LABEL "node %-3d %s ", "", a->stats.node, ash_arena_kind_names[a->stats.kind]);
+	else if (a->policy->mode != ASH_POLICY_DEFAULT)
+		ash_policy_write(a->policy, ',', name, 9);
+	if (a->policy != NULL)
+		ash_write(w, LABEL "%-8s %s ", "", name, ash_arena_kind_names[a->stats.kind]);
 }
 
 struct backing_totals {
@@ -211,6 +218,7 @@ void ash_format_text(struct ash_writer *w, const struct ash_snapshot *s)
 	if (s->nr_arenas > 0) {
 		write_backing(w, s, &t);
 		write_arenas(w, s);
+		ash_format_text_nodes(w, s);
 		write_heap(w, &s->heap);
 		write_map(w, &s->map);
 	}

@@ -17,6 +17,13 @@ void ash_format_malloc_info(struct ash_writer *w, const struct ash_snapshot *s);
 void ash_format_buddyinfo(struct ash_writer *w, const struct ash_snapshot *s);
 void ash_format_pagetypeinfo(struct ash_writer *w, const struct ash_snapshot *s);
 
+/* The part of a snapshot that is by node (nodes.c), and the report on it (format_nodes.c). Nothing on one node. */
+void ash_snapshot_take_nodes(struct ash_snapshot *s);
+void ash_format_text_nodes(struct ash_writer *w, const struct ash_snapshot *s);
+/* "0", or the policy that an arena is bound by. */
+void ash_write_arena_node(struct ash_writer *w, const struct ash_snapshot_arena *a);
+extern const char *const ash_spill_names[ASH_SPILL_REASONS];
+
 /* "T" and "H"; "1G", "2M", "THP", "base". */
 extern const char *const ash_arena_kind_names[ASH_ARENA_KINDS];
 extern const char *const ash_backing_names[ASH_BACKING_NR];

@@ -33,6 +33,7 @@ static void take_arenas(struct ash_snapshot *s)
 		if (!ash_arena_stats(i, &a->stats))
 			continue;
 		a->index = i;
+		a->policy = ash_arena_policy_of(i);
 		a->resident_error = ash_arena_actual(i, a->resident);
 		if (a->resident_error != 0)
 			memset(a->resident, 0, sizeof(a->resident));
@@ -57,6 +58,7 @@ struct ash_snapshot *ash_snapshot_take(void)
 	ash_heap_stats(&s->heap);
 	ash_map_stats(&s->map);
 	take_arenas(s);
+	ash_snapshot_take_nodes(s);
 	return s;
 }
 

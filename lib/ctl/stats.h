@@ -23,7 +23,19 @@ struct ash_snapshot_arena {
 	struct ash_arena_stats stats;
 	size_t resident[ASH_BACKING_NR]; /* bytes, by the kernel's accounting */
 	int resident_error;              /* 0, or why there are none */
+	const struct ash_policy *policy; /* what it is bound by; NULL: its node */
 };
+
+/* Where memory was to come from and where it is, on a machine with several nodes. Frames unless named otherwise. */
+struct ash_snapshot_node {
+	int node;
+	uint64_t numa_hit, numa_miss, numa_foreign, local_node, other_node; /* struct ash_numastat, by runs */
+	uint64_t interleave_hit; /* found here of memory interleaved over nodes, this one among them */
+	uint64_t in_memory;      /* found here of all arenas' memory */
+	uint64_t strayed;        /* of this node's own arenas, found elsewhere */
+	uint64_t pool_2m, pool_2m_free, pool_1g, pool_1g_free; /* pages */
+};
+enum { ASH_SNAPSHOT_SPILLS = 32 };
 
 struct ash_snapshot {
 	int pid;
@@ -36,6 +48,10 @@ struct ash_snapshot {
 	struct ash_map_stats map;
 	unsigned nr_arenas, nr_arenas_left_out;
 	struct ash_snapshot_arena arenas[ASH_SNAPSHOT_ARENAS];
+	unsigned nr_nodes, nr_spills; /* 0 on one node */
+	int placement_error;          /* 0, or why the kernel would not say where memory is */
+	struct ash_snapshot_node nodes[ASH_POLICY_NODES];
+	struct ash_spill spills[ASH_SNAPSHOT_SPILLS];
 };
 
 /* A snapshot in memory of its own, straight from the system; NULL when there is none. */

@@ -82,6 +82,13 @@ class Json(unittest.TestCase):
         self.assertEqual(d['arenas'][0]['resident_bytes'],
                          {'1G': 1 << 20, '2M': 2 << 20, 'THP': 3 << 20, 'base': 4 << 20})
         self.assertIsNone(d['arenas'][3]['resident_bytes'])
+        self.assertEqual([n['node'] for n in d['nodes']], [0, 3])
+        self.assertEqual(d['nodes'][1], {
+            'node': 3, 'numa_hit_bytes': 11 * 4096, 'numa_miss_bytes': 21 * 4096, 'numa_foreign_bytes': 31 * 4096,
+            'local_node_bytes': 41 * 4096, 'other_node_bytes': 51 * 4096, 'interleave_hit_bytes': 61 * 4096,
+            'in_memory_bytes': 71 * 4096, 'strayed_bytes': 81 * 4096, 'pool_2m_pages': 91, 'pool_2m_free_pages': 9,
+            'pool_1g_pages': 2, 'pool_1g_free_pages': 1})
+        self.assertEqual(d['spills'], [{'from': 3, 'to': 0, 'reason': 'pool', 'runs': 2, 'spilled_bytes': 4 << 20}])
         self.assertEqual(d['heap']['slab_bytes'], 30 << 20)
         self.assertEqual(d['heap']['classes'][2], {'size': 64, 'slabs': 3, 'objects': 300, 'free': 20})
 
@@ -103,6 +110,10 @@ class Prometheus(unittest.TestCase):
         self.assertEqual(len(f['ashlar_arena_free_area_buddies'][1]), 4 * ORDERS * len(TYPES))
         self.assertIn(({'node': '1', 'arena': 'T', 'backing': 'THP'}, float(3 << 20)),
                       f['ashlar_arena_resident_bytes'][1])
+        self.assertEqual(f['ashlar_node_numa_miss_bytes_total'][1],
+                         [({'node': '0'}, 20 * 4096.0), ({'node': '3'}, 21 * 4096.0)])
+        self.assertEqual(f['ashlar_node_spilled_bytes_total'][1],
+                         [({'from': '3', 'to': '0', 'reason': 'pool'}, float(4 << 20))])
         # An arena whose backing is not known has no sample rather than a zero.
         self.assertEqual(len(f['ashlar_arena_resident_bytes'][1]), 3 * 4)
 

@@ -47,6 +47,8 @@ SCRIPTS = {
     'redis-preferred': f'redis {RUN_IT} numactl --preferred=1 taskset 1',
     'redis-interleave': f'redis {RUN_IT} numactl --interleave=all',
     'huge': f'env ASHLAR_CONF=report:exit,huge:2M LD_PRELOAD={PRELOAD} taskset 2 {PERL_IT}',
+    'policy': f'env ASHLAR_CONF=report:exit,policy:interleave=0/1 LD_PRELOAD={PRELOAD} {PERL_IT}',
+    'run': f'taskset 1 {ASHLAR} run --membind "!0" -- {PERL_IT}',
     'doctor': f'{ASHLAR} doctor; test $? -le 1',
     'wait': f'env LD_PRELOAD={PRELOAD} {WAIT_PROGRAM} {WAIT_PLUGIN}',
 }
@@ -101,6 +103,34 @@ def a_program_lies_where_it_runs(sections):
         expect_on(sections, name, node)
         assert re.search(rf'^ +node {node} +T .*MiB', sections[name], re.M), f'{name}: report without its node'
         assert not re.search(rf'^ +node {1 - node} +T +[1-9.]+ MiB', sections[name], re.M), sections[name]
+
+
+def node_rows(text):
+    """Of the report's table of nodes: in memory, strayed, hit, miss, foreign, interleave; None is nothing."""
+    table = re.search(r'^ +nodes +node +in memory.*\n((?: +node \d+ .*\n)+)', text, re.M)
+    assert table, f'no table of nodes:\n{text}'
+    cell = re.compile(r'(?<= )(?:-|[0-9.]+ [KMG]iB)(?= |$)')
+    return {int(row.split()[1]): [None if c == '-' else c for c in cell.findall(row)] for row in table[1].splitlines()}
+
+
+@test
+def the_report_says_where_the_memory_is(sections):
+    for name, node in (('cpu0', 0), ('cpu1', 1)):
+        rows = node_rows(sections[name])
+        assert set(rows) == {node} and 'MiB' in rows[node][0] and rows[node][1] is None, rows
+        assert 'MiB' in rows[node][2] and rows[node][3:5] == [None, None], rows
+    rows = node_rows(sections['interleave'])
+    assert set(rows) == {0, 1} and all('MiB' in rows[n][0] for n in rows), rows
+    assert re.search(r'^ +task +T .*MiB', sections['interleave'], re.M), sections['interleave']
+    rows = node_rows(sections['policy'])
+    assert all('MiB' in rows[n][0] and 'MiB' in rows[n][5] for n in (0, 1)), rows
+    assert re.search(r'^ +node 1 .* 20 of 20 +0 of 0 free$', sections['cpu1'], re.M), sections['cpu1']
+
+
+@test
+def a_program_lies_where_its_options_say(sections):
+    expect_everywhere(sections, 'policy')
+    expect_on(sections, 'run', 1)
 
 
 @test
