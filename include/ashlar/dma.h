@@ -104,8 +104,9 @@ struct ash_dma_attr {
 	uint32_t pages;       /* enum ash_dma_pages */
 	uint32_t flags;       /* enum ash_dma_flags */
 	struct ash_dma_error *error; /* filled when the request fails; NULL: errno has to do */
+	const char *reserve;  /* from the reserve of this name only; node, pages and NO_GROW then mean nothing */
 };
-#define ASH_DMA_ATTR_INIT { sizeof(struct ash_dma_attr), ASH_NODE_LOCAL, 0, 0, 0, 0, 0, 0, 0, NULL }
+#define ASH_DMA_ATTR_INIT { sizeof(struct ash_dma_attr), ASH_NODE_LOCAL, 0, 0, 0, 0, 0, 0, 0, NULL, NULL }
 
 /*
  * bytes of memory as attr asks (NULL: anywhere near, virtually contiguous), uninitialised unless ASH_DMA_ZERO. The
@@ -134,7 +135,8 @@ ASH_API int ash_dma_free_sensitive(void *p);
  */
 ASH_API void *ash_dma_realloc(void *p, size_t bytes, const struct ash_dma_attr *attr) ASH_API_MUST_USE;
 
-/* Give huge pages without a buffer on them back to the system. Returns the bytes given back. */
+/* Give huge pages without a buffer on them back to the system. Returns the bytes given back; before Linux 6.12 or so they
+ * are there a moment later, when the kernel has let go of its pins. */
 ASH_API size_t ash_dma_trim(void);
 
 /* A piece of memory that is physically contiguous. */
@@ -272,6 +274,27 @@ struct ash_dma_object_ops {
  */
 ASH_API void *ash_dma_alloc_object(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node, unsigned flags)
 	ASH_API_MUST_USE;
+
+/*
+ * Named reserves: bytes (rounded up to 2 MiB) of physically contiguous memory set aside under a name of up to 31
+ * characters, with node, pages, address_bits and alignment of attr (NULL: none), for requests that name it in attr.reserve.
+ * Nothing else is put there but movable objects, which are moved out when the memory is wanted (as CMA does).
+ * ash_dma_reserve: 0; -EEXIST; -EINVAL; -ENOSPC: there are 16; -ENOMEM, -ENODATA as ash_dma_alloc().
+ * ash_dma_unreserve: 0; -ENOENT; -EBUSY: a buffer is out, or a borrower cannot move. Not while others use the name.
+ */
+ASH_API int ash_dma_reserve(const char *name, size_t bytes, const struct ash_dma_attr *attr);
+ASH_API int ash_dma_unreserve(const char *name);
+
+struct ash_dma_reserve_info {
+	uint32_t size;     /* of this structure */
+	int32_t node;
+	char name[32];
+	void *start;
+	uint64_t phys;
+	size_t bytes, free; /* free: not out as buffers; it may be lent */
+};
+/* Call fn for each reserve until it returns non-zero, which is then returned; else 0. */
+ASH_API int ash_dma_walk_reserves(int (*fn)(const struct ash_dma_reserve_info *info, void *arg), void *arg);
 
 /*
  * Sharing. A buffer allocated with ASH_DMA_SHARED lies in a file in memory that has no name, a sealed size, and nothing else

@@ -63,12 +63,12 @@ static void fill_request(const struct ash_dma_attr *attr, size_t bytes, struct a
 		r->max_segments = attr->max_segments;
 }
 
-static void tag_buffer(const void *p, size_t bytes)
+static void tag_buffer(const void *p, size_t bytes, uint64_t number)
 {
 	const struct ash_dma_arena *a = ash_dma_arena_of(p);
 
 	atomic_store_explicit(&a->tags[ash_dma_pfn(a, p)],
-			      (uint64_t)ash_bytes_to_pages(bytes) << ASH_DMA_TAG_SHIFT | ASH_DMA_TAG_BUFFER,
+			      number << ASH_DMA_TAG_OBJECT_SHIFT | (uint64_t)ash_bytes_to_pages(bytes) << ASH_DMA_TAG_SHIFT | ASH_DMA_TAG_BUFFER,
 			      memory_order_relaxed);
 }
 
@@ -131,19 +131,51 @@ static void *zeroed_small(void *p, const struct ash_dma_attr *attr, size_t bytes
 	return (attr->flags & ASH_DMA_ZERO) != 0 ? memset(p, 0, bytes) : p;
 }
 
+int ash_dma_request_read(const struct ash_dma_attr *user, size_t bytes, struct ash_dma_request *r)
+{
+	struct ash_dma_attr attr;
+
+	if (read_attr(user, &attr) < 0 || !is_sane(&attr, bytes))
+		return -EINVAL;
+	if (ash_dma_setup() < 0)
+		return -ENOMEM;
+	fill_request(&attr, bytes, r);
+	return 0;
+}
+
+static void *alloc_reserved(const struct ash_dma_attr *attr, size_t bytes)
+{
+	struct ash_dma_request r;
+	unsigned number;
+	void *p;
+	int err;
+
+	fill_request(attr, bytes, &r);
+	err = ash_dma_reserve_take(attr->reserve, &r, &p, &number);
+	if (err == 0) {
+		tag_buffer(p, bytes, ASH_DMA_TAG_RESERVE + number);
+		return (attr->flags & ASH_DMA_ZERO) != 0 ? memset(p, 0, (size_t)r.nr << ASH_PAGE_SHIFT) : p;
+	}
+	ash_dma_fail(&r, bytes, -err, attr->error);
+	errno = -err;
+	return NULL;
+}
+
 void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *user)
 {
 	struct ash_dma_attr attr;
 	const bool sane = read_attr(user, &attr) == 0 && is_sane(&attr, bytes);
 	void *p = NULL;
 
+	if (sane && attr.reserve != NULL)
+		return alloc_reserved(&attr, bytes);
 	if (sane && is_small(&attr, bytes))
 		p = ash_dma_small_alloc(&attr, bytes);
 	if (p != NULL)
 		return zeroed_small(p, &attr, bytes);
 	p = alloc_frames(bytes, &attr, sane);
 	if (p != NULL && (attr.flags & ASH_DMA_SHARED) == 0)
-		tag_buffer(p, bytes);
+		tag_buffer(p, bytes, 0);
 	return p;
 }
 
@@ -215,6 +247,13 @@ int ash_dma_free(void *p)
 	}
 	if ((b.tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_SHARED)
 		return ash_dma_share_free(b.arena, ash_dma_pfn(b.arena, p), b.tag);
+	if (b.tag >> ASH_DMA_TAG_OBJECT_SHIFT >= ASH_DMA_TAG_RESERVE) {
+		if (!end_frames(&b, p))
+			return -EINVAL;
+		ash_dma_reserve_give((unsigned)(b.tag >> ASH_DMA_TAG_OBJECT_SHIFT) - ASH_DMA_TAG_RESERVE,
+				     ash_dma_pfn(b.arena, p), b.nr);
+		return 0;
+	}
 	if (b.tag >> ASH_DMA_TAG_OBJECT_SHIFT != 0)
 		return ash_dma_object_free(b.arena, ash_dma_pfn(b.arena, p), b.tag);
 	if (!end_frames(&b, p))

@@ -134,13 +134,20 @@ static bool find_window(struct ash_dma_batch *b, const struct ash_dma_request *r
 	return find_neighbours(b, r, w);
 }
 
-/* The pages below the limit. */
+/* All pages; or, below a limit, only those that are needed, and the highest of them: low ones are scarce. */
 static bool below_limit(const struct ash_dma_batch *b, const struct ash_dma_request *r, struct window *w)
 {
+	const size_t need = whole_pages(b, r);
+
 	*w = (struct window){ 0, b->nr };
-	while (r->limit != UINT64_MAX && w->nr > 0 && b->page[w->nr - 1].phys + (1ull << b->shift) > r->limit)
+	if (r->limit == UINT64_MAX)
+		return true;
+	while (w->nr > 0 && b->page[w->nr - 1].phys + (1ull << b->shift) > r->limit)
 		w->nr--;
-	return w->nr > 0;
+	if (w->nr < need)
+		return false;
+	*w = (struct window){ w->nr - need, need };
+	return true;
 }
 
 /* Move n pages, neighbours in the batch's mapping, to pfn, and bring them online. Growth turn. */
@@ -265,10 +272,12 @@ static int install_window(unsigned place, struct ash_dma_batch *b, const struct 
 /* Fetch nr pages and keep what the request wants of them. -ERANGE: nothing of it would do. */
 static int fetch(unsigned place, struct ash_dma_request *r, enum ash_dma_pages kind, size_t nr)
 {
+	const unsigned shift = kind == ASH_DMA_PAGES_1G ? ASH_HUGE_1G_SHIFT : ASH_HUGE_2M_SHIFT;
+	const bool choosy = kind <= ASH_DMA_PAGES_2M && (r->limit != UINT64_MAX || picky(r, shift));
 	struct ash_dma_batch b;
 	struct window w;
 	bool found;
-	int err = ash_dma_batch_get(&b, ash_dma.nodes[place], kind, nr);
+	int err = ash_dma_batch_get(&b, ash_dma.nodes[place], kind, nr, choosy);
 
 	if (err < 0)
 		return err;
@@ -283,6 +292,8 @@ static int fetch(unsigned place, struct ash_dma_request *r, enum ash_dma_pages k
 		found = false;
 	if (found && b.kind != kind && (r->flags & ASH_DMA_PAGES_STRICT) != 0)
 		found = false;
+	if (found && choosy)
+		found = ash_dma_batch_pin(&b, w.first, w.nr);
 	err = found ? install_window(place, &b, r, w) : -ERANGE;
 	ash_dma_batch_end(&b);
 	return err;

@@ -52,7 +52,7 @@ struct ash_dma_slot {
 	_Atomic uint64_t len;
 	uint8_t pages;          /* enum ash_dma_pages */
 	uint8_t pinned;         /* enum ash_dma_pinned */
-	bool shared;            /* a shared buffer's: the frames are never the zone's */
+	bool kept;              /* a shared buffer's, whose frames are never the zone's, or reserved: trim passes it by */
 	uint16_t pin;           /* slot of the pin that holds it, with others maybe; ASH_DMA_NO_PIN: none */
 };
 enum { ASH_DMA_NO_PIN = UINT16_MAX, ASH_DMA_LEN_BASE = 1 };
@@ -64,7 +64,8 @@ enum ash_dma_tag {
 	ASH_DMA_TAG_POOL = 2,   /* in a slab; the pool's address above the kind */
 	ASH_DMA_TAG_SHARED = 3, /* head of a shared buffer; its struct ash_dma_share above the kind */
 	ASH_DMA_TAG_SHIFT = 2,
-	ASH_DMA_TAG_OBJECT_SHIFT = 34, /* BUFFER: number of the object, 0 for what never moves */
+	ASH_DMA_TAG_OBJECT_SHIFT = 34, /* BUFFER: number of the object, 0 for what never moves, or */
+	ASH_DMA_TAG_RESERVE = 1 << 20, /* ... this and the number of the reserve it is from */
 };
 
 struct ash_dma_arena {
@@ -182,7 +183,7 @@ bool ash_dma_next_run(const struct ash_dma_arena *a, ash_pfn_t *pfn, ash_pfn_t *
 void ash_dma_slots_set(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, uint64_t phys, enum ash_dma_pages pages,
 		       enum ash_dma_pinned pinned, unsigned pin);
 void ash_dma_slots_clear(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end);
-void ash_dma_slots_share(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end);
+void ash_dma_slots_keep(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, bool keep);
 /* Where nr frames without memory begin, aligned to align frames; ASH_PFN_NONE: nowhere. Growth turn. */
 ash_pfn_t ash_dma_find_gap(const struct ash_dma_arena *a, size_t nr, size_t align);
 
@@ -218,6 +219,15 @@ void ash_dma_events_forget(void);
 /* alloc.c */
 /* As ash_dma_alloc(), in whole frames that are tagged as nobody's. */
 void *ash_dma_alloc_frames(size_t bytes, const struct ash_dma_attr *attr);
+
+/* The request that attr makes for bytes. -EINVAL: it contradicts itself; -ENOMEM: there can be no arenas. */
+ASH_MUST_USE int ash_dma_request_read(const struct ash_dma_attr *attr, size_t bytes, struct ash_dma_request *r);
+
+/* reserve.c */
+/* From the reserve of a name, whose number the tag is to say. -EINVAL: no such name; -ENOMEM. */
+ASH_MUST_USE int ash_dma_reserve_take(const char *name, const struct ash_dma_request *want, void **out, unsigned *number);
+void ash_dma_reserve_give(unsigned number, ash_pfn_t pfn, ash_pfn_t nr);
+void ash_dma_reserves_forget(void);
 
 /* object.c */
 extern const struct ash_mover_ops ash_dma_mover;

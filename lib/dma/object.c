@@ -42,7 +42,9 @@ static struct {
 
 static uint32_t number_of(uint64_t tag)
 {
-	return (tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_BUFFER ? (uint32_t)(tag >> ASH_DMA_TAG_OBJECT_SHIFT) : 0;
+	const uint32_t n = (uint32_t)(tag >> ASH_DMA_TAG_OBJECT_SHIFT);
+
+	return (tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_BUFFER && n < ASH_DMA_TAG_RESERVE ? n : 0;
 }
 
 static uint32_t take_number(const struct ash_dma_object_ops *ops, void *arg)

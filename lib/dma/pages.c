@@ -89,13 +89,19 @@ static void pin_all(struct ash_dma_batch *b)
 	}
 }
 
-void ash_dma_batch_unpin(struct ash_dma_batch *b)
+bool ash_dma_batch_pin(struct ash_dma_batch *b, size_t first, size_t n)
 {
-	for (size_t i = 0; i < b->nr; i++) {
-		for (size_t slot = 0; slot < page_bytes(b); slot += ASH_DMA_SLOT_BYTES)
-			(void)ash_dma_unpin(b->page[i].pin);
-		b->page[i].pin = ASH_DMA_NO_PIN;
+	bool same = true;
+
+	for (size_t i = first; i < first + n; i++) {
+		struct ash_dma_page *p = &b->page[i];
+		uint64_t phys;
+
+		p->pin = (uint16_t)ash_dma_pin(page_va(b, p->index), page_bytes(b));
+		(void)ash_phys_read(page_va(b, p->index), page_bytes(b), 1, &phys);
+		same = same && phys == p->phys;
 	}
+	return same;
 }
 
 /* By physical address; shell sort, since batches arrive nearly sorted, one way or the other. */
@@ -230,7 +236,7 @@ static int begin(struct ash_dma_batch *b)
 }
 
 /* What has been mapped, if err is 0, is proved, pinned and looked up; else the batch ends. */
-static int complete(struct ash_dma_batch *b, int node, int err)
+static int complete(struct ash_dma_batch *b, int node, bool unpinned, int err)
 {
 	if (err < 0)
 		b->va = NULL;
@@ -240,12 +246,13 @@ static int complete(struct ash_dma_batch *b, int node, int err)
 		ash_dma_batch_end(b);
 		return -ENOMEM;
 	}
-	pin_all(b);
+	if (!unpinned)
+		pin_all(b);
 	read_addresses(b);
 	return 0;
 }
 
-int ash_dma_batch_get(struct ash_dma_batch *b, int node, enum ash_dma_pages kind, size_t nr)
+int ash_dma_batch_get(struct ash_dma_batch *b, int node, enum ash_dma_pages kind, size_t nr, bool unpinned)
 {
 	int err;
 
@@ -253,7 +260,7 @@ int ash_dma_batch_get(struct ash_dma_batch *b, int node, enum ash_dma_pages kind
 	b->shift = kind == ASH_DMA_PAGES_1G ? ASH_HUGE_1G_SHIFT : ASH_HUGE_2M_SHIFT;
 	if (begin(b) < 0)
 		return -ENOMEM;
-	err = complete(b, node, kind <= ASH_DMA_PAGES_2M ? map_hugetlb(b) : map_ordinary(b, node));
+	err = complete(b, node, unpinned, kind <= ASH_DMA_PAGES_2M ? map_hugetlb(b) : map_ordinary(b, node));
 	if (err == 0 && b->known)
 		sort(b->page, b->nr);
 	return err;
@@ -275,8 +282,8 @@ int ash_dma_batch_of(struct ash_dma_batch *b, int node, int fd, unsigned page_sh
 	if (begin(b) < 0)
 		return -ENOMEM;
 	if (b->kind == ASH_DMA_PAGES_BASE && !is_affordable(b, node))
-		return complete(b, node, -ENOMEM);
-	return complete(b, node, map_file(b, fd, offset, &va));
+		return complete(b, node, false, -ENOMEM);
+	return complete(b, node, false, map_file(b, fd, offset, &va));
 }
 
 void ash_dma_batch_end(struct ash_dma_batch *b)

@@ -28,7 +28,14 @@ struct ash_dma_batch {
 
 /* nr pages of a kind from a node, all or none. -ENOMEM: not to be had. What kind they are is said by the batch: THP that
  * are not what they should be are base pages. */
-ASH_MUST_USE int ash_dma_batch_get(struct ash_dma_batch *b, int node, enum ash_dma_pages kind, size_t nr);
+ASH_MUST_USE int ash_dma_batch_get(struct ash_dma_batch *b, int node, enum ash_dma_pages kind, size_t nr, bool unpinned);
+
+/*
+ * Pin n pages of a batch that was fetched unpinned, from page first on. false: one of them was moved by that, and its
+ * address is another now. (Pages that are not wanted are better never pinned: before Linux 6.12 or so a pin lets go a
+ * moment late, and the pool lacks its pages that long.)
+ */
+ASH_MUST_USE bool ash_dma_batch_pin(struct ash_dma_batch *b, size_t first, size_t n);
 
 /*
  * The pages of a file in memory, [offset, offset + bytes), in the order of the file. inherit: a child of fork has them too.
@@ -42,9 +49,6 @@ enum ash_dma_pinned ash_dma_firmness(const struct ash_dma_batch *b, unsigned pin
 
 /* Give back the pages that have not gone, and the batch. */
 void ash_dma_batch_end(struct ash_dma_batch *b);
-
-/* Let all pins of the batch go; its pages are then pinned by nobody. */
-void ash_dma_batch_unpin(struct ash_dma_batch *b);
 
 /* Pin [addr, addr + bytes), at most ASH_PIN_MOST. A slot of ash_pin_set(), counted once per 2 MiB; ASH_DMA_NO_PIN: cannot. */
 unsigned ash_dma_pin(void *addr, size_t bytes);

@@ -63,7 +63,7 @@ static int install(struct ash_dma_arena *a, struct ash_dma_batch *b, struct ash_
 		b->page[i].gone = true;
 		ash_dma_slots_set(a, at, at + page, p->phys, b->kind, ash_dma_firmness(b, p->pin), p->pin);
 	}
-	ash_dma_slots_share(a, pfn, pfn + nr);
+	ash_dma_slots_keep(a, pfn, pfn + nr, true);
 	err = ash_dma_event(ASH_DMA_EVENT_MAPPED, va, b->nr << b->shift);
 	if (err < 0) {
 		for (size_t i = 0; i < b->nr; i++)

@@ -80,7 +80,7 @@ void ash_dma_slots_set(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, 
 		from[i].pages = (uint8_t)pages;
 		from[i].pinned = (uint8_t)pinned;
 		from[i].pin = (uint16_t)pin;
-		from[i].shared = false;
+		from[i].kept = false;
 		set_len(&from[i], pages == ASH_DMA_PAGES_BASE ? ASH_DMA_LEN_BASE : (nr - i) * ASH_DMA_SLOT_BYTES);
 	}
 	a->low = a->high == 0 || first < a->low ? first : a->low;
@@ -108,10 +108,10 @@ void ash_dma_slots_clear(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end
 	}
 }
 
-void ash_dma_slots_share(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end)
+void ash_dma_slots_keep(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, bool keep)
 {
 	for (struct ash_dma_slot *s = slot_at(a, first); s < slot_at(a, end); s++)
-		s->shared = true;
+		s->kept = keep;
 }
 
 ash_pfn_t ash_dma_find_gap(const struct ash_dma_arena *a, size_t nr, size_t align)

@@ -21,7 +21,7 @@ static ash_pfn_t group_end(const struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn
 		const struct ash_dma_slot *next = &a->slots[at >> ASH_DMA_SLOT_ORDER];
 
 		/* The pin of a slot without memory is whatever it was. */
-		if (next->pin != s->pin || atomic_load_explicit(&next->len, memory_order_relaxed) == 0)
+		if (next->pin != s->pin || next->kept || atomic_load_explicit(&next->len, memory_order_relaxed) == 0)
 			break;
 	}
 	return at;
@@ -32,6 +32,8 @@ static bool is_free(const struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end)
 	ash_pfn_t head, next;
 
 	for (; pfn < end; pfn = next) {
+		if (a->slots[pfn >> ASH_DMA_SLOT_ORDER].kept)
+			return false;
 		if (ash_word_state(ash_migrate_look(a->zone, pfn, end, &head, &next)) == ASH_FRAME_USED)
 			return false;
 	}
@@ -84,7 +86,7 @@ static size_t trim_arena(struct ash_dma_arena *a)
 	for (ash_pfn_t pfn = a->low, end; pfn < a->high; pfn = end) {
 		end = pfn + ASH_DMA_SLOT_FRAMES;
 		if (atomic_load_explicit(&a->slots[pfn >> ASH_DMA_SLOT_ORDER].len, memory_order_relaxed) == 0 ||
-		    a->slots[pfn >> ASH_DMA_SLOT_ORDER].shared)
+		    a->slots[pfn >> ASH_DMA_SLOT_ORDER].kept)
 			continue;
 		end = group_end(a, pfn, a->high);
 		if (is_whole(a, pfn, end) && is_free(a, pfn, end))
