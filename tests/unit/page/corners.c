@@ -303,6 +303,9 @@ TEST(the_edge_joins_no_reserve)
 	EXPECT_EQ(stats(&f).pageblocks[ASH_MT_HIGHATOMIC], 0);
 	EXPECT_EQ(ash_zone_alloc(f.z, 1, ASH_MT_MOVABLE, ASH_ALLOC_HIGHATOMIC, CPU_NONE, &g), 0);
 	EXPECT_EQ(stats(&f).pageblocks[ASH_MT_HIGHATOMIC], 1);
+	/* Nor does what it gives back become what no request is for. */
+	EXPECT(!ash_zone_unreserve_highatomic(f.z, ASH_MT_CMA, true));
+	EXPECT_EQ(stats(&f).pageblocks[ASH_MT_HIGHATOMIC], 1);
 	fixture_end(&f);
 }
 
