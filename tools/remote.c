@@ -246,29 +246,31 @@ bool remote_read_record(const struct remote *r, uint64_t address, const struct a
 	}
 }
 
-int remote_read_list(const struct remote *r, const struct ash_view_list *where, struct remote_record *out, int max)
+bool remote_each(const struct remote *r, const struct ash_view_list *where,
+		 bool (*each)(void *arg, const struct remote_record *record), void *arg)
 {
+	struct remote_record record;
 	struct ash_view_list list;
 	uint64_t array, address;
 	uint32_t nr;
-	int n = 0;
 
 	if (!read_memory(r->pid, (uintptr_t)where, &list, sizeof(list)) ||
 	    !read_memory(r->pid, (uintptr_t)list.nr, &nr, sizeof(nr)) || nr > LISTED_MAX)
-		return -1;
+		return false;
+	if (nr == 0)
+		return true;
 	array = (uintptr_t)list.array;
-	if (list.indirect != 0 && nr > 0 && !read_memory(r->pid, array, &array, sizeof(array)))
-		return -1;
-	for (uint32_t i = 0; i < nr + list.last && n < max && nr > 0; i++) {
+	if (list.indirect != 0 && !read_memory(r->pid, array, &array, sizeof(array)))
+		return false;
+	for (uint32_t i = 0; i < nr + (list.last != 0); i++) {
 		if (!read_memory(r->pid, array + i * sizeof(address), &address, sizeof(address)))
-			return -1;
+			return false;
 		if (address == 0)
 			continue;
-		if (!remote_read_record(r, address, list.fields, &out[n]))
-			return -1;
-		n++;
+		if (!remote_read_record(r, address, list.fields, &record) || !each(arg, &record))
+			return false;
 	}
-	return n;
+	return true;
 }
 
 uint64_t remote_number(const struct remote_record *record, const char *name, unsigned index)

@@ -30,8 +30,10 @@ struct remote_record {
 	uint64_t values[REMOTE_FIELDS][8];
 };
 
-/* All structures of a list, at most max; how many, or -1: the process is gone, or its memory not what it should be. */
-int remote_read_list(const struct remote *r, const struct ash_view_list *where, struct remote_record *out, int max);
+/* Calls each() for every structure of a list until it says false, which is handed on. false as well when the process is
+ * gone, or its memory is not what it should be. */
+bool remote_each(const struct remote *r, const struct ash_view_list *where,
+		 bool (*each)(void *arg, const struct remote_record *record), void *arg);
 /* The structure at an address of the process. */
 bool remote_read_record(const struct remote *r, uint64_t address, const struct ash_view_field *fields,
 			struct remote_record *out);

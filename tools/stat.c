@@ -13,7 +13,7 @@
 #include "os/smaps.h"
 #include "remote.h"
 
-enum { ARENAS_MAX = ASH_ZONELIST_MAX, HEAPS_MAX = 65536, OPT_JSON = 256, OPT_HELP };
+enum { ARENAS_MAX = ASH_ZONELIST_MAX, OPT_JSON = 256, OPT_HELP };
 
 static const struct option long_options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
@@ -102,35 +102,40 @@ static void add(struct arena *sum, const struct arena *a)
 	sum->actual_known = a->actual_known;
 }
 
-static bool read_arenas(const struct remote *r, struct stat *s)
-{
-	struct remote_record *records = need(calloc(ARENAS_MAX, sizeof(*records)));
-	const int n = remote_read_list(r, r->view.arenas, records, ARENAS_MAX);
-	bool good = n >= 0;
+struct reading {
+	const struct remote *remote;
+	struct stat *to;
+};
 
-	for (int i = 0; i < n && good; i++) {
-		good = read_arena(r, &records[i], &s->arenas[i]);
-		add(&s->total, &s->arenas[i]);
-	}
-	s->nr_arenas = good ? n : 0;
-	free(records);
-	return good;
+static bool each_arena(void *arg, const struct remote_record *record)
+{
+	const struct reading *reading = arg;
+	struct stat *s = reading->to;
+
+	if (s->nr_arenas == ARENAS_MAX || !read_arena(reading->remote, record, &s->arenas[s->nr_arenas]))
+		return false;
+	add(&s->total, &s->arenas[s->nr_arenas++]);
+	return true;
 }
 
-static bool read_heaps(const struct remote *r, struct stat *s)
+static bool each_heap(void *arg, const struct remote_record *record)
 {
-	struct remote_record *records = need(calloc(HEAPS_MAX, sizeof(*records)));
-	const int n = remote_read_list(r, r->view.heaps, records, HEAPS_MAX);
+	struct stat *s = ((const struct reading *)arg)->to;
 
-	for (int i = 0; i < n; i++) {
-		s->slabs += less(bytes_of(&records[i], "slab_frames"), bytes_of(&records[i], "empty_frames"));
-		/* A balance of each heap, which means something in the sum only. */
-		s->large += bytes_of(&records[i], "large_frames");
-		s->large_count += remote_number(&records[i], "large_count", 0);
-	}
-	s->nr_heaps = n;
-	free(records);
-	return n >= 0;
+	s->nr_heaps++;
+	s->slabs += less(bytes_of(record, "slab_frames"), bytes_of(record, "empty_frames"));
+	/* Balances of each heap, which mean something in the sum only. */
+	s->large += bytes_of(record, "large_frames");
+	s->large_count += remote_number(record, "large_count", 0);
+	return true;
+}
+
+/* Names are the process's own choice, and a terminal obeys what it is shown. */
+static void clean(char *text)
+{
+	for (; *text != '\0'; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
 }
 
 static void print_size(const char *label, uint64_t bytes)
@@ -251,6 +256,7 @@ int cmd_stat(int argc, char **argv)
 	static struct stat s;
 	static struct remote r;
 	const bool json = parse(argc, argv);
+	struct reading reading = { &r, &s };
 	char path[64], *why = NULL;
 	int status;
 
@@ -264,13 +270,16 @@ int cmd_stat(int argc, char **argv)
 	snprintf(path, sizeof(path), "/proc/%d/comm", (int)s.pid);
 	if (read_small_file(path, s.name, sizeof(s.name)) < 0)
 		s.name[0] = '\0';
-	if (!read_arenas(&r, &s) || !read_heaps(&r, &s)) {
+	if (!remote_each(&r, r.view.arenas, each_arena, &reading) || !remote_each(&r, r.view.heaps, each_heap, &reading)) {
 		complain("process %d ended, or its memory is not what ashlar left there", (int)s.pid);
 		return STATUS_FAILED;
 	}
-	if (json)
+	if (json) {
 		print_json(&s);
-	else
+	} else {
+		clean(s.name);
+		clean(r.library);
 		print_text(&s);
+	}
 	return fflush(stdout) == 0 ? STATUS_OK : STATUS_FAILED;
 }

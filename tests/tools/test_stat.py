@@ -77,6 +77,18 @@ class Stat(Tool):
         for word in ('node 0', 'online', 'in use', 'free', 'backed by:', 'base pages', 'heaps:', 'large blocks'):
             self.assertIn(word, result.stdout)
 
+    def test_a_name_does_not_reach_the_terminal(self):
+        name = os.path.join(self.dir, 'a\x1bb\nc')
+        os.symlink(shutil.which('cat'), name)
+        child = self.process(name, preload=PRELOAD)
+        child.stdin.write('here\n')
+        child.stdin.flush()
+        self.assertEqual(child.stdout.readline(), 'here\n')
+        result = self.ashlar('stat', str(child.pid))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn('(a?b?c)', result.stdout)
+        self.assertNotIn('\x1b', result.stdout)
+
     def test_a_library_that_has_been_replaced_meanwhile(self):
         # LD_PRELOAD knows no spaces.
         folder = tempfile.mkdtemp(prefix='ashlar-tool-')
