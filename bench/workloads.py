@@ -23,6 +23,8 @@ WORKLOADS = (
     ("mixed", "mixed", ("phases=4",)),
     ("mixed-2", "mixed", ("threads=2", "phases=3")),
     ("threads", "threads", ("threads=5000",)),
+    ("fork", "fork", ("mib=1024", "forks=20")),
+    ("plugins", "plugins", ("plugins=200", "rounds=3")),
     ("zeroed-small", "zeroed", ("ops=4000000",)),
     ("zeroed-large", "zeroed", ("min=65536", "max=4194304", "live=32", "ops=500")),
     ("aligned", "aligned", ("ops=3000000",)),
@@ -30,7 +32,7 @@ WORKLOADS = (
 
 # MiB to warm up before a run, where the peak is more than WARM_DEFAULT.
 WARM = {"big": 384, "churn-many": 320, "zeroed-large": 160, "grow-double": 160, "grow-half": 160, "grow-page": 160,
-        "mixed-2": 192, "gcc": 192}
+        "mixed-2": 192, "gcc": 192, "fork": 1280}
 WARM_DEFAULT = 96
 
 
@@ -41,6 +43,10 @@ def quick(program, args):
         less["ops"] = "300"
     elif program == "threads":
         less["threads"] = "300"
+    elif program == "fork":
+        less.update(mib="32", forks="3")
+    elif program == "plugins":
+        less.update(plugins="20", rounds="1")
     elif program == "mixed":
         less.update(requests="400", phases="3", cache="5000")
     elif program == "grow":
