@@ -3,8 +3,7 @@
  * Pages between slots and mappings.
  *
  * Only whole pageblocks go either way: a huge page moves in a microsecond or two, while a pageblock that is partly there
- * would move page by page and come back with holes. What is not known to be whole is never taken for
- * empty: a slot that is not full is emptied, because its pages may be swapped out.
+ * would move page by page and come back with holes.
  *
  * A slot in a mapping's name is empty: UFFDIO_MOVE goes only where there is nothing. Hence the invariant that every
  * function here keeps: a slot is either owned by the zone (and may hold anything), or by a mapping, and then holds no
@@ -154,34 +153,21 @@ static void slots_to_blocks(struct ash_lot *lot)
 	ash_uffd_close(fd);
 }
 
-/* Of slots that may hold anything: wipe those that are full, empty the others. Returns whether any is full. */
-static bool wipe_slots(struct ash_lot *lot)
-{
-	bool any = false;
-	unsigned n;
-
-	for (unsigned i = 0; i < lot->nr; i += n) {
-		n = 1;
-		lot->moved[i] = false;
-		if (!lot->full[i])
-			continue;
-		n = row(lot, i);
-		memset(&lot->moved[i], 0, n * sizeof(lot->moved[0]));
-		find_full(ash_slot_address(lot->slot[i]), n, &lot->full[i]);
-		for (unsigned k = i; k < i + n; k++) {
-			any |= lot->full[k];
-			if (lot->full[k])
-				memset(ash_slot_address(lot->slot[k]), 0, PB_BYTES);
-			else
-				(void)ash_vmem_discard(ash_slot_address(lot->slot[k]), PB_BYTES);
-		}
-	}
-	return any;
-}
-
+/*
+ * A slot that is not known to be empty is wiped without a look at what it holds. Nearly always it is the huge page of an
+ * earlier mapping; if not, the wiping faults one in, as touching the mapping would have done.
+ */
 void ash_lot_lend(struct ash_lot *lot)
 {
-	if (!wipe_slots(lot))
+	bool any = false;
+
+	for (unsigned i = 0; i < lot->nr; i++) {
+		lot->moved[i] = false;
+		any |= lot->full[i];
+		if (lot->full[i])
+			memset(ash_slot_address(lot->slot[i]), 0, PB_BYTES);
+	}
+	if (!any)
 		return;
 	slots_to_blocks(lot);
 	for (unsigned i = 0; i < lot->nr; i++) {

@@ -85,9 +85,16 @@ static void *mapper(void *arg)
 			check((uint64_t *)((char *)p + cut), bytes - cut, tag + cut / 8);
 			unmap((char *)p + cut, bytes - cut);
 		} else if (test_random(&state) % 4 == 0) {
-			p = mremap(p, bytes, bytes + PB, MREMAP_MAYMOVE);
-			check(p, bytes, tag);
-			unmap(p, bytes + PB);
+			void *moved = mremap(p, bytes, bytes + PB, MREMAP_MAYMOVE);
+
+			if (moved == MAP_FAILED) {
+				printf("# mremap(%p, %zu, %zu): errno %d\n", (void *)p, bytes, bytes + PB, errno);
+				atomic_fetch_add(&refused, 1);
+				unmap(p, bytes);
+				continue;
+			}
+			check(moved, bytes, tag);
+			unmap(moved, bytes + PB);
 		} else {
 			check(p, bytes, tag);
 			unmap(p, bytes);
@@ -203,8 +210,10 @@ static void *forker(void *arg)
 		unmap(p, 2 * PB);
 		p = map(2 * PB);
 		fill(p, 2 * PB, 5);
-		if (waitpid(pid, &status, 0) != pid || status != 0)
+		if (waitpid(pid, &status, 0) != pid || status != 0) {
+			printf("# a child ended with status 0x%x\n", status);
 			atomic_fetch_add(&wrong, 1);
+		}
 		check(p, 2 * PB, 5);
 		unmap(p, 2 * PB);
 		rounds[3]++;

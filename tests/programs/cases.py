@@ -332,6 +332,44 @@ def stress(u):
         u.compared += 1
 
 
+MAPPINGS = """
+import hashlib, mmap, multiprocessing
+def work(i):
+    m = mmap.mmap(-1, 8 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    assert m.find(b"[^\\0]") == -1 and m[::4096] == bytes(2048)
+    m[:] = bytes([i % 256]) * len(m)
+    m.resize(13 << 20)
+    assert m[8 << 20:] == bytes(5 << 20)
+    m.madvise(mmap.MADV_DONTNEED, 1 << 20, 1 << 20)
+    digest = hashlib.md5(m).hexdigest()
+    m.close()
+    return digest
+if __name__ == "__main__":
+    with multiprocessing.Pool(3) as pool:
+        there = pool.map(work, range(24))
+    here = [work(i) for i in range(24)]
+    assert here == there
+    print(here)
+"""
+
+
+def mappings(u):
+    """Programs that map memory of their own."""
+    u.same([sys.executable, "-c", MAPPINGS], timeout=60)
+    for command in (["node", "-e", "const a=[];for(let i=0;i<50;i++){a.push(Buffer.alloc(6<<20,i));if(i%3==0)a.shift()}"
+                     "console.log(a.length,a.every(b=>b[5]==b[6e6]))"],):
+        if shutil.which(command[0]) is not None:
+            u.same(command, timeout=60)
+    need("stress-ng")
+    for kind, size in (("mmap", "32M"), ("mremap", "32M"), ("madvise", None), ("vm", "64M"), ("munmap", None)):
+        done = u.good(["stress-ng", "--" + kind, "1", "--verify", "--timeout", "1", "--oomable", "--temp-path", u.tmp] +
+                      (["--%s-bytes" % kind, size] if size else []), timeout=40)
+        text = (done.stdout + done.stderr).decode(errors="replace")
+        if "unsuccessful" in text or "successful run" not in text:
+            raise Failure("stress-ng says:\n" + text[-1500:])
+        u.compared += 1
+
+
 def others(u):
     """Programs with memory managers of their own."""
     ran = []
@@ -361,4 +399,4 @@ def workloads(u):
 
 CASES = {f.__name__.replace("_", "-"): f for f in (
     coreutils, bash, python_json, python_threading, python_subprocess, python, perl, git, gcc, build, redis, sqlite,
-    lua, stress, others, workloads)}
+    lua, mappings, stress, others, workloads)}

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Real programs under the preload do what they do without it.
 
-usage: programs.py --preload LIB --source DIR --bench DIR --backing thp|2M CASE...
+usage: programs.py --preload LIB --source DIR --bench DIR --backing thp|2M|map CASE...
 
-With 2M the heap starts on hugetlb pages (no base-page start), of which PAGES are reserved for the time of the test, and
+With map their own mappings are served as well. With 2M the heap starts on hugetlb pages (no base-page start), of which PAGES are reserved for the time of the test, and
 the test proves that some were in use; that needs root, else it is skipped (77, the reason on the last line).
 """
 import argparse
@@ -16,7 +16,7 @@ import cases
 import hugepool
 import under
 
-CONF = {"thp": "huge:thp", "2M": "huge:2M,small_start:0"}
+CONF = {"thp": "huge:thp", "2M": "huge:2M,small_start:0", "map": "map:on"}
 PAGES = 200
 
 
