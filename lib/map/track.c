@@ -64,7 +64,11 @@ uint32_t ash_track_take(size_t block)
 
 size_t ash_track_next(size_t block, size_t end)
 {
-	while (block < end) {
+	const size_t last = ash_min(end, (size_t)LEAVES << LEAF_SHIFT);
+
+	if (get_top(false) == NULL)
+		return end;
+	while (block < last) {
 		leaf_entry *const e = entry_of(block, false);
 
 		if (e == NULL)
