@@ -359,6 +359,7 @@ TEST(T73_proactive_starts_stops_and_backs_off)
 		else
 			scene_used(&s, pfn, 0, ASH_MT_UNMOVABLE);
 	}
+	zones[0] = s.z;
 	EXPECT(ash_zones_compact_proactively(&p, zones, 1, 3));
 	for (unsigned i = 0; i < 63; i++)
 		EXPECT(!ash_zones_compact_proactively(&p, zones, 1, 3));
