@@ -121,6 +121,8 @@ static void serve(uintptr_t start, uintptr_t end)
 	bool more = true;
 
 	ash_zonelist_ordinary(&zl, -1);
+	lot.start = start;
+	lot.end = end;
 	for (lot.first = ash_align_up(start, PB_BYTES) >> PB_SHIFT; more && lot.first < last; lot.first += lot.nr) {
 		more = alloc_lot(&lot, &zl, last);
 		ash_lot_lend(&lot);
@@ -282,6 +284,8 @@ static void free_lot(const struct ash_lot *lot)
 
 static void untake_lot(struct ash_lot *lot)
 {
+	lot->start = lot->first << PB_SHIFT;
+	lot->end = (lot->first + lot->nr) << PB_SHIFT;
 	ash_lot_give_back(lot);
 	for (unsigned i = 0; i < lot->nr; i++) {
 		if (lot->slot[i] != 0)

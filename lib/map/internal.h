@@ -21,6 +21,7 @@ enum { LOT_BLOCKS = 128 };
 /* Consecutive pageblocks of address space and their slots. */
 struct ash_lot {
 	size_t first;               /* block number: address >> PB_SHIFT */
+	uintptr_t start, end;       /* what is registered while pages come to the blocks: all of a new mapping */
 	unsigned nr;
 	uint32_t slot[LOT_BLOCKS];  /* as in the table; 0: none */
 	bool full[LOT_BLOCKS];      /* every page is there, on the side that gives */

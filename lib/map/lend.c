@@ -134,21 +134,25 @@ static void count(const struct ash_lot *lot, _Atomic uint64_t *counter)
 	atomic_fetch_add_explicit(&ash_maps.refused, refused, memory_order_relaxed);
 }
 
-/* From slots that hold whole pageblocks into the mapping, which is registered as one. */
+/*
+ * From slots that hold whole pageblocks into the mapping, which is registered as one: to register a part of it cuts the
+ * kernel's mapping, and what is cut is not always joined again. An mremap of all of it would then fail.
+ */
 static void slots_to_blocks(struct ash_lot *lot)
 {
-	const size_t bytes = (size_t)lot->nr << PB_SHIFT;
+	void *const start = (void *)lot->start;
+	const size_t bytes = lot->end - lot->start;
 	const int fd = ash_uffd_open();
 	unsigned n;
 
 	if (fd < 0)
 		return;
-	if (ash_uffd_register(fd, block_address(lot, 0), bytes) == 0) {
+	if (ash_uffd_register(fd, start, bytes) == 0) {
 		for (unsigned i = next_full(lot, 0); i < lot->nr; i = next_full(lot, i + n)) {
 			n = row(lot, i);
 			move_row(fd, lot, i, n, LEND);
 		}
-		ash_uffd_unregister(fd, block_address(lot, 0), bytes);
+		ash_uffd_unregister(fd, start, bytes);
 	}
 	ash_uffd_close(fd);
 }
