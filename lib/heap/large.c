@@ -47,6 +47,14 @@ static void *kept_take(struct ash_kept *k, size_t *nr)
 	return NULL;
 }
 
+/* The layers against misuse look at a run when it is freed to its zone and when it leaves it. */
+static bool runs_are_watched(void)
+{
+	const struct ash_arena_config *config = ash_arena_config();
+
+	return config->poison || config->init_on_free || config->guard != 0;
+}
+
 /* The tag is cleared by now. False: the run is not one to keep. */
 static bool kept_put(struct ash_heap *h, void *p, uint32_t nr)
 {
@@ -54,7 +62,8 @@ static bool kept_put(struct ash_heap *h, void *p, uint32_t nr)
 	const size_t span = ash_frame_index(p) >> ash_registry.span_frame_shift;
 
 	/* Memory of another node is not for this thread's next request. */
-	if (nr > ASH_KEPT_RUN_FRAMES || span / ASH_ARENA_KINDS != h->zonelist->arena[0] / ASH_ARENA_KINDS)
+	if (nr > ASH_KEPT_RUN_FRAMES || span / ASH_ARENA_KINDS != h->zonelist->arena[0] / ASH_ARENA_KINDS ||
+	    runs_are_watched())
 		return false;
 	kept_drop(k, k->turn % ASH_KEPT_RUNS);
 	for (unsigned n = 1; k->frames + nr > ASH_KEPT_FRAMES && n < ASH_KEPT_RUNS; n++)
