@@ -5,7 +5,8 @@
  *      startup [spawns=N] [program=PATH] NAME=LIB...      (LIB empty: no preload)
  *
  * Prints one line per variant: name, median and 10th percentile of microseconds from spawn to reaped, peak resident
- * KiB. Variants take turns within a round, so that a disturbance meets all alike. Static, so that its own pages, which
+ * KiB. Variants take turns within a round, in an order drawn anew for each: what comes after a large program finds the
+ * caches cold, and that must not always be the same one. Static, so that its own pages, which
  * the kernel counts into the child's peak across vfork, stay below any dynamic program's.
  */
 #include <spawn.h>
@@ -49,12 +50,23 @@ static uint64_t spawn(struct variant *v, const char *program, char **env, size_t
 	return bench_now() - start;
 }
 
+static void shuffle(unsigned *order, unsigned nr, uint64_t *random)
+{
+	for (unsigned i = nr; i > 1; i--) {
+		const unsigned k = (unsigned)(bench_random(random) % i), other = order[k];
+
+		order[k] = order[i - 1];
+		order[i - 1] = other;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const unsigned spawns = (unsigned)bench_arg(argc, argv, "spawns", 1000);
 	const char *program = bench_arg_string(argc, argv, "program", "/bin/true");
 	static struct variant variant[VARIANTS_MAX];
-	unsigned nr = 0;
+	unsigned nr = 0, order[VARIANTS_MAX];
+	uint64_t random = 1;
 	size_t nr_env = 0;
 	char **env;
 
@@ -81,9 +93,13 @@ int main(int argc, char **argv)
 	for (char **e = environ; *e != NULL; e++)
 		if (strncmp(*e, "LD_PRELOAD=", 11) != 0)
 			env[nr_env++] = *e;
-	for (unsigned round = 0; round < spawns; round++)
+	for (unsigned i = 0; i < nr; i++)
+		order[i] = i;
+	for (unsigned round = 0; round < spawns; round++) {
+		shuffle(order, nr, &random);
 		for (unsigned i = 0; i < nr; i++)
-			variant[i].ns[round] = spawn(&variant[i], program, env, nr_env);
+			variant[order[i]].ns[round] = spawn(&variant[order[i]], program, env, nr_env);
+	}
 	for (unsigned i = 0; i < nr; i++) {
 		qsort(variant[i].ns, spawns, sizeof(uint64_t), by_value);
 		printf("%s %.1f us median %.1f us p10 %ld KiB\n", variant[i].name,
