@@ -120,7 +120,8 @@ ASH_API void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *attr) ASH_A
 
 /*
  * End p. Its memory stays in the arena, for the next buffer, until ash_dma_trim(). NULL: nothing happens.
- * 0; -EBUSY: p is shared and a listener (an IOMMU) still needs it; -EINVAL: p is no buffer of this process. (Of two ends of one buffer below 4 KiB the second is not noticed.)
+ * 0; -EBUSY: p is shared and a listener (an IOMMU) still needs it; -EINVAL: p is no buffer of this process. (Of two
+ * ends of one buffer below 4 KiB the second is not noticed.)
  */
 ASH_API int ash_dma_free(void *p);
 

@@ -23,7 +23,6 @@
 #else
 #define ASH_ALIAS(of) __attribute__((alias(#of)))
 #endif
-#define ASH_WEAK __attribute__((weak))
 #define ASH_CONSTRUCTOR __attribute__((constructor))
 #define ASH_DESTRUCTOR __attribute__((destructor))
 /* Placed beside the constructors: what every process runs, the shortest too, shares their page. */

@@ -4,7 +4,8 @@
  *
  * The object goes home, so that slabs stay with one owner, need no lock, and two threads never share a cache line they
  * did not share before. It is collected in an outbox per destination (the push is inline, in fast.h); a full outbox is
- * spliced onto the owner's remote list with one compare-and-swap. The owner takes the whole list with one exchange when a bin runs dry.
+ * spliced onto the owner's remote list with one compare-and-swap. The owner takes the whole list with one exchange
+ * when a bin runs dry.
  *
  * Memory order: the splice is a release (the links and the program's own last writes to the object), the owner's
  * exchange an acquire. Between an owner that becomes an orphan and a sender, both sides store and then load with

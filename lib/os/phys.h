@@ -15,7 +15,8 @@
 
 /*
  * The physical addresses of n pages, the first at addr and each stride bytes behind the one before, from
- * /proc/self/pagemap: about a microsecond each, or for 512 of them when stride is a page. Negative errno: there is no pagemap; then all are unknown.
+ * /proc/self/pagemap: about a microsecond each, or for 512 of them when stride is a page. Negative errno: there is
+ * no pagemap; then all are unknown.
  */
 int ash_phys_read(const void *addr, size_t stride, size_t n, uint64_t phys[]);
 

@@ -2,7 +2,8 @@
 /*
  * Hardening: what a zone does to frames as they go in and out, where its configuration asks for it (struct
  * ash_hardening). Everything here is called without locks and by whoever owns the frames at that moment, so that filling
- * a gigabyte holds up nobody else; a hardened zone has no fast paths, so that those of others pay nothing. Kernel: mm/page_poison.c, init_on_alloc and init_on_free, debug_guardpage, mm/page_owner.c.
+ * a gigabyte holds up nobody else; a hardened zone has no fast paths, so that those of others pay nothing. Kernel:
+ * mm/page_poison.c, init_on_alloc and init_on_free, debug_guardpage, mm/page_owner.c.
  *
  * A free frame of a poisoned zone is wholly poison or wholly zero: what is known to be zeroed is left alone, because it
  * costs no memory before it is touched, and so is what the embedder gave back to the system.

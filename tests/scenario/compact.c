@@ -150,26 +150,9 @@ static int steal_and_refuse(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 	return 0;
 }
 
-static int moves(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsigned order)
-{
-	(void)z;
-	(void)dst;
-	(void)src;
-	(void)order;
-	owner_moves++;
-	return 0;
-}
-
-static void stays(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
-{
-	(void)z;
-	(void)pfn;
-	(void)order;
-}
-
 static void open_capture(const char *types, bool defrag)
 {
-	static const struct ash_mover_ops mover = { steal_and_refuse, moves, stays };
+	static const struct ash_mover_ops mover = { steal_and_refuse, owner_migrate, owner_putback };
 
 	thief = ASH_PFN_NONE;
 	owner_moves = 0;
