@@ -35,6 +35,7 @@ enum {
 	OPT_PREFERRED_MANY,
 	OPT_WEIGHTED,
 	OPT_LOCAL,
+	OPT_WHOLE,
 	OPT_DRY_RUN,
 	OPT_HELP
 };
@@ -55,6 +56,7 @@ static const struct option long_options[] = {
 	{ "weighted-interleave", required_argument, NULL, OPT_WEIGHTED },
 	{ "localalloc", no_argument, NULL, OPT_LOCAL },
 	{ "local", no_argument, NULL, OPT_LOCAL },
+	{ "whole", no_argument, NULL, OPT_WHOLE },
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
@@ -81,6 +83,8 @@ static const char help_text[] =
 	"      --preferred NODE, --preferred-many NODES\n"
 	"                          from these while they have any\n"
 	"      --localalloc        from the node of the CPU that asks\n"
+	"      --whole             ask programs that pool small objects themselves to use malloc for them instead:\n"
+	"                          sets PYTHONMALLOC, USE_ZEND_ALLOC, G_SLICE, GLIBCXX_FORCE_NEW where they are unset\n"
 	"      --dry-run           print the environment and the command instead of running it\n";
 
 struct run {
@@ -88,6 +92,7 @@ struct run {
 	bool given[ASH_OPTION_NR];
 	struct ash_options options; /* of the command line only */
 	struct node_policy policy;
+	bool whole;
 	bool dry_run;
 	bool report_own; /* the report of the command's own process only */
 };
@@ -208,6 +213,9 @@ static void parse(struct run *run, int argc, char **argv)
 		case OPT_MEMBIND ... OPT_LOCAL:
 			set_placement(run, c);
 			break;
+		case OPT_WHOLE:
+			run->whole = true;
+			break;
 		case OPT_DRY_RUN:
 			run->dry_run = true;
 			break;
@@ -263,6 +271,24 @@ static void put_variable(bool dry_run, const char *name, const char *value)
 	putchar('\n');
 }
 
+/*
+ * Runtimes with an allocator of their own on top, which is left out when these say so: CPython (whose small objects are in
+ * mappings of 1 MiB, too small for huge pages), PHP, GLib before 2.76, the pools of libstdc++.
+ */
+static void put_whole(bool dry_run)
+{
+	static const char *const variables[][2] = {
+		{ "PYTHONMALLOC", "malloc" },
+		{ "USE_ZEND_ALLOC", "0" },
+		{ "G_SLICE", "always-malloc" },
+		{ "GLIBCXX_FORCE_NEW", "1" },
+	};
+
+	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+		if (getenv(variables[i][0]) == NULL)
+			put_variable(dry_run, variables[i][0], variables[i][1]);
+}
+
 static void put_environment(const struct run *run, const char *preload)
 {
 	const char *existing = getenv("LD_PRELOAD"), *conf = getenv("ASHLAR_CONF");
@@ -270,6 +296,8 @@ static void put_environment(const struct run *run, const char *preload)
 
 	put_variable(run->dry_run, "LD_PRELOAD", list);
 	free(list);
+	if (run->whole)
+		put_whole(run->dry_run);
 	if (run->report_own && !run->dry_run) {
 		/* The command will be this process. */
 		char *own = format_text("%d", (int)getpid());

@@ -52,6 +52,25 @@ static struct backing_totals totals_of(const struct ash_snapshot *s)
 	return t;
 }
 
+/*
+ * A program may have most of its memory from elsewhere: from mmap, as those that pool small objects themselves do. The
+ * two peaks need not be of one moment, so their difference is the least that it can have been. Said where it is a tenth
+ * of the process, and more than what any program has in code and tables.
+ */
+static void write_outside(struct ash_writer *w, const struct ash_snapshot *s)
+{
+	uint64_t ordinary = 0, outside;
+
+	for (unsigned i = 0; i < s->nr_arenas; i++)
+		if (s->arenas[i].stats.kind == ASH_ARENA_T)
+			ordinary += s->arenas[i].stats.peak_online * ASH_PAGE_SIZE;
+	outside = s->usage.peak_rss - ash_min(s->usage.peak_rss, ordinary);
+	if (outside < ASH_MIB(32) || outside < s->usage.peak_rss / 10)
+		return;
+	ash_write(w, "  At its peak the process had %s or more beside the heap: mappings of its own, stacks, files.\n",
+		  ash_size_text(outside).text);
+}
+
 /* No arena ever had more than what begins as base pages. */
 static bool within_small_start(const struct ash_snapshot *s)
 {
@@ -79,6 +98,7 @@ static void write_headline(struct ash_writer *w, const struct ash_snapshot *s, c
 			ash_write(w, "  It is within the small start, which is base pages (small_start:%s).\n",
 				  ash_size_text(s->options.arena.small_start).text);
 	}
+	write_outside(w, s);
 	if (s->degraded[0] != '\0') {
 		ash_write(w, "  Degraded: ");
 		ash_write_clean(w, s->degraded, strlen(s->degraded), 400);

@@ -72,7 +72,7 @@ def without_root_missing_packages_are_named_and_the_rest_goes_on(scratch):
     said, status, calls = m.run('run', '--', 'prog', 'a b')
     assert 'missing packages, and no root to install them: ninja-build' in said and ' gcc' not in said, said
     assert not starts(calls, 'apt-get'), calls
-    assert (calls[-1], status) == ('ashlar run --report -- prog a b', 7), (calls, status)
+    assert (calls[-1], status) == ('ashlar run --report --whole -- prog a b', 7), (calls, status)
 
 
 def as_root_only_what_is_missing_is_installed(scratch):

@@ -53,6 +53,12 @@ class Report(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         return json.loads(result.stderr)['ashlar'] if report_format == 'json' else result.stderr
 
+    def test_text_says_when_most_of_the_process_is_elsewhere(self):
+        line = 'beside the heap'
+        own = 'import mmap; m = mmap.mmap(-1, 64 << 20)\nfor i in range(0, 64 << 20, 4096): m[i] = 1'
+        self.assertIn(line, self.report(PYTHON, '-c', own, report_format='text'))
+        self.assertNotIn(line, self.report(PYTHON, '-c', hold(64 * MIB), report_format='text'))
+
     def test_nothing_is_said_unasked(self):
         result = run(PYTHON, '-c', hold(8 * MIB), conf='')
         self.assertEqual((result.returncode, result.stderr), (0, ''))

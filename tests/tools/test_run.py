@@ -69,6 +69,15 @@ class Environment(Tool):
                          said)
         self.assertNotIn('ASHLAR_HUGE', got)
 
+    def test_whole_asks_runtimes_with_pools_for_malloc(self):
+        self.assertNotIn('PYTHONMALLOC', self.dry()[0])
+        env, _ = self.dry('--whole', env={'G_SLICE': 'debug-blocks', 'GLIBCXX_FORCE_NEW': ''})
+        self.assertEqual((env['PYTHONMALLOC'], env['USE_ZEND_ALLOC']), ('malloc', '0'))
+        # What is set, if only to nothing, stays.
+        self.assertFalse({'G_SLICE', 'GLIBCXX_FORCE_NEW'} & set(env))
+        show = 'import os; print(os.environ["PYTHONMALLOC"])'
+        self.assertEqual(self.ashlar('run', '--whole', '--', PYTHON, '-c', show).stdout, 'malloc\n')
+
     def test_report_is_of_the_command_alone_unless_each_process_has_a_file(self):
         show = ['--', '/bin/sh', '-c', 'echo $$ ${ASHLAR_REPORT_PID-none}']
         for args, alone in ((['--report'], True), (['--report=r'], True), (['--report=r.%p'], False), ([], False)):
