@@ -34,6 +34,14 @@ class Hugetlb(Tool):
             self.skipTest(str(reason))
         self.env['ASHLAR_PRELOAD'] = PRELOAD
 
+    def test_the_pool_command_changes_what_the_kernel_has(self):
+        was = hugepool.read('nr_hugepages')
+        result = self.ashlar('pool', '2M', '+2')
+        self.assertEqual((result.returncode, result.stderr), (0, ''))
+        self.assertEqual(hugepool.read('nr_hugepages'), was + 2)
+        self.assertEqual(self.ashlar('pool', '2M', '-2').returncode, 0)
+        self.assertEqual(hugepool.read('nr_hugepages'), was)
+
     def report(self, mib, *options):
         """Status, complaints and arenas summed by backing of a process that holds so much."""
         path = self.path('report')
