@@ -22,7 +22,7 @@ static const struct subcommand {
 	{ "run", "[options] [--] COMMAND [ARGUMENT...]", "run a program with its heap on ashlar", cmd_run },
 	{ "compare", "[options] [--] COMMAND [ARGUMENT...]", "run it under several allocators and compare",
 	  cmd_compare },
-	{ "stat", "[--json] PID", "what ashlar holds in a running process", cmd_stat },
+	{ "stat", "[--json | --map] PID", "what ashlar holds in a running process", cmd_stat },
 	{ "pool", "[[--node N] SIZE [+|-]COUNT]", "the machine's pools of huge pages: show, grow, shrink, split", cmd_pool },
 	{ "doctor", "[--root DIR]", "what this machine's set-up allows, and what would mend it", cmd_doctor },
 	{ "help", "[SUBCOMMAND|options]", "this, or the help of a subcommand, or the run-time options", cmd_help },

@@ -273,6 +273,11 @@ bool remote_each(const struct remote *r, const struct ash_view_list *where,
 	return true;
 }
 
+bool remote_read(const struct remote *r, uint64_t address, void *to, size_t bytes)
+{
+	return read_memory(r->pid, address, to, bytes);
+}
+
 uint64_t remote_number(const struct remote_record *record, const char *name, unsigned index)
 {
 	for (unsigned i = 0; i < record->nr; i++)

@@ -37,6 +37,8 @@ bool remote_each(const struct remote *r, const struct ash_view_list *where,
 /* The structure at an address of the process. */
 bool remote_read_record(const struct remote *r, uint64_t address, const struct ash_view_field *fields,
 			struct remote_record *out);
+/* Its memory as it is. */
+bool remote_read(const struct remote *r, uint64_t address, void *to, size_t bytes);
 /* 0 where the process's ashlar does not have the number. */
 uint64_t remote_number(const struct remote_record *record, const char *name, unsigned index);
 

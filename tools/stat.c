@@ -12,23 +12,26 @@
 #include "ctl/writer.h"
 #include "os/smaps.h"
 #include "remote.h"
+#include "stat_map.h"
 
-enum { ARENAS_MAX = ASH_ZONELIST_MAX, OPT_JSON = 256, OPT_HELP };
+enum { ARENAS_MAX = ASH_ZONELIST_MAX, OPT_JSON = 256, OPT_MAP, OPT_HELP };
 
 static const struct option long_options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "map", no_argument, NULL, OPT_MAP },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
 
 static const char help_text[] =
-	"Usage: ashlar stat [--json] PID\n"
+	"Usage: ashlar stat [--json | --map] PID\n"
 	"\n"
 	"Shows what ashlar holds in a running process: per arena what is online, in use, free and returned, and what\n"
 	"backs it by the kernel's accounting. The process is neither stopped nor slowed. Needs the process's user or\n"
 	"root; a program that carries libashlar.a inside is not recognised.\n"
 	"\n"
-	"      --json              as JSON, in bytes\n";
+	"      --json              as JSON, in bytes\n"
+	"      --map               with a picture of each arena, a sign for each pageblock of 2 MiB\n";
 
 /* Bytes, unless named otherwise. */
 struct arena {
@@ -37,6 +40,7 @@ struct arena {
 	uint64_t start, online, peak_online, in_use, free, returned, grows, fallbacks;
 	struct ash_smaps actual;
 	bool actual_known;
+	struct zone_place place;
 };
 
 struct stat {
@@ -75,6 +79,13 @@ static bool read_arena(const struct remote *r, const struct remote_record *recor
 	a->free = bytes_of(&zone, "free");
 	/* H: pageblocks that are with the pool; T: free ones without memory behind them. */
 	a->returned = (remote_number(record, "returned", 0) << ASH_PAGEBLOCK_ORDER) << ASH_PAGE_SHIFT;
+	a->place = (struct zone_place){
+		.start = a->start,
+		.frames = remote_number(&zone, "frames", 0),
+		.pageblocks = remote_number(&zone, "pageblocks", 0),
+		.nr_frames = remote_number(&zone, "nr_frames", 0),
+		.pageblock_order = (unsigned)remote_number(&zone, "pageblock_order", 0),
+	};
 	a->in_use = less(less(a->online, a->free), a->returned);
 	if (!a->hugetlb) {
 		a->returned = bytes_of(&zone, "free_zeroed");
@@ -162,7 +173,8 @@ static void print_row(const struct arena *a)
 	putchar('\n');
 }
 
-static void print_text(const struct stat *s)
+/* What can be read of it: a process may end meanwhile. */
+static void print_text(const struct stat *s, const struct remote *map)
 {
 	printf("process %d (%s) on %s\n", (int)s->pid, s->name, s->library);
 	if (s->nr_arenas == 0) {
@@ -172,7 +184,11 @@ static void print_text(const struct stat *s)
 	for (int i = 0; i < s->nr_arenas; i++) {
 		printf("node %d, %s:", s->arenas[i].node, s->arenas[i].hugetlb ? "hugetlb" : "ordinary memory");
 		print_row(&s->arenas[i]);
+		if (map != NULL && !stat_map_print(map, &s->arenas[i].place))
+			puts("    its pageblocks cannot be read");
 	}
+	if (map != NULL)
+		stat_map_print_legend();
 	if (s->nr_arenas > 1) {
 		fputs("all:", stdout);
 		print_row(&s->total);
@@ -231,10 +247,10 @@ static pid_t parse_pid(const char *text)
 	return (pid_t)pid;
 }
 
-static bool parse(int argc, char **argv)
+/* OPT_JSON, OPT_MAP or 0. */
+static int parse(int argc, char **argv)
 {
-	bool json = false;
-	int c;
+	int how = 0, c;
 
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
@@ -242,20 +258,22 @@ static bool parse(int argc, char **argv)
 			fputs(help_text, stdout);
 			exit(STATUS_OK);
 		}
-		if (c != OPT_JSON)
+		if (c != OPT_JSON && c != OPT_MAP)
 			usage_error("stat", "unknown option \"%s\"", argv[optind - 1]);
-		json = true;
+		if (how != 0 && how != c)
+			usage_error("stat", "--json has no picture");
+		how = c;
 	}
 	if (optind != argc - 1)
 		usage_error("stat", optind == argc ? "no process id" : "one process id at a time");
-	return json;
+	return how;
 }
 
 int cmd_stat(int argc, char **argv)
 {
 	static struct stat s;
 	static struct remote r;
-	const bool json = parse(argc, argv);
+	const int how = parse(argc, argv);
 	struct reading reading = { &r, &s };
 	char path[64], *why = NULL;
 	int status;
@@ -274,12 +292,12 @@ int cmd_stat(int argc, char **argv)
 		complain("process %d ended, or its memory is not what ashlar left there", (int)s.pid);
 		return STATUS_FAILED;
 	}
-	if (json) {
+	if (how == OPT_JSON) {
 		print_json(&s);
 	} else {
 		clean(s.name);
 		clean(r.library);
-		print_text(&s);
+		print_text(&s, how == OPT_MAP ? &r : NULL);
 	}
 	return fflush(stdout) == 0 ? STATUS_OK : STATUS_FAILED;
 }

@@ -4,8 +4,10 @@
 
 usage: test_stat.py ASHLAR PRELOAD STUB     (PRELOAD is the real library)
 """
+import collections
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,6 +78,30 @@ class Stat(Tool):
         self.assertIn(f'process {child.pid} (python3', result.stdout)
         for word in ('node 0', 'online', 'in use', 'free', 'backed by:', 'base pages', 'heaps:', 'large blocks'):
             self.assertIn(word, result.stdout)
+
+    def signs(self, child):
+        """How often each sign stands in the pictures of the arenas."""
+        result = self.ashlar('stat', '--map', str(child.pid))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        picture = ''.join(re.findall(r'^ +0x[0-9a-f]+ \|([^|]*)\|$', result.stdout, re.M)).replace(' ', '')
+        self.assertLessEqual(set(picture), set('._umrhciUMRHCI'))
+        return collections.Counter(picture)
+
+    def test_the_map_agrees_with_the_numbers(self):
+        child = self.holder()
+        held, signs = self.stat(child)['arenas'][0], self.signs(child)
+        self.assertEqual(signs.total() * 2 * MIB, held['online_bytes'])
+        # 40 MiB side by side fill whole pageblocks of memory that cannot move.
+        self.assertGreaterEqual(signs['U'], HELD // 2 - 2)
+        self.assertLessEqual(signs['U'] * 2 * MIB, held['in_use_bytes'])
+        self.assertGreaterEqual((signs['U'] + signs['u'] + signs['m'] + signs['M']) * 2 * MIB, held['in_use_bytes'])
+        self.tell(child, 'freed\n')
+        freed = self.signs(child)
+        self.assertEqual(freed.total(), signs.total())
+        # Every second MiB is free, in nearly every one of those pageblocks.
+        self.assertLessEqual(freed['U'], signs['U'] - HELD // 2 + 3)
+        self.tell(child, '')
+        self.assertFails(self.ashlar('stat', '--map', '--json', str(child.pid)), 2, '--json has no picture')
 
     def test_a_name_does_not_reach_the_terminal(self):
         name = os.path.join(self.dir, 'a\x1bb\nc')
