@@ -11,13 +11,14 @@ import sys
 import tempfile
 
 PASS = 'print("fine")'
+HANG = 'import time; time.sleep(60)'
 
 # (what, program, {passed, failed, skipped} it must add, words the output must hold)
 CASES = [
     ('pass', PASS, (1, 0, 0), ''),
     ('fail', 'print("the reason it failed"); sys.exit(1)', (0, 1, 0), 'the reason it failed'),
     ('crash', 'os.abort()', (0, 1, 0), 'signal 6'),
-    ('hang', 'import time; time.sleep(60)', (0, 1, 0), 'a timeout'),
+    ('hang', HANG, (0, 1, 0), 'a timeout'),
     ('skip', 'print("no pool here"); sys.exit(77)', (0, 0, 1), 'no pool here'),
     ('silent skip', 'sys.exit(77)', (0, 1, 1), 'skipped without a reason'),
     ('harness', 'print("ok a\\nok b # SKIP dry\\nx: 1 passed, 0 failed, 1 skipped")', (1, 0, 1), 'b: dry'),
@@ -49,7 +50,7 @@ def run(scratch, name, programs, *arguments, options=''):
         with open(os.path.join(source, f't{n}.py'), 'w', encoding='utf-8') as f:
             f.write('import os, sys\n' + program + '\n')
         lines.append(f"test('t{n}', py, args: [files('t{n}.py'), meson.current_source_dir()], suite: 'checks', "
-                     f"timeout: 3{options if n else ''})")
+                     f"timeout: {3 if program == HANG else 60}{options if n else ''})")
     with open(os.path.join(source, 'meson.build'), 'w', encoding='utf-8') as f:
         f.write('\n'.join(lines) + '\n')
     git = ['git', '-C', source, '-c', 'user.name=t', '-c', 'user.email=t@t']
