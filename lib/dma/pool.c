@@ -235,6 +235,107 @@ void ash_dma_pool_put_bulk(struct ash_dma_pool *pool, void *const *objects, size
 		ash_dma_pool_put(pool, objects[i]);
 }
 
+/* The thread's own cached objects become the stack's. */
+static void flush_own(struct ash_dma_pool *pool)
+{
+	struct ash_dma_cache *c = cache_of(pool);
+
+	push(pool, c->object, c->nr);
+	c->nr = 0;
+}
+
+/* The slab that an object is in; slabs are sorted by address. */
+static struct ash_dma_slab *slab_of(const struct ash_dma_pool *pool, const char *object)
+{
+	unsigned low = 0, high = pool->nr_slabs;
+
+	while (high - low > 1) {
+		const unsigned middle = low + (high - low) / 2;
+
+		if (pool->slabs[middle].start <= object)
+			low = middle;
+		else
+			high = middle;
+	}
+	return &pool->slabs[low];
+}
+
+/* By address; insertion, since it is sorted but for what has come since the last time. Growth lock. */
+static void sort_slabs(struct ash_dma_pool *pool)
+{
+	for (unsigned i = 1; i < pool->nr_slabs; i++) {
+		const struct ash_dma_slab slab = pool->slabs[i];
+		unsigned at = i;
+
+		for (; at > 0 && pool->slabs[at - 1].start > slab.start; at--)
+			pool->slabs[at] = pool->slabs[at - 1];
+		pool->slabs[at] = slab;
+	}
+}
+
+/* Of n free objects, keep those whose slab has others that are not free. Growth lock. */
+static size_t keep_busy(struct ash_dma_pool *pool, void **objects, size_t n)
+{
+	size_t kept = 0;
+
+	for (unsigned i = 0; i < pool->nr_slabs; i++)
+		pool->slabs[i].idle = 0;
+	for (size_t i = 0; i < n; i++)
+		slab_of(pool, objects[i])->idle++;
+	for (size_t i = 0; i < n; i++) {
+		if (slab_of(pool, objects[i])->idle < pool->per_slab)
+			objects[kept++] = objects[i];
+	}
+	return kept;
+}
+
+/* Slabs that keep_busy() found idle leave the table; their frames are free. Growth lock. */
+static void end_idle(struct ash_dma_pool *pool)
+{
+	const unsigned nr = pool->nr_slabs;
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		const struct ash_dma_slab slab = pool->slabs[i];
+
+		if (slab.idle < pool->per_slab) {
+			pool->slabs[i] = pool->slabs[left];
+			pool->slabs[left++] = slab;
+		}
+	}
+	ash_lock(&pool->lock, &ash_futex_ops);
+	pool->total -= (nr - left) * pool->per_slab;
+	pool->nr_slabs = left;
+	ash_unlock(&pool->lock, &ash_futex_ops);
+	for (unsigned i = left; i < nr; i++)
+		free_slab(&pool->slabs[i]);
+}
+
+enum { SHRINK_STEP = 1024 }; /* objects that leave the stack, or come back to it, under one hold of the lock */
+
+void ash_dma_pool_shrink(struct ash_dma_pool *pool)
+{
+	size_t n = 0, kept, bytes;
+	void *memory, **objects;
+
+	flush_own(pool);
+	ash_lock(&pool->growth, &ash_futex_ops);
+	bytes = ash_align_up(pool->total * sizeof(void *), ASH_PAGE_SIZE);
+	if (bytes > 0 && ash_vmem_map(bytes, &memory) == 0) {
+		objects = memory;
+		/* Out of everybody's reach, they are looked at without the pool's lock: who finds none waits to grow. */
+		for (size_t more = 1; more > 0; n += more)
+			more = pop(pool, &objects[n], ash_min(SHRINK_STEP, pool->total - n));
+		sort_slabs(pool);
+		kept = keep_busy(pool, objects, n);
+		end_idle(pool);
+		for (size_t i = 0; i < kept; i += SHRINK_STEP)
+			push(pool, &objects[i], ash_min(SHRINK_STEP, kept - i));
+		(void)ash_vmem_unmap(memory, bytes);
+	}
+	ash_unlock(&pool->growth, &ash_futex_ops);
+}
+
 /* How objects lie in slabs. false: no object can be as it is wanted. */
 static bool lay_out(struct ash_dma_pool *pool)
 {

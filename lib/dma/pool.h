@@ -24,6 +24,7 @@ ASH_BUILD_ASSERT(sizeof(struct ash_dma_cache) == 2048, "caches of two threads sh
 struct ash_dma_slab {
 	char *start;
 	size_t bytes;
+	size_t idle;  /* only while the pool shrinks: its objects that are free */
 	uint8_t *out; /* debug: per object, whether it is out */
 };
 
@@ -67,8 +68,13 @@ ASH_INLINE struct ash_dma_pool *ash_dma_tag_pool(uint64_t tag)
 	return (struct ash_dma_pool *)(uintptr_t)(tag & ~(uint64_t)ASH_DMA_TAG_KIND);
 }
 
+/* Give back the slabs of a pool without a limit whose objects are all free and in no other thread's cache. */
+void ash_dma_pool_shrink(struct ash_dma_pool *pool);
+
 /* Objects of an internal pool of objects of 2^k bytes, for buffers of less than a frame: errno is not touched. */
 void *ash_dma_small_alloc(const struct ash_dma_attr *attr, size_t bytes);
+/* Their slabs without a buffer become free frames. */
+void ash_dma_small_trim(void);
 void ash_dma_small_forget(void);
 
 #endif

@@ -55,6 +55,18 @@ void *ash_dma_small_alloc(const struct ash_dma_attr *attr, size_t bytes)
 	return p;
 }
 
+void ash_dma_small_trim(void)
+{
+	for (unsigned node = 0; node < ASH_NODES_MAX; node++) {
+		for (unsigned class = 0; class < NR_CLASSES; class++) {
+			struct ash_dma_pool *pool = atomic_load_explicit(&pools[node][class], memory_order_acquire);
+
+			if (pool != NULL)
+				ash_dma_pool_shrink(pool);
+		}
+	}
+}
+
 void ash_dma_small_forget(void)
 {
 	for (unsigned node = 0; node < ASH_NODES_MAX; node++) {

@@ -5,6 +5,7 @@
  * Pages that one pin holds go together or not at all: a pin cannot be cut, and without it the others could be moved.
  */
 #include "dma/pages.h"
+#include "dma/pool.h"
 #include "os/vmem.h"
 #include "page/migrate.h"
 #include "page/offline.h"
@@ -100,6 +101,7 @@ size_t ash_dma_trim(void)
 {
 	size_t bytes = 0;
 
+	ash_dma_small_trim();
 	for (unsigned i = 0; i < ASH_DMA_ARENAS_MAX; i++) {
 		struct ash_dma_arena *a = ash_dma_arena_peek(i);
 
