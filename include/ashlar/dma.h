@@ -111,7 +111,7 @@ struct ash_dma_attr {
 /*
  * bytes of memory as attr asks (NULL: anywhere near, virtually contiguous), uninitialised unless ASH_DMA_ZERO. The
  * caller owns it and ends it with ash_dma_free(). Alignment and boundary above 2 MiB hold for the physical address only
- * where the level reached is ASH_DMA_PHYSICAL. Memory is taken in whole frames of 4 KiB; below that, for requests without
+ * where ASH_DMA_PHYSICAL is asked for. Memory is taken in whole frames of 4 KiB; below that, for requests without
  * a limit, wish for pages or strictness, in powers of two from 64 bytes on.
  * NULL: errno EINVAL (bad request), ENOMEM (no such memory), ENODATA (needs physical addresses, which are hidden); more
  * in *attr->error. A failed call keeps no memory.
@@ -137,7 +137,8 @@ ASH_API int ash_dma_free_sensitive(void *p);
 ASH_API void *ash_dma_realloc(void *p, size_t bytes, const struct ash_dma_attr *attr) ASH_API_MUST_USE;
 
 /* Give huge pages without a buffer on them back to the system. Returns the bytes given back; before Linux 6.12 or so they
- * are there a moment later, when the kernel has let go of its pins. */
+ * are there a moment later, when the kernel has let go of its pins. Of buffers below 4 KiB, what lies in the caches of
+ * other threads counts as in use. */
 ASH_API size_t ash_dma_trim(void);
 
 /* A piece of memory that is physically contiguous. */

@@ -85,6 +85,8 @@ static enum ash_dma_reason reason_of(const struct ash_dma_request *r, int error,
 		return ASH_DMA_HIDDEN;
 	if (r->limit != UINT64_MAX && e->largest >= e->wanted)
 		return ASH_DMA_OVER_LIMIT;
+	if (r->scattered)
+		return ASH_DMA_NOT_CONTIGUOUS;
 	return e->free + e->pool_free * ASH_DMA_SLOT_BYTES >= e->wanted ? ASH_DMA_NOT_CONTIGUOUS : ASH_DMA_NO_MEMORY;
 }
 

@@ -294,6 +294,7 @@ static int fetch(unsigned place, struct ash_dma_request *r, enum ash_dma_pages k
 		found = false;
 	if (found && choosy)
 		found = ash_dma_batch_pin(&b, w.first, w.nr);
+	r->scattered = r->scattered || (!found && !r->hidden && r->limit == UINT64_MAX);
 	err = found ? install_window(place, &b, r, w) : -ERANGE;
 	ash_dma_batch_end(&b);
 	return err;

@@ -116,6 +116,7 @@ struct ash_dma_request {
 	unsigned flags;
 	int node;                /* never ASH_NODE_LOCAL */
 	bool hidden;             /* out: it would need physical addresses, and they are hidden */
+	bool scattered;          /* out: memory came, but not in runs as long as wanted */
 };
 
 struct ash_dma_grant {

@@ -25,6 +25,18 @@ static bool fits_page(const struct ash_dma_request *r)
 	return r->nr <= ASH_DMA_SLOT_FRAMES && r->align_order <= ASH_DMA_SLOT_ORDER;
 }
 
+/* In LOOSE, neighbours in the machine lie where there was room, not where their address says: what was asked of the
+ * physical address is not seen in the frame number. */
+static bool keeps_physical(const struct ash_dma_request *r, const char *p, size_t bytes)
+{
+	const uint64_t phys = ash_dma_translate(p, NULL), last = phys + bytes - 1;
+
+	if (r->level != ASH_DMA_PHYSICAL || phys == ASH_DMA_UNKNOWN)
+		return true;
+	return (phys & (((uint64_t)ASH_PAGE_SIZE << r->align_order) - 1)) == 0 &&
+	       (r->boundary == 0 || ((phys ^ last) & ~(r->boundary - 1)) == 0);
+}
+
 /* Base pages lie in LOOSE among huge ones; whether a run that was found is what was asked for. */
 static bool acceptable(const struct ash_dma_arena *a, const struct ash_dma_request *r, ash_pfn_t pfn)
 {
@@ -35,6 +47,8 @@ static bool acceptable(const struct ash_dma_arena *a, const struct ash_dma_reque
 	if ((r->flags & ASH_DMA_PAGES_STRICT) != 0 && r->pages != ASH_DMA_PAGES_ANY && s->pages != (uint8_t)r->pages)
 		return false;
 	if (r->boundary != 0 && (((uintptr_t)p ^ ((uintptr_t)p + bytes - 1)) & ~(r->boundary - 1)) != 0)
+		return false;
+	if (a->kind == ASH_DMA_LOOSE && !keeps_physical(r, p, bytes))
 		return false;
 	return r->level == ASH_DMA_VIRTUAL || ash_dma_segments(p, bytes, NULL, 0) <= r->max_segments;
 }
