@@ -121,6 +121,7 @@ CHILD_TEST(a_dry_pool_goes_down_a_rung_and_says_so_once)
 	fake_file("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "4\n");
 	fake_file("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages", "1\n");
 	fake_file("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/surplus_hugepages", "0\n");
+	fake_file("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
 	zl = start(huge_config(ASH_HUGE_2M));
 	for (unsigned i = 0; i < 40; i++) {
 		r = run(zl, 512);

@@ -80,8 +80,9 @@ CHILD_TEST(set_up_reads_no_file_and_touches_little)
 	getrusage(RUSAGE_SELF, &after);
 	EXPECT_EQ(fake.calls[__NR_openat], 0);
 	EXPECT_LE(fake.total, 10);
-	/* Each fault is a page of ours or the first use of a page of code or data. */
-	EXPECT_LE(after.ru_minflt - before.ru_minflt, 15);
+	/* A fault is a page of ours, the first use of a page of code or data, or the kernel's own business (a page that it
+	 * had taken back, or looks after for NUMA): a table that was touched all over would cost thousands. */
+	EXPECT_LE(after.ru_minflt - before.ru_minflt, 100);
 	fake_off();
 }
 
@@ -235,8 +236,29 @@ CHILD_TEST(metadata_is_zero_aligned_and_apart)
 	EXPECT(ash_meta_alloc(64) != NULL);
 }
 
+/* The bytes of the reservation, of those resident, for which huge pages have been asked (VmFlags, "hg") or not. */
+static void read_advice(size_t *asked, size_t *not_asked)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	const uintptr_t base = (uintptr_t)ash_registry.base, end = base + ash_registry.nr_frames * ASH_PAGE_SIZE;
+	unsigned long from, to, kib = 0;
+	bool ours = false;
+	char line[512];
+
+	EXPECT(f != NULL);
+	*asked = *not_asked = 0;
+	while (fgets(line, sizeof(line), f) != NULL) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			ours = from >= base && to <= end;
+		else if (sscanf(line, "Rss: %lu", &kib) != 1 && strncmp(line, "VmFlags:", 8) == 0 && ours)
+			*(strstr(line, " hg") != NULL ? asked : not_asked) += kib << 10;
+	}
+	fclose(f);
+}
+
 CHILD_TEST(a_small_process_stays_on_base_pages_and_a_grown_one_is_huge)
 {
+	size_t asked, not_asked;
 	const struct ash_zonelist *zl = start(test_config());
 	size_t bytes[ASH_BACKING_NR];
 	struct ash_arena_stats s;
@@ -254,9 +276,12 @@ CHILD_TEST(a_small_process_stays_on_base_pages_and_a_grown_one_is_huge)
 	EXPECT_GE(s.peak_online, s.online);
 	EXPECT_LE(s.online * ASH_PAGE_SIZE, ASH_MIB(42));
 	check_zones();
-	if (bytes[ASH_BACKING_THP] == 0)
-		SKIP("transparent huge pages are switched off here");
-	EXPECT_GE(bytes[ASH_BACKING_THP] * 100, (bytes[ASH_BACKING_THP] + bytes[ASH_BACKING_BASE]) * 95);
+	/* How many of those asked for there are is up to the kernel and to what the machine's memory looks like just now. */
+	read_advice(&asked, &not_asked);
+	printf("# huge pages asked for: %zu of %zu MiB; there are: %zu MiB\n", asked >> 20, (asked + not_asked) >> 20,
+	       bytes[ASH_BACKING_THP] >> 20);
+	EXPECT_GE(asked * 100, (asked + not_asked) * 95);
+	EXPECT_LE(bytes[ASH_BACKING_THP], asked);
 }
 
 CHILD_TEST(policy_none_has_base_pages_only)

@@ -8,6 +8,22 @@
 #include <sys/syscall.h>
 #include <linux/capability.h>
 
+/* Whether ordinary memory comes in huge pages, and can be pinned, is the machine's affair and may change at any time. */
+static void *get_physical(size_t bytes, uint32_t pages)
+{
+	struct ash_dma_error error = { .size = sizeof(error) };
+	struct ash_dma_attr attr = wish(ASH_DMA_PHYSICAL);
+	void *p;
+
+	attr.pages = pages;
+	attr.error = &error;
+	p = ash_dma_alloc(bytes, &attr);
+	if (p == NULL && (error.reason == ASH_DMA_NOT_CONTIGUOUS || error.reason == ASH_DMA_HIDDEN))
+		SKIP("the kernel gives no transparent huge pages, or no pins");
+	EXPECT(p != NULL);
+	return p;
+}
+
 static void *get(size_t bytes, struct ash_dma_attr attr)
 {
 	void *p = ash_dma_alloc(bytes, &attr);
@@ -33,19 +49,12 @@ CHILD_TEST(a_buffer_is_what_its_description_says)
 
 CHILD_TEST(without_a_pool_two_mebibytes_are_contiguous_and_pinned_by_the_kernel)
 {
-	struct ash_dma_attr attr = wish(ASH_DMA_PHYSICAL);
 	struct ash_dma_info info;
-	struct ash_dma_error error = { .size = sizeof(error) };
 	char *p;
 
 	if (!witness_sees())
 		SKIP("physical addresses are hidden from this process");
-	attr.pages = ASH_DMA_PAGES_THP;
-	attr.error = &error;
-	p = ash_dma_alloc(MIB(2), &attr);
-	if (p == NULL && error.reason == ASH_DMA_NOT_CONTIGUOUS)
-		SKIP("the kernel gives no transparent huge pages, or no pins");
-	EXPECT(p != NULL);
+	p = get_physical(MIB(2), ASH_DMA_PAGES_THP);
 	info = describe(p);
 	EXPECT_EQ(info.pages, ASH_DMA_PAGES_THP);
 	EXPECT_EQ(info.pinned, ASH_DMA_PINNED_KERNEL);
@@ -56,20 +65,24 @@ CHILD_TEST(without_a_pool_two_mebibytes_are_contiguous_and_pinned_by_the_kernel)
 
 CHILD_TEST(small_buffers_lie_in_physical_order)
 {
-	struct ash_dma_attr attr = wish(ASH_DMA_PHYSICAL);
 	char *p[64];
 	uint64_t phys[64];
 
 	if (!witness_sees())
 		SKIP("physical addresses are hidden from this process");
 	for (unsigned i = 0; i < 64; i++) {
-		p[i] = get(KIB(4) << i % 8, attr);
+		p[i] = get_physical(KIB(4) << i % 8, ASH_DMA_PAGES_ANY);
+		if (describe(p[i]).phys_known == 0)
+			SKIP("no huge pages to be had: base pages have no address");
 		phys[i] = ash_dma_translate(p[i], NULL);
 		witness_agrees(p[i], KIB(4) << i % 8);
 	}
 	for (unsigned i = 0; i < 64; i++) {
-		for (unsigned k = 0; k < 64; k++)
-			EXPECT_EQ(p[i] < p[k], phys[i] < phys[k]);
+		/* Of one node: a thread is where it is scheduled. */
+		for (unsigned k = 0; k < 64; k++) {
+			if (describe(p[i]).node == describe(p[k]).node)
+				EXPECT_EQ(p[i] < p[k], phys[i] < phys[k]);
+		}
 	}
 }
 
@@ -218,7 +231,8 @@ CHILD_TEST(a_child_does_not_inherit_buffers_and_has_its_own)
 	EXPECT_EQ(inherited[0], 0x42);
 	/* Written after the fork: in place, not in a copy. */
 	inherited[0] = 0x43;
-	EXPECT_EQ(witness_phys(inherited), before);
+	if (describe(inherited).pinned != ASH_DMA_PINNED_LOCKED)
+		EXPECT_EQ(witness_phys(inherited), before);
 	EXPECT_EQ(ash_dma_free(inherited), 0);
 }
 
@@ -271,7 +285,8 @@ CHILD_TEST(trim_gives_back_what_has_no_buffer_and_nothing_else)
 	EXPECT_EQ(ash_dma_free(p), 0);
 	EXPECT_GE(ash_dma_trim(), MIB(46));
 	EXPECT_EQ(keep[KIB(63)], 9);
-	EXPECT_EQ(touch_signal(p), SIGSEGV);
+	/* At its ends p may have had a page in common with keep. */
+	EXPECT_EQ(touch_signal(p + MIB(24)), SIGSEGV);
 	EXPECT_EQ(ash_dma_free(keep), 0);
 	EXPECT_GT(ash_dma_trim(), 0);
 	/* And it can come again. */
@@ -284,8 +299,9 @@ CHILD_TEST(a_failure_names_what_there_is)
 {
 	struct ash_dma_error error = { .size = sizeof(error) };
 	struct ash_dma_attr attr = wish(ASH_DMA_PHYSICAL);
-	char text[512], *p = get(KIB(4), wish(ASH_DMA_VIRTUAL));
+	char text[512], start[64], *p = get(KIB(4), wish(ASH_DMA_VIRTUAL));
 
+	attr.node = describe(p).node;
 	attr.flags = ASH_DMA_NO_GROW;
 	attr.error = &error;
 	EXPECT(ash_dma_alloc((size_t)1 << 40, &attr) == NULL);
@@ -299,6 +315,7 @@ CHILD_TEST(a_failure_names_what_there_is)
 	EXPECT_GE(error.largest, KIB(4));
 	EXPECT(error.blocker == p || error.blocker == NULL);
 	EXPECT_GT(ash_dma_explain(&error, text, sizeof(text)), 0);
-	EXPECT(strstr(text, "512 MiB on node 0") == text);
+	EXPECT_GT(snprintf(start, sizeof(start), "512 MiB on node %d", attr.node), 0);
+	EXPECT(strstr(text, start) == text);
 	EXPECT(strstr(text, "Free: 2044 KiB") != NULL);
 }

@@ -108,6 +108,9 @@ CHILD_TEST(objects_of_a_physical_pool_are_physically_contiguous)
 		SKIP("no huge pages to be had");
 	for (unsigned i = 0; i < 400; i++) {
 		p = ash_dma_pool_get(pool);
+		/* For the next slab the kernel may have no huge page any more. */
+		if (p == NULL && i > 0)
+			break;
 		EXPECT(p != NULL);
 		EXPECT_EQ(witness_phys(p + 8999), witness_phys(p) + 8999);
 		EXPECT_EQ(witness_phys(p), ash_dma_translate(p, NULL));
