@@ -63,9 +63,6 @@ static int try_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt
 		return -ASH_ENOMEM;
 	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && !(order > 0 && (flags & ASH_ALLOC_HIGHATOMIC)) &&
 	    pcp_serves(z, mt, flags)) {
-		/* A pcp is filled with large pieces only to wait for the zone less often. */
-		if (order > ASH_PCP_BATCH_ORDER && ash_pcp_try_zone(z, &z->pcps[cpu]))
-			return alloc_locked(z, order, mt, flags, grant);
 		if (ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, grant))
 			return 0;
 	}
@@ -168,15 +165,8 @@ static ASH_NOINLINE void free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned o
 		ash_zone_bug(z, "free of a misaligned or foreign pfn", pfn, order, z->nr_frames);
 	if (ash_hardened(z))
 		harden_free(z, pfn, order);
-	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order)) {
-		/* A large piece does not make room for itself, unless it would have to wait. */
-		if (order > ASH_PCP_BATCH_ORDER && ash_pcp_full(z, &z->pcps[cpu]) && ash_pcp_try_zone(z, &z->pcps[cpu])) {
-			free_locked(z, pfn, order);
-			return;
-		}
-		if (ash_pcp_free(z, &z->pcps[cpu], pfn, order))
-			return;
-	}
+	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && ash_pcp_free(z, &z->pcps[cpu], pfn, order))
+		return;
 	ash_zone_lock(z);
 	free_locked(z, pfn, order);
 }
@@ -206,7 +196,7 @@ void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned c
 	if (ASH_UNLIKELY(word != ash_frame_word(ASH_FRAME_USED, order, 0, 0) || !ash_mt_mergeable(mt) ||
 			 !ash_pcp_enter_biased(pcp)))
 		return free_slow(z, pfn, order, cpu);
-	if (ASH_UNLIKELY(ash_pcp_frames(pcp) >= atomic_load_explicit(&z->pcp_high, memory_order_relaxed)))
+	if (ASH_UNLIKELY(ash_pcp_full(pcp)))
 		return leave_and_free_slow(z, pfn, order, cpu);
 	/* The same word, but PCP and of the pageblock's type. */
 	ash_pcp_push(z, pcp, ash_pcp_list(pcp, order, mt), pfn, f, (word | ASH_FRAME_PCP) + (mt << 16));

@@ -61,17 +61,37 @@ struct ash_taken ash_buddy_take_smallest(struct ash_zone *z, unsigned order, enu
 	return ash_buddy_take(z, ash_freelist_first(z, found, mt), order, found, mt);
 }
 
-/* The order of the free buddy of (pfn, order), if there is one of exactly this order. */
-static bool buddy_is_free(const struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+unsigned ash_buddy_take_row(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned nr,
+			    struct ash_taken *taken)
 {
-	const ash_pfn_t buddy = pfn ^ ash_order_frames(order);
-	uint32_t word;
+	const uint32_t orders = ash_freelist_orders(z, mt) >> order << order;
+	ash_pfn_t pfn, rest, end;
+	unsigned found, zeroed;
 
-	if (buddy >= z->nr_frames)
-		return false;
-	/* State and order in one comparison: which way it goes is anybody's guess, so it is to be guessed once only. */
-	word = ash_frame_load(z->frames, buddy);
-	return (word & 0xffff) == ash_frame_word(ASH_FRAME_BUDDY, order, 0, 0);
+	if (orders == 0)
+		return 0;
+	found = (unsigned)__builtin_ctz(orders);
+	pfn = ash_freelist_first(z, found, mt);
+	/* No row out of a buddy whose pageblocks are not all alike. */
+	if (found == order || nr == 1 ||
+	    (z->frames[pfn].private != 0 && z->frames[pfn].private != ash_zeroed_full(z, found))) {
+		*taken = ash_buddy_take(z, pfn, order, found, mt);
+		return 1;
+	}
+	if (nr > 1u << (found - order))
+		nr = 1u << (found - order);
+	zeroed = ash_freelist_del(z, pfn, found, mt);
+	*taken = (struct ash_taken){ pfn, zeroed != 0 ? ash_zeroed_full(z, order) : 0 };
+	end = pfn + ash_order_frames(found);
+	/* What splitting would have left: a buddy per order at most, the lists of these orders being empty. */
+	for (rest = pfn + ((ash_pfn_t)nr << order); rest < end;) {
+		const unsigned o = ash_piece_order(rest, end, z->max_order);
+
+		ash_freelist_add(z, rest, o, mt, zeroed != 0 ? ash_zeroed_full(z, o) : 0, ASH_LIST_HEAD);
+		rest += ash_order_frames(o);
+	}
+	ash_prefetch_write(&z->frames[pfn + ((ash_pfn_t)nr << order)]);
+	return nr;
 }
 
 /* A guard in the place of the buddy belongs to what is being freed, and ends with it. */
@@ -110,7 +130,7 @@ static bool absorb_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum
 
 static bool merge_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned *zeroed)
 {
-	if (buddy_is_free(z, pfn, order) ? !absorb_buddy(z, pfn, order, mt, zeroed) : !absorb_guard(z, pfn, order, zeroed))
+	if (ash_buddy_is_free(z, pfn, order) ? !absorb_buddy(z, pfn, order, mt, zeroed) : !absorb_guard(z, pfn, order, zeroed))
 		return false;
 	/* Whole again: from here on the pageblock bit carries it. */
 	if (order + 1 == z->pageblock_order)
@@ -155,9 +175,10 @@ static unsigned zeroed_by_flags(struct ash_zone *z, ash_pfn_t pfn, unsigned orde
 	return zeroed ? ash_zeroed_full(z, order) : 0;
 }
 
-void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned flags)
+/* From any order on, and with all that may be going on in a zone. */
+static void free_and_merge(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned zeroed,
+			   unsigned flags)
 {
-	unsigned zeroed = zeroed_by_flags(z, pfn, order, flags);
 	enum ash_list_end end = (flags & ASH_FREE_TAIL) ? ASH_LIST_TAIL : ASH_LIST_HEAD;
 
 	if (ASH_UNLIKELY(z->capture != NULL) && captured(z, pfn, order, mt, zeroed))
@@ -172,11 +193,25 @@ void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum 
 	 * To the tail when the next merge is likely: the buddy of the pair this piece belongs to is free already, so
 	 * the longer this one stays unused, the sooner a larger piece forms (kernel: buddy_merge_likely).
 	 */
-	if (order + 1 < z->max_order && buddy_is_free(z, ash_order_start(pfn, order + 1), order + 1))
+	if (order + 1 < z->max_order && ash_buddy_is_free(z, ash_order_start(pfn, order + 1), order + 1))
 		end = ASH_LIST_TAIL;
 	if (ASH_UNLIKELY(order >= z->shuffle_order) && !(flags & ASH_FREE_TAIL))
 		end = ash_shuffle_end(z);
 	ash_freelist_add(z, pfn, order, mt, zeroed, end);
+}
+
+void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned flags)
+{
+	unsigned zeroed = zeroed_by_flags(z, pfn, order, flags);
+
+	/* By far the most frees: nobody waits for a buddy, nothing is guarded or shuffled, and types are not looked at. */
+	if (ASH_LIKELY(order < z->plain_order && z->capture == NULL)) {
+		if (ash_freelist_free(z, &pfn, order, mt, &zeroed, (flags & ASH_FREE_TAIL) ? ASH_LIST_TAIL : ASH_LIST_HEAD))
+			return;
+		order = z->pageblock_order;
+		ash_pageblock_set_zeroed(z, pfn, order, zeroed);
+	}
+	free_and_merge(z, pfn, order, mt, zeroed, flags);
 }
 
 void ash_buddy_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned flags)

@@ -25,6 +25,13 @@ unsigned ash_buddy_carve(struct ash_zone *z, ash_pfn_t head, unsigned order, ash
 /* The lowest order that has one, from this type's lists only. */
 struct ash_taken ash_buddy_take_smallest(struct ash_zone *z, unsigned order, enum ash_migratetype mt);
 
+/*
+ * The same for up to nr pieces, as they would come one after the other: those that the first one's buddy holds, in
+ * ascending order from taken->pfn, all as zeroed as each other. Returns how many; 0: there is no buddy.
+ */
+unsigned ash_buddy_take_row(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned nr,
+			    struct ash_taken *taken);
+
 /* Take the buddy at pfn off mt's list and expand it. */
 struct ash_taken ash_buddy_take(struct ash_zone *z, ash_pfn_t pfn, unsigned want, unsigned order,
 				enum ash_migratetype mt);

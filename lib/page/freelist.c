@@ -28,10 +28,9 @@ static void assert_type(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum 
 				ash_pageblock_type(z, b), mt);
 }
 
-static void account(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned zeroed, bool added)
+/* delta is two's complement. */
+static void account(struct ash_zone *z, enum ash_migratetype mt, uint64_t delta)
 {
-	const uint64_t frames = ash_order_frames(order), delta = added ? frames : -frames;
-
 	if (mt == ASH_MT_ISOLATE)
 		return;
 	ash_counter_add(&z->free, delta);
@@ -39,13 +38,20 @@ static void account(struct ash_zone *z, unsigned order, enum ash_migratetype mt,
 		ash_counter_add(&z->free_cma, delta);
 	else if (mt == ASH_MT_HIGHATOMIC)
 		ash_counter_add(&z->free_highatomic, delta);
-	if (order >= z->pageblock_order) {
-		ash_counter_add(&z->free_blocks, delta);
-		if (zeroed > 0) {
-			const uint64_t n = (uint64_t)zeroed << z->pageblock_order;
+}
 
-			ash_counter_add(&z->free_zeroed, added ? n : -n);
-		}
+static void account_buddy(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned zeroed, bool added)
+{
+	const uint64_t frames = ash_order_frames(order), delta = added ? frames : -frames;
+
+	account(z, mt, delta);
+	if (order < z->pageblock_order || mt == ASH_MT_ISOLATE)
+		return;
+	ash_counter_add(&z->free_blocks, delta);
+	if (zeroed > 0) {
+		const uint64_t n = (uint64_t)zeroed << z->pageblock_order;
+
+		ash_counter_add(&z->free_zeroed, added ? n : -n);
 	}
 }
 
@@ -108,7 +114,35 @@ void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum as
 {
 	assert_type(z, pfn, order, mt);
 	link_buddy(z, pfn, order, mt, zeroed, end);
-	account(z, order, mt, zeroed, true);
+	account_buddy(z, order, mt, zeroed, true);
+}
+
+bool ash_freelist_free(struct ash_zone *z, ash_pfn_t *pfn, unsigned order, enum ash_migratetype mt, unsigned *zeroed,
+		       enum ash_list_end end)
+{
+	const unsigned pageblock_order = z->pageblock_order;
+	const ash_pfn_t frames = ash_order_frames(order);
+	unsigned all_zeroed = *zeroed;
+	ash_pfn_t head = *pfn;
+
+	for (; ash_buddy_is_free(z, head, order); head = ash_order_start(head, ++order)) {
+		const ash_pfn_t buddy = head ^ ash_order_frames(order);
+
+		assert_type(z, buddy, order, mt);
+		all_zeroed &= unlink_buddy(z, buddy, order, mt);
+		if (order + 1 < pageblock_order)
+			continue;
+		account(z, mt, frames - (uint64_t)ash_order_frames(pageblock_order));
+		*pfn = ash_pageblock_start(z, head);
+		*zeroed = all_zeroed;
+		return false;
+	}
+	assert_type(z, head, order, mt);
+	if (order + 1u < z->max_order && ash_buddy_is_free(z, ash_order_start(head, order + 1), order + 1))
+		end = ASH_LIST_TAIL;
+	link_buddy(z, head, order, mt, all_zeroed, end);
+	account(z, mt, frames);
+	return true;
 }
 
 unsigned ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
@@ -117,7 +151,7 @@ unsigned ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enu
 
 	assert_type(z, pfn, order, mt);
 	zeroed = unlink_buddy(z, pfn, order, mt);
-	account(z, order, mt, zeroed, false);
+	account_buddy(z, order, mt, zeroed, false);
 	return zeroed;
 }
 
@@ -129,9 +163,9 @@ void ash_freelist_move(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum a
 	/* The block still has the old type: moving can fail for the block as a whole, retyping comes after. */
 	assert_type(z, pfn, order, from);
 	zeroed = unlink_buddy(z, pfn, order, from);
-	account(z, order, from, zeroed, false);
+	account_buddy(z, order, from, zeroed, false);
 	link_buddy(z, pfn, order, to, zeroed, ASH_LIST_TAIL);
-	account(z, order, to, zeroed, true);
+	account_buddy(z, order, to, zeroed, true);
 }
 
 /* Make b follow a in list l; ASH_PFN_NONE stands for either end. */

@@ -35,6 +35,14 @@ enum ash_list_end { ASH_LIST_HEAD, ASH_LIST_TAIL };
 void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned zeroed,
 		      enum ash_list_end end);
 
+/*
+ * Free one piece of less than a pageblock: what ash_freelist_del() of every free buddy it can merge with, below pageblock
+ * order, and an ash_freelist_add() of the result come to, but counted once. The tail it is, whatever `end` says, where the
+ * next merge is likely. false: a whole pageblock has come together, which is not added; *pfn and *zeroed are its.
+ */
+bool ash_freelist_free(struct ash_zone *z, ash_pfn_t *pfn, unsigned order, enum ash_migratetype mt, unsigned *zeroed,
+		       enum ash_list_end end);
+
 /* Leaves the head frame ASH_FRAME_NONE: for an instant, under the lock, nobody heads the piece. Returns its zeroed. */
 unsigned ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt);
 
@@ -44,6 +52,16 @@ void ash_freelist_move(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum a
 
 /* Exchange the places of two buddies of one list. */
 void ash_freelist_swap(struct ash_zone *z, ash_pfn_t a, ash_pfn_t b);
+
+/* Whether (pfn, order) has a free buddy of exactly its order. */
+ASH_INLINE bool ash_buddy_is_free(const struct ash_zone *z, ash_pfn_t pfn, unsigned order)
+{
+	const ash_pfn_t buddy = pfn ^ ash_order_frames(order);
+
+	/* State and order in one comparison: which way it goes is anybody's guess, so it is to be guessed once only. */
+	return buddy < z->nr_frames &&
+	       (ash_frame_load(z->frames, buddy) & 0xffff) == ash_frame_word(ASH_FRAME_BUDDY, order, 0, 0);
+}
 
 /* Bit o set: the list of this type and order o has a buddy. */
 ASH_INLINE uint32_t ash_freelist_orders(const struct ash_zone *z, enum ash_migratetype mt)

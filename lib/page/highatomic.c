@@ -55,9 +55,13 @@ bool ash_reserve_unreserve(struct ash_zone *z, enum ash_migratetype mt, bool for
 		ash_buddy_move_block(z, pfn, ASH_MT_HIGHATOMIC, mt);
 		ash_pageblock_set_type(z, pfn, mt);
 	} else {
-		/* The same for a buddy of whole blocks: to the new list, then all the blocks. */
-		ash_freelist_move(z, pfn, order, ASH_MT_HIGHATOMIC, mt);
+		/*
+		 * Legal order 2; freed and not just added, for its neighbours may be free and of the new type. Unmerged, the
+		 * next isolation of either would merge them when it is undone.
+		 */
+		ash_freelist_del(z, pfn, order, ASH_MT_HIGHATOMIC);
 		ash_pageblock_set_type_range(z, pfn, order, mt);
+		ash_buddy_free(z, pfn, order, ASH_FREE_KEEP | ASH_FREE_TAIL);
 		frames = ash_order_frames(order);
 	}
 	ASH_ZONE_ASSERT(z, z->reserved_highatomic >= frames, "more unreserved than reserved", pfn,

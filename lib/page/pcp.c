@@ -5,17 +5,12 @@
 #include "page/deferred.h"
 #include "page/fallback.h"
 
-#define BATCH_BYTES_MAX (256u << 10)
-#define FRAME_BYTES 4096u
-
-/* Large pieces that go through the pcp after the zone lock was found held. */
-#define CROWDED_FOR 64
-
 /* Pieces freed in one zone lock hold. */
 #define SHRINK_PIECES 64
 
 /* How many merges of one piece are looked ahead. Four frames share a cache line: the buddies of two orders are there. */
 #define PREFETCH_ORDERS 4
+#define PREFETCH_LINKS 2 /* and how many of them are likely enough to be worth their neighbours */
 
 void ash_pcp_lock(struct ash_zone *z, struct ash_pcp *pcp)
 {
@@ -27,32 +22,33 @@ void ash_pcp_lock(struct ash_zone *z, struct ash_pcp *pcp)
 		ash_cpu_relax();
 }
 
-bool ash_pcp_try_zone(struct ash_zone *z, struct ash_pcp *pcp)
+/* Behind what is there, so that allocations come in the ascending order the buddy lists gave. */
+static void append(struct ash_zone *z, struct ash_pcp_list *l, ash_pfn_t pfn, uint32_t word)
 {
-	const uint32_t crowded = atomic_load_explicit(&pcp->crowded, memory_order_relaxed);
+	struct ash_frame *f = &z->frames[pfn];
 
-	if (crowded == 0 && ash_lock_try(&z->lock))
-		return true;
-	atomic_store_explicit(&pcp->crowded, crowded == 0 ? CROWDED_FOR : crowded - 1, memory_order_relaxed);
-	return false;
+	ash_frame_store(z->frames, pfn, word);
+	f->next = 0;
+	f->prev = l->last;
+	if (l->first == 0)
+		l->first = pfn + 1;
+	else
+		z->frames[l->last - 1].next = pfn + 1;
+	l->last = pfn + 1;
 }
 
-void ash_pcp_resize(struct ash_zone *z)
+/* A row of pieces out of the smallest buddy of the type, or one by the rules of fallback. Returns how many; 0: none. */
+static unsigned take(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned nr,
+		     enum ash_rmqueue_mode *mode, struct ash_taken *taken)
 {
-	uint64_t batch = ash_counter_read(&z->present) >> 12;
-	uint32_t value = 1;
+	if (*mode == ASH_RMQUEUE_NORMAL && !(flags & ASH_ALLOC_CMA)) {
+		const unsigned n = ash_buddy_take_row(z, order, mt, nr, taken);
 
-	if (batch > BATCH_BYTES_MAX / FRAME_BYTES)
-		batch = BATCH_BYTES_MAX / FRAME_BYTES;
-	if (batch > 1) {
-		batch += batch / 2;
-		/* One less than a power of two, so that refills do not march in step with power-of-two users. */
-		value = (1u << (31u - (unsigned)__builtin_clz((uint32_t)batch))) - 1;
+		if (n > 0)
+			return n;
 	}
-	if (z->pcp_disabled > 0)
-		value = 1;
-	atomic_store_explicit(&z->pcp_batch, value, memory_order_relaxed);
-	atomic_store_explicit(&z->pcp_high, z->pcp_disabled > 0 ? 0 : 4 * value, memory_order_relaxed);
+	*taken = ash_rmqueue(z, order, mt, flags, mode);
+	return taken->pfn != ASH_PFN_NONE;
 }
 
 /* Up to nr pieces in one zone lock hold, in the order the lists give them. The pcp's list is empty. */
@@ -69,41 +65,22 @@ static void refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 	} else {
 		ash_zone_lock(z);
 	}
-	for (; nr > 0; nr--) {
-		const struct ash_taken taken = ash_rmqueue(z, order, mt, flags, &mode);
+	while (nr > 0) {
+		struct ash_taken taken;
+		const unsigned n = take(z, order, mt, flags, nr, &mode, &taken);
 		const bool zeroed = taken.zeroed == ash_zeroed_full(z, order);
-		struct ash_frame *f;
+		const uint32_t word = ash_frame_word(ASH_FRAME_PCP, order, mt, zeroed ? ASH_FRAME_ZEROED : 0);
 
-		if (taken.pfn == ASH_PFN_NONE)
+		if (n == 0)
 			break;
-		f = &z->frames[taken.pfn];
-		ash_frame_store(z->frames, taken.pfn,
-				ash_frame_word(ASH_FRAME_PCP, order, mt, zeroed ? ASH_FRAME_ZEROED : 0));
-		/* Behind what is there, so that allocations come in the ascending order the buddy lists gave. */
-		f->next = 0;
-		f->prev = l->last;
-		if (l->first == 0)
-			l->first = taken.pfn + 1;
-		else
-			z->frames[l->last - 1].next = taken.pfn + 1;
-		l->last = taken.pfn + 1;
-		frames += ash_order_frames(order);
+		for (unsigned i = 0; i < n; i++)
+			append(z, l, taken.pfn + (i << order), word);
+		nr -= n;
+		frames += (ash_pfn_t)n << order;
 	}
 	ash_zone_unlock(z);
 	pcp->refilled += frames;
 	ash_pcp_count(&pcp->in, frames);
-}
-
-/* How many pieces to take at once: a batch of frames, as far as that is more than one. Kernel: nr_pcp_alloc. */
-static unsigned refill_pieces(const struct ash_zone *z, unsigned order)
-{
-	const uint32_t batch = atomic_load_explicit(&z->pcp_batch, memory_order_relaxed);
-
-	if (batch <= 1 || order == 0)
-		return batch;
-	if (order > ASH_PCP_BATCH_ORDER)
-		return ASH_PCP_CONTENDED >> order < 8 ? ASH_PCP_CONTENDED >> order : 8;
-	return batch >> order > 2 ? batch >> order : 2;
 }
 
 bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
@@ -114,7 +91,7 @@ bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 	if (!ash_pcp_enter(z, pcp))
 		return false;
 	if (l->first == 0)
-		refill(z, pcp, order, mt, flags, refill_pieces(z, order));
+		refill(z, pcp, order, mt, flags, ash_pcp_tune_refill(z, pcp, order));
 	if (l->first == 0) {
 		ash_pcp_leave(z, pcp);
 		return false;
@@ -186,20 +163,24 @@ static void prefetch_buddies(const struct ash_zone *z, const struct outgoing *ou
 	}
 }
 
+static ash_pfn_t lower(ash_pfn_t a, ash_pfn_t b)
+{
+	return a < b ? a : b;
+}
+
 static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing *out)
 {
-	for (unsigned i = 0; i < out->nr; i++) {
-		for (unsigned order = out->order[i]; order < (unsigned)out->order[i] + PREFETCH_ORDERS; order++) {
-			const ash_pfn_t buddy = ash_order_start(out->pfn[i], order) ^ ash_order_frames(order);
-			const struct ash_frame *f = &z->frames[buddy];
+	const ash_pfn_t last = z->nr_frames - 1;
 
-			if (buddy >= z->nr_frames ||
-			    (ash_frame_load(z->frames, buddy) & 0xffff) != ash_frame_word(ASH_FRAME_BUDDY, order, 0, 0))
-				break;
-			if (f->next != ASH_PFN_NONE)
-				ash_prefetch_write(&z->frames[f->next]);
-			if (f->prev != ASH_PFN_NONE)
-				ash_prefetch_write(&z->frames[f->prev]);
+	for (unsigned i = 0; i < out->nr; i++) {
+		for (unsigned order = out->order[i]; order < (unsigned)out->order[i] + PREFETCH_LINKS; order++) {
+			const ash_pfn_t head = ash_order_start(out->pfn[i], order), buddy = head ^ ash_order_frames(order);
+			const struct ash_frame *f = &z->frames[lower(buddy, last)];
+			/* By arithmetic, not by a branch that nobody could guess: frame 0 where there is nothing to fetch. */
+			const ash_pfn_t mask = -(ash_pfn_t)ash_buddy_is_free(z, head, order);
+
+			ash_prefetch_write(&z->frames[lower(f->next & mask, last)]);
+			ash_prefetch_write(&z->frames[lower(f->prev & mask, last)]);
 		}
 	}
 }
@@ -215,11 +196,15 @@ static void shrink(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 	ash_deferred_drain(z);
 	prefetch_neighbours(z, &out);
 	for (unsigned i = 0; i < out.nr; i++) {
-		const uint32_t word = ash_frame_load(z->frames, out.pfn[i]);
+		const ash_pfn_t pfn = out.pfn[i];
+		const unsigned order = out.order[i], flags = ash_word_zeroed(ash_frame_load(z->frames, pfn)) ? ASH_FREE_ZEROED : 0;
 
 		/* The block's type is asked now and here; what the pcp thought of it does not count. */
-		ash_frame_store(z->frames, out.pfn[i], 0);
-		ash_buddy_free(z, out.pfn[i], out.order[i], ash_word_zeroed(word) ? ASH_FREE_ZEROED : 0);
+		ash_frame_store(z->frames, pfn, 0);
+		if (ASH_LIKELY(order < z->pageblock_order))
+			ash_buddy_free_one(z, pfn, order, ash_pageblock_type(z, pfn), flags);
+		else
+			ash_buddy_free(z, pfn, order, flags);
 	}
 	ash_zone_unlock(z);
 }
@@ -243,7 +228,6 @@ static bool take_from_owner(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
 {
 	enum ash_migratetype mt = ash_pageblock_type(z, pfn);
-	uint32_t high;
 
 	/* A hint only: a block isolated after this look keeps one cached piece until the isolator's drain. */
 	if (mt == ASH_MT_ISOLATE)
@@ -254,9 +238,8 @@ static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_
 		mt = ASH_MT_MOVABLE;
 	if (!ash_pcp_enter(z, pcp))
 		return ASH_PCP_LISTS;
-	high = atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
 	/* 0 is disabled: see ash_zone_pcp_disable(). */
-	if (high == 0 || !take_from_owner(z, pfn, order)) {
+	if (atomic_load_explicit(&z->pcp_high_max, memory_order_relaxed) == 0 || !take_from_owner(z, pfn, order)) {
 		ash_pcp_leave(z, pcp);
 		return ASH_PCP_LISTS;
 	}
@@ -267,17 +250,16 @@ static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_
 
 bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
 {
-	const bool large = order > ASH_PCP_BATCH_ORDER;
 	const unsigned index = enter_and_push(z, pcp, pfn, order);
-	uint32_t high = atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
 
 	if (index == ASH_PCP_LISTS)
 		return false;
-	if (large)
-		high += ASH_PCP_CONTENDED;
-	if (ash_pcp_frames(pcp) > high)
-		shrink(z, pcp, index,
-		       large ? ASH_PCP_CONTENDED : atomic_load_explicit(&z->pcp_batch, memory_order_relaxed));
+	if (ash_pcp_frames(pcp) - ash_order_frames(order) >= atomic_load_explicit(&pcp->tune.high, memory_order_relaxed)) {
+		const uint32_t frames = ash_pcp_tune_shrink(z, pcp, order);
+
+		if (frames > 0)
+			shrink(z, pcp, index, frames);
+	}
 	ash_pcp_leave(z, pcp);
 	return true;
 }
@@ -297,8 +279,25 @@ void ash_pcp_drain(struct ash_zone *z, struct ash_pcp *pcp)
 
 	do {
 		ash_pcp_lock(z, pcp);
+		/* Whoever goes in next decides anew, by the marks of the zone as they are then. */
+		atomic_store_explicit(&pcp->tune.high, 0, memory_order_relaxed);
+		pcp->tune.alloc_factor = pcp->tune.free_count = 0;
 		shrink(z, pcp, 0, batch);
 		more = ash_pcp_frames(pcp) > 0;
+		ash_unlock(&pcp->lock, z->lock_ops);
+	} while (more);
+}
+
+void ash_pcp_trim(struct ash_zone *z, struct ash_pcp *pcp, uint32_t high)
+{
+	const uint32_t batch = atomic_load_explicit(&z->pcp_batch, memory_order_relaxed);
+	bool more;
+
+	do {
+		ash_pcp_lock(z, pcp);
+		if (ash_pcp_frames(pcp) > high)
+			shrink(z, pcp, 0, batch);
+		more = ash_pcp_frames(pcp) > high;
 		ash_unlock(&pcp->lock, z->lock_ops);
 	} while (more);
 }

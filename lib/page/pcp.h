@@ -7,8 +7,7 @@
  * isolated meanwhile gets its own back. CMA and HIGHATOMIC pieces ride the MOVABLE list until then; a piece of a block
  * seen isolated bypasses the cache. The kernel's lists end at order 3 and have one more for pageblocks; the orders between
  * and one above are here because a pair costs a twentieth of what splitting and merging costs (docs/benchmarks.md). They
- * are cached a piece at a time, as they are freed, and none comes on top of a full pcp. Only where the zone lock is found
- * held do they go in and out several at a time, up to ASH_PCP_CONTENDED frames (kernel: pcp->alloc_factor, free_factor).
+ * are asked of the zone one at a time to begin with. pcp_tune.c decides how much goes in and out at once, and how much stays.
  *
  * The pcp lock is only ever tried on the way in: whoever meets it held goes to the zone instead of waiting. Drains wait.
  *
@@ -25,7 +24,6 @@
 
 #define ASH_PCP_MAX_ORDER 10
 #define ASH_PCP_BATCH_ORDER 3 /* up to here the pcp is kept filled, a batch at a time */
-#define ASH_PCP_CONTENDED 2048u /* frames of large pieces above the high mark while the zone lock is being fought for */
 #define ASH_PCP_COLUMNS 4     /* the pcp types and one that stays empty: a shift on the way to a list */
 #define ASH_PCP_LISTS ((ASH_PCP_MAX_ORDER + 1) * ASH_PCP_COLUMNS)
 
@@ -38,6 +36,17 @@ struct ash_pcp_list {
 };
 
 /*
+ * How a pcp adapts to its traffic (pcp_tune.c). Written by whoever is inside; high is read by anyone. All in frames but
+ * alloc_factor. Zero-filled means: to be decided at the first use.
+ */
+struct ash_pcp_tune {
+	_Atomic uint32_t high;      /* what is freed beyond it goes on to the zone */
+	uint16_t alloc_factor;      /* refills in a row without a free between them */
+	uint16_t free_count;        /* freed lately, and not allocated again */
+	uint64_t in_seen, out_seen; /* by its users, when it was last looked at */
+};
+
+/*
  * What went in and out, in frames, each written by whoever is inside and read by anyone; what is in is the difference.
  * Two counters that only grow: a hit adds to one of them, and both together tell pgalloc and pgfree.
  */
@@ -46,9 +55,9 @@ struct ash_pcp {
 	_Atomic uint32_t busy; /* the owner is inside; biased zones only */
 	_Atomic uint64_t in, out;
 	uint64_t refilled, drained; /* of these, from and to the zone */
-	_Atomic uint32_t crowded;   /* for how many more large pieces the zone lock is taken to be held */
+	struct ash_pcp_tune tune;
 	struct ash_pcp_list list[ASH_PCP_LISTS];
-	uint64_t pad[14]; /* to a power of two: a shift on the way to a slot */
+	uint64_t pad[11]; /* to a power of two: a shift on the way to a slot */
 } ASH_ALIGNED(64);
 ASH_BUILD_ASSERT(sizeof(struct ash_pcp) == 512, "see pad");
 
@@ -154,13 +163,14 @@ ASH_INLINE void ash_pcp_push(struct ash_zone *z, struct ash_pcp *pcp, struct ash
 bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
 		   struct ash_page_grant *grant);
 
-ASH_INLINE bool ash_pcp_full(const struct ash_zone *z, const struct ash_pcp *pcp)
+ASH_INLINE bool ash_pcp_full(const struct ash_pcp *pcp)
 {
-	return ash_pcp_frames(pcp) >= atomic_load_explicit(&z->pcp_high, memory_order_relaxed);
+	return ash_pcp_frames(pcp) >= atomic_load_explicit(&pcp->tune.high, memory_order_relaxed);
 }
 
-/* For a large piece: the zone lock, if it can be had at once and could so be lately. */
-bool ash_pcp_try_zone(struct ash_zone *z, struct ash_pcp *pcp);
+/* pcp_tune.c, both for who is inside: how many pieces to ask the zone for, 1 or more; how many frames to give to it. */
+unsigned ash_pcp_tune_refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order);
+uint32_t ash_pcp_tune_shrink(struct ash_zone *z, struct ash_pcp *pcp, unsigned order);
 
 /*
  * With a bulk free if the pcp is over its high mark afterwards. false: not a piece for the pcp now; the caller frees it
@@ -171,10 +181,14 @@ bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsign
 /* As ash_pcp_free(), but never gives anything on to the zone: the pcp may stand above its high mark for a while. */
 bool ash_pcp_free_trylock(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order);
 
-/* Give everything back, a batch per zone lock hold. */
+/* Give everything back, a batch per zone lock hold; or what is more than high. Without the pcp's lock. */
 void ash_pcp_drain(struct ash_zone *z, struct ash_pcp *pcp);
+void ash_pcp_trim(struct ash_zone *z, struct ash_pcp *pcp, uint32_t high);
 
-/* Batch and high mark for the number of frames now present (kernel: zone_batchsize). Under the zone lock. */
+/* The mark it goes by, within those of the zone now. */
+uint32_t ash_pcp_high(const struct ash_zone *z, const struct ash_pcp *pcp);
+
+/* Batch and high marks for the number of frames now present (kernel: zone_batchsize, zone_highsize). Under the zone lock. */
 void ash_pcp_resize(struct ash_zone *z);
 
 /* A racy sum, good enough to decide whether a drain is worth it. */

@@ -70,6 +70,7 @@ static void harden(struct ash_zone *z, const struct ash_hardening *h)
 	z->hardened = h->poison || h->init_on_alloc || h->init_on_free || h->guard_order > 0 || h->owners != NULL;
 	z->guard_order = h->guard_order;
 	z->shuffle_order = h->shuffle ? h->shuffle_order : UINT8_MAX;
+	z->plain_order = z->guard_order == 0 && !h->shuffle ? z->pageblock_order : 0;
 	z->shuffle_state = h->shuffle_seed != 0 ? h->shuffle_seed : 1;
 }
 
@@ -286,7 +287,9 @@ void ash_zone_pcp_stats(const struct ash_zone *z, unsigned cpu, struct ash_pcp_s
 {
 	*out = (struct ash_pcp_stats){
 		.count = ash_pcp_frames(&z->pcps[cpu]),
-		.high = atomic_load_explicit(&z->pcp_high, memory_order_relaxed),
+		.high = ash_pcp_high(z, &z->pcps[cpu]),
+		.high_min = atomic_load_explicit(&z->pcp_high_min, memory_order_relaxed),
+		.high_max = atomic_load_explicit(&z->pcp_high_max, memory_order_relaxed),
 		.batch = atomic_load_explicit(&z->pcp_batch, memory_order_relaxed),
 	};
 }

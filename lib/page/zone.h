@@ -172,8 +172,14 @@ ASH_MUST_USE int ash_zone_report_begin_max(struct ash_zone *z, unsigned min_orde
 					   unsigned *order);
 void ash_zone_report_end(struct ash_zone *z, ash_pfn_t pfn, unsigned order, bool zeroed);
 
-/* Give every pcp's frames back to the free areas (kernel: drain_all_pages). */
+/* Give every pcp's frames back to the free areas (kernel: drain_all_pages). Their high marks start anew. */
 void ash_zone_drain(struct ash_zone *z);
+
+/*
+ * Lower the high marks that bursts have raised by an eighth, and give back what then is too much: for an embedder that
+ * has something periodic, once a second or so (kernel: decay_pcp_high). Thread-safe; may wait for locks.
+ */
+void ash_zone_pcp_decay(struct ash_zone *z);
 
 /* fork: hold and release every lock of the zone, in rank order, so that the child's copy is consistent. */
 void ash_zone_lock_all(struct ash_zone *z);
@@ -208,6 +214,7 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out);
 /* One pcp slot just now, read without its lock: frames in it, and the marks it goes by. cpu is below nr_cpus. */
 struct ash_pcp_stats {
 	uint32_t count, high, batch;
+	uint32_t high_min, high_max; /* what high moves between, as the traffic asks for it */
 };
 void ash_zone_pcp_stats(const struct ash_zone *z, unsigned cpu, struct ash_pcp_stats *out);
 

@@ -35,6 +35,7 @@ struct ash_zone {
 	uint8_t pcp_hit_order; /* of these, such as have the type of one pageblock */
 	bool hardened;         /* hardening asks for more than a shuffle: no fast paths */
 	uint8_t guard_order, shuffle_order; /* as in hardening; shuffle_order UINT8_MAX: no coin is tossed */
+	uint8_t plain_order; /* pageblock order where nothing is guarded or shuffled, else 0: frees below it are short */
 	bool defrag_mode;
 	bool pcp_biased; /* pcp slots have one owner each, who locks without atomics (pcp.h) */
 	/* MOVABLE where some pageblock is CMA, for its pcp lists then hold frames that are not for everyone; else ASH_MT_NR. */
@@ -52,8 +53,8 @@ struct ash_zone {
 	struct ash_fault *fault; /* NULL outside fault tests */
 	void *owner;
 
-	/* How the pcps are sized; read by their owners without the zone lock. */
-	_Atomic uint32_t pcp_batch, pcp_high;
+	/* How the pcps are sized; read by their owners without the zone lock. high_max 0: nothing is cached. */
+	_Atomic uint32_t pcp_batch, pcp_high_min, pcp_high_max;
 	struct ash_hardening hardening; /* constant */
 
 	/* Everything below is written under the lock, and shares no cache line with what is above. */

@@ -146,7 +146,8 @@ static void set_batch(struct model *m)
 	if (m->config.pcp_batch == 0 || m->pcp_off > 0)
 		return;
 	atomic_store_explicit(&m->zone->pcp_batch, m->config.pcp_batch, memory_order_relaxed);
-	atomic_store_explicit(&m->zone->pcp_high, 4 * m->config.pcp_batch, memory_order_relaxed);
+	atomic_store_explicit(&m->zone->pcp_high_min, 4 * m->config.pcp_batch, memory_order_relaxed);
+	atomic_store_explicit(&m->zone->pcp_high_max, (m->config.pcp_tuned ? 12 : 4) * m->config.pcp_batch, memory_order_relaxed);
 }
 
 struct model *model_init(void *mem, const struct model_config *config)

@@ -114,6 +114,7 @@ struct model_config {
 	ash_pfn_t online_start, online_nr; /* what is online at the start */
 	unsigned nr_cpus;
 	unsigned pcp_batch; /* instead of what the size of the zone gives; 0: that */
+	bool pcp_tuned;     /* with it: the high marks move, up to three times the lowest */
 	bool pcp_owned;
 	bool tainted_first; /* count tainted superblocks and claim there */
 	uint8_t guard_order;

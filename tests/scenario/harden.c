@@ -76,6 +76,7 @@ static void open_hardened(struct ash_hardening h, bool movable)
 	ash_zone_free_run(s.z, 0, NR_FRAMES);
 	s.z->hardening.guard_order = s.z->guard_order = h.guard_order;
 	s.z->hardened = s.z->hardened || h.guard_order > 0;
+	s.z->plain_order = h.guard_order > 0 ? 0 : s.z->plain_order;
 	scene_mark(&s);
 	EXPECT_STREQ(scene_freelist(&s), "0:5 M");
 }

@@ -138,7 +138,7 @@ TEST(T22_isolated_frames_bypass_the_pcp)
 TEST(T22_pieces_of_several_types_bypass_the_pcp)
 {
 	scene_open_edge(&s, 2, 4, "MMMM", 0, 0, 1);
-	atomic_store(&s.z->pcp_high, 64);
+	scene_pcp_marks(&s, 1, 64, 64);
 	scene_used(&s, 0, 3, ASH_MT_MOVABLE);
 	ash_zone_lock(s.z);
 	ash_pageblock_set_isolated(s.z, 4, true);
@@ -181,58 +181,33 @@ TEST(large_pieces_are_cached)
 	cached_and_back(6);
 }
 
-TEST(a_full_pcp_takes_small_pieces_and_no_large_ones)
+/* What a pcp has room for stays, however large; what comes on top pushes out what has been there longest. */
+TEST(a_full_pcp_gives_its_coldest_pieces_for_the_new_one)
 {
 	scene_open_edge(&s, 5, 6, "MM", 0, 0, 1);
-	atomic_store(&s.z->pcp_batch, 1);
-	atomic_store(&s.z->pcp_high, 2);
+	scene_pcp_marks(&s, 1, 2, 2);
 	scene_used(&s, 0, 4, ASH_MT_MOVABLE);
 	scene_used(&s, 16, 4, ASH_MT_MOVABLE);
 	ash_zone_free(s.z, 0, 4, 0);
+	EXPECT_STREQ(scene_freelist(&s), "");
 	EXPECT_EQ(scene_stats(&s).pcp, 16);
 	ash_zone_free(s.z, 16, 4, 0);
-	EXPECT_STATE(&s, "16:4 M", "MM");
-	/* A small piece is let in, and a batch goes out from its own list first. */
+	EXPECT_STATE(&s, "0:4 M", "MM");
+	EXPECT_EQ(scene_stats(&s).pcp, 16);
+	/* A batch goes out from the new one's own list first. */
 	ash_zone_free(s.z, 40, 0, 0);
-	EXPECT_STATE(&s, "16:4 M, 40:0 M", "MM");
+	EXPECT_STATE(&s, "0:4 M, 40:0 M", "MM");
 	EXPECT_EQ(scene_stats(&s).pcp, 16);
 	ash_zone_drain(s.z);
 	EXPECT_STATE(&s, "0:5 M, 40:0 M", "MM");
 	EXPECT_EQ(scene_stats(&s).pcp, 0);
 }
 
-/* Where the zone lock is found held, large pieces go in past the high mark, and for a while come out several at a time. */
-TEST(large_pieces_do_not_wait_for_the_zone_one_by_one)
-{
-	struct ash_page_grant grant;
-
-	scene_open_edge(&s, 5, 6, "MMMM", 0, 0, 1);
-	atomic_store(&s.z->pcp_batch, 3);
-	atomic_store(&s.z->pcp_high, 2);
-	scene_free(&s, "32:5, 64:6");
-	scene_used(&s, 0, 4, ASH_MT_MOVABLE);
-	scene_used(&s, 16, 4, ASH_MT_MOVABLE);
-	ash_zone_free(s.z, 0, 4, 0);
-	ash_zone_lock(s.z);
-	ash_zone_free(s.z, 16, 4, 0);
-	ash_zone_unlock(s.z);
-	EXPECT_STREQ(scene_freelist(&s), "32:5 M, 64:6 M");
-	EXPECT_EQ(scene_stats(&s).pcp, 32);
-	for (unsigned n = 0; n < 3; n++)
-		EXPECT_EQ(ash_zone_alloc(s.z, 4, ASH_MT_MOVABLE, 0, 0, &grant), 0);
-	EXPECT_EQ(grant.pfn, 32);
-	EXPECT_STREQ(scene_freelist(&s), "");
-	EXPECT_EQ(scene_stats(&s).pcp, 80);
-	ash_zone_drain(s.z);
-	EXPECT_STREQ(scene_freelist(&s), "48:4 M, 64:6 M");
-}
-
 /* What is given back is what was cached the longest. */
 TEST(a_batch_leaves_from_the_cold_end)
 {
 	scene_open_edge(&s, 4, 4, "MM", 0, 0, 1);
-	atomic_store(&s.z->pcp_batch, 2);
-	atomic_store(&s.z->pcp_high, 4);
+	scene_pcp_marks(&s, 2, 4, 4);
 	for (ash_pfn_t pfn = 0; pfn < 10; pfn += 2)
 		ash_zone_free(s.z, pfn, 0, 0);
 	EXPECT_STATE(&s, "0:0 M, 2:0 M", "MM");
@@ -317,8 +292,7 @@ TEST(T25_a_drain_is_bounded)
 	scene_config = own_and_note;
 	scene_open_edge(&s, 9, 10, "MMMMMMMMMMMMMMMMMMMMMMMM", 0, 0, 1);
 	scene_config = NULL;
-	atomic_store(&s.z->pcp_high, 20000);
-	atomic_store(&s.z->pcp_batch, 63);
+	scene_pcp_marks(&s, 63, 20000, 20000);
 	for (ash_pfn_t pfn = 0; pfn < 10000; pfn++)
 		ash_zone_free(s.z, pfn, 0, 0);
 	EXPECT_EQ(scene_stats(&s).pcp, 10000);

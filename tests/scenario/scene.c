@@ -176,6 +176,13 @@ const char *scene_list(struct scene *s, unsigned order, enum ash_migratetype mt)
 	return s->text;
 }
 
+void scene_pcp_marks(struct scene *s, uint32_t batch, uint32_t high_min, uint32_t high_max)
+{
+	atomic_store(&s->z->pcp_batch, batch);
+	atomic_store(&s->z->pcp_high_min, high_min);
+	atomic_store(&s->z->pcp_high_max, high_max);
+}
+
 ash_pfn_t scene_alloc(struct scene *s, unsigned order, enum ash_migratetype mt, unsigned flags)
 {
 	struct ash_page_grant grant = { .pfn = ASH_PFN_NONE };

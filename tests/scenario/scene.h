@@ -57,6 +57,9 @@ const char *scene_types(struct scene *s);
 /* One list from head to tail: "12 4". Resident buddies come before zeroed ones. */
 const char *scene_list(struct scene *s, unsigned order, enum ash_migratetype mt);
 
+/* Size the pcps by hand. They have not been used yet, or have just been drained. */
+void scene_pcp_marks(struct scene *s, uint32_t batch, uint32_t high_min, uint32_t high_max);
+
 /* Allocate past the pcps; ASH_PFN_NONE when refused. */
 ash_pfn_t scene_alloc(struct scene *s, unsigned order, enum ash_migratetype mt, unsigned flags);
 

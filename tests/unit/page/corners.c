@@ -925,7 +925,8 @@ TEST(the_batch_of_a_large_zone_has_a_bound)
 	EXPECT_EQ(f.z->pcp_batch, 3);
 	EXPECT_EQ(ash_zone_online(f.z, 1u << 14, (1u << 19) - (1u << 14), false), 0);
 	EXPECT_EQ(f.z->pcp_batch, 63);
-	EXPECT_EQ(f.z->pcp_high, 252);
+	EXPECT_EQ(f.z->pcp_high_min, 252);
+	EXPECT_EQ(f.z->pcp_high_max, 1u << 16);
 	/* More than the zone takes in one lock hold. */
 	for (ash_pfn_t i = 0; i < 200; i++) {
 		EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, 0, &g), 0);
