@@ -97,6 +97,13 @@ static ASH_NOINLINE int leave_and_alloc_slow(struct ash_zone *z, unsigned order,
 	return alloc_slow(z, order, mt, flags, cpu, grant);
 }
 
+/*
+ * The lists of a type that is none are empty, and the flags that matter to a hit are all beyond them: a request of CMA
+ * memory, or of the HIGHATOMIC reserve, is not one for here.
+ */
+ASH_BUILD_ASSERT(ASH_MT_PCPTYPES < ASH_PCP_COLUMNS && ASH_ALLOC_CMA >= ASH_PCP_COLUMNS &&
+		 ASH_ALLOC_HIGHATOMIC >= ASH_PCP_COLUMNS, "the types and flags of a hit");
+
 int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
 		   struct ash_page_grant *grant)
 {
@@ -104,7 +111,7 @@ int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, 
 	struct ash_pcp *pcp;
 
 	if (ASH_UNLIKELY(cpu >= atomic_load_explicit(&z->alloc_hit_cpus, memory_order_relaxed) ||
-			 order > z->pcp_max_order || !ash_mt_mergeable(mt) || (flags & ASH_ALLOC_HIGHATOMIC)))
+			 order > z->pcp_max_order || ((unsigned)mt | flags) >= ASH_PCP_COLUMNS))
 		return alloc_slow(z, order, mt, flags, cpu, grant);
 	pcp = &z->pcps[cpu];
 	l = ash_pcp_list(pcp, order, mt);
