@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Between bins and slabs: refill when a bin is empty, flush when it is full.
+ * Between bins and slabs: refill when a bin is empty, give back when it is full.
  *
  * A refill takes a slab's whole free list in one step, however long, so it costs the same for one object as for a
- * thousand; the links were written when the objects were freed. A flush gives every object of the bin back, so that
- * the next refill is again one step; it is the only place where a free touches slab descriptors.
+ * thousand; the links were written when the objects were freed. A flush is the only place where a free touches slab
+ * descriptors; a bin that overflows gives a part of itself back.
  */
 #include "heap/fast.h"
 
 #define CARVE_GROWTH 2u
+#define OVERFLOW_BATCH 64u /* objects, at most */
 
 /* Make the next few objects of a slab's untouched tail, in address order: the more, the more it has made already. */
 static unsigned slab_carve(struct ash_slab *s, const struct ash_class *c, struct ash_object **list)
@@ -63,31 +64,38 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 	return ash_bin_pop(bin);
 }
 
-void ash_bin_flush(struct ash_heap *h, unsigned cls)
+/* The bin's most objects that were freed last go back to their slabs. Its counts are the caller's to set. */
+static void bin_give_back(struct ash_heap *h, unsigned cls, uint32_t most)
 {
 	const unsigned slab_shift = ASH_PAGE_SHIFT + ash_classes[cls].slab_order;
 	const uint32_t capacity = ash_classes[cls].capacity;
-	struct ash_bin *bin = &h->bins[cls];
-	struct ash_object *o = bin->head;
+	struct ash_object *o = h->bins[cls].head;
 
-	bin->head = NULL;
-	bin->room = ash_classes[cls].cache_max;
-	bin->extra = 0;
 	/*
 	 * Neighbours in the bin are often of one slab, and linked already: they go home as one list. After a double free the
 	 * bin is a ring; no more than a slab holds is looked at before ash_slab_put() finds out.
 	 */
-	while (o != NULL) {
+	while (o != NULL && most > 0) {
 		struct ash_object *head = o, *next = o->next;
+		const uint32_t end = ash_min(most, capacity + 1u);
 		uint32_t nr = 1;
 
-		for (; next != NULL && ((uintptr_t)next ^ (uintptr_t)head) >> slab_shift == 0 && nr <= capacity; nr++) {
+		for (; nr < end && next != NULL && ((uintptr_t)next ^ (uintptr_t)head) >> slab_shift == 0; nr++) {
 			o = next;
 			next = o->next;
 		}
 		ash_slab_put(h, cls, head, o, nr);
+		most -= nr;
 		o = next;
 	}
+	h->bins[cls].head = o;
+}
+
+void ash_bin_flush(struct ash_heap *h, unsigned cls)
+{
+	bin_give_back(h, cls, UINT32_MAX);
+	h->bins[cls].room = ash_classes[cls].cache_max;
+	h->bins[cls].extra = 0;
 }
 
 /* For a thread that ends: the objects stay of which many are little memory, for the next thread to start with. */
@@ -98,10 +106,21 @@ void ash_heap_flush_bigger(struct ash_heap *h, uint32_t bytes)
 			ash_bin_flush(h, cls);
 }
 
-/* The cold end of a free: errno is the caller's, and the arena may make system calls. */
+/*
+ * The cold end of a free: errno is the caller's, and the arena may make system calls. What goes is a bounded number of the
+ * objects freed last, because their links are still in the cache. The rest stays, so that a load that frees and allocates
+ * at random is not back here, or in a refill, a moment later. Of what a refill brought beyond half a bin, and what came
+ * home from other threads, twice as many go as may come before the next time.
+ */
 void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin)
 {
-	ash_bin_flush(h, (unsigned)(bin - h->bins));
+	const unsigned cls = (unsigned)(bin - h->bins);
+	const uint32_t max = ash_classes[cls].cache_max, batch = ash_min(max / 2, OVERFLOW_BATCH), keep = max - batch;
+	const uint32_t held = ash_bin_held(bin, cls), gone = ash_min(held - keep, 2 * batch), left = held - gone;
+
+	bin_give_back(h, cls, gone);
+	bin->extra = left > keep ? (int32_t)(left - keep) : 0;
+	bin->room = (int32_t)(max - left) + bin->extra;
 	ash_arena_decay();
 }
 

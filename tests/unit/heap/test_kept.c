@@ -124,3 +124,100 @@ TEST(a_thread_that_ends_leaves_small_bins_to_the_next_and_no_large_ones)
 	EXPECT_EQ(fake_arena_used_frames(), 0);
 	EXPECT_EQ(fake_arena_faults(), 0);
 }
+
+static uint32_t bin_length(unsigned cls)
+{
+	uint32_t nr = 0;
+
+	for (const struct ash_object *o = ash_heap_self->bins[cls].head; o != NULL; o = o->next)
+		nr++;
+	return nr;
+}
+
+TEST(a_bin_that_overflows_gives_a_bounded_part_back_and_counts_the_rest)
+{
+	static const size_t sizes[] = { 16, 64, 128, 512, 1024, 4096, 8192 };
+	static void *p[3000];
+
+	for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+		const unsigned cls = ash_class_of(sizes[s]), max = ash_classes[cls].cache_max, nr = 10 * max;
+		const struct ash_bin *bin;
+
+		for (unsigned i = 0; i < nr; i++)
+			p[i] = ash_heap_malloc(ash_classes[cls].size);
+		bin = &ash_heap_self->bins[cls];
+		ash_bin_flush(ash_heap_self, cls);
+		for (unsigned i = 0; i < nr; i++) {
+			const uint32_t before = ash_bin_held(bin, cls), batch = ash_min(max / 2, 64u);
+
+			ash_heap_free(p[i]);
+			EXPECT_EQ(ash_bin_held(bin, cls), bin_length(cls));
+			EXPECT_LE(before + 1 - ash_bin_held(bin, cls), 2 * batch);
+			EXPECT_LE(ash_bin_held(bin, cls), max);
+			EXPECT_GE(ash_bin_held(bin, cls), ash_min(i + 1, max - batch));
+		}
+	}
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
+TEST(a_bin_that_a_long_list_made_long_shrinks_while_it_overflows)
+{
+	static void *p[7000];
+	const unsigned cls = ash_class_of(16);
+	const struct ash_bin *bin;
+	uint32_t longest;
+
+	for (unsigned i = 0; i < 7000; i++)
+		p[i] = ash_heap_malloc(16);
+	bin = &ash_heap_self->bins[cls];
+	/* A slab's list of nearly 4000 becomes the bin. */
+	for (unsigned i = 0; i < 3999; i++)
+		ash_heap_free(p[i]);
+	ash_bin_flush(ash_heap_self, cls);
+	p[0] = ash_heap_malloc(16);
+	longest = ash_bin_held(bin, cls);
+	EXPECT_GT(longest, 8u * ash_classes[cls].cache_max);
+	for (unsigned i = 3999; i < 7000; i++)
+		ash_heap_free(p[i]);
+	EXPECT_LE(ash_bin_held(bin, cls), longest - 2500);
+	EXPECT_EQ(ash_bin_held(bin, cls), bin_length(cls));
+	ash_heap_free(p[0]);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
+TEST(as_many_objects_of_each_size_as_before_need_no_more_memory)
+{
+	static struct {
+		void *p;
+		size_t size;
+	} live[4000];
+	static const size_t sizes[] = { 16, 40, 100, 200, 500, 1000, 3000, 9000 };
+	uint32_t state = 1;
+	size_t size = 16;
+
+	for (unsigned i = 0; i < 4000; i++) {
+		live[i].size = sizes[i % 8];
+		live[i].p = ash_heap_malloc(live[i].size);
+	}
+	for (unsigned n = 0; n < 400000; n++) {
+		const unsigned i = (state = state * 1664525 + 1013904223) >> 8 & 2047;
+		const size_t freed = live[i].size;
+
+		/* The classes' bins and lists have been filled. */
+		if (n == 200000)
+			fake_arena_fail_at(1);
+		ash_heap_free(live[i].p);
+		live[i].p = ash_heap_malloc(size);
+		EXPECT(live[i].p != NULL);
+		live[i].size = size;
+		size = freed;
+	}
+	fake_arena_fail_at(0);
+	for (unsigned i = 0; i < 4000; i++)
+		ash_heap_free(live[i].p);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+	EXPECT_EQ(fake_arena_faults(), 0);
+}
