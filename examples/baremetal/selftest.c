@@ -6,8 +6,8 @@
 #include "machine.h"
 #include "model/model.h"
 
-#define SMALL_STEPS 20000u
-#define MACHINE_STEPS 1500u
+#define SMALL_STEPS 8000u
+#define MACHINE_STEPS 1000u
 
 static const struct ash_zone_ops model_zone_ops = { .bug = on_bug };
 
@@ -19,32 +19,6 @@ static const struct model_config shapes[] = {
 	{ .geometry = { 4, 5 }, .nr_frames = 125, .online_start = 3, .online_nr = 119, .nr_cpus = 1, .pcp_batch = 5 },
 	{ .geometry = { 2, 5 }, .nr_frames = 64, .online_nr = 64, .types = "CCCCHHMMMMUURRCM" },
 };
-
-/* The planted lie: every third grant repeats the one before it. */
-static int alloc_twice(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
-		       struct ash_page_grant *grant)
-{
-	static struct ash_page_grant last;
-	static unsigned calls;
-	const int result = ash_zone_alloc(z, order, mt, flags, cpu, grant);
-
-	if (result == 0 && ++calls % 3 == 0)
-		*grant = last;
-	else if (result == 0)
-		last = *grant;
-	return result;
-}
-
-static bool steps(struct model *m, unsigned nr, uint64_t seed)
-{
-	for (unsigned i = 0; i < nr; i++) {
-		const struct model_op op = model_random_op(m, &seed);
-
-		if (!model_step(m, &op))
-			return false;
-	}
-	return model_finish(m);
-}
 
 /* Ranges of the machine that are not online yet. */
 static bool online_rest(struct model *m)
@@ -69,7 +43,7 @@ static bool run_one(struct ash_zone *zone, struct model_config config, unsigned 
 	bool good;
 
 	if (asked("break=grant"))
-		target.alloc = alloc_twice;
+		target.alloc = model_alloc_twice;
 	config.target = &target;
 	config.ops = &model_zone_ops;
 	frames = (ash_pfn_t)ash_bytes_to_pages(model_size(&config));
@@ -81,7 +55,7 @@ static bool run_one(struct ash_zone *zone, struct model_config config, unsigned 
 	good = m != NULL && (!machine || online_rest(m));
 	if (good)
 		online = m->nr_online;
-	good = good && steps(m, nr_steps, 1);
+	good = good && model_run(m, nr_steps, 1);
 	print("selftest: ");
 	print_number(config.nr_frames);
 	print(" frames, ");

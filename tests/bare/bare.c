@@ -37,25 +37,10 @@ static void on_bug(const struct ash_zone *z, const char *what, ash_pfn_t pfn, un
 
 static const struct ash_zone_ops ops = { .bug = on_bug };
 
-/* The planted lie: every third grant repeats the one before it. */
-static int alloc_twice(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
-		       struct ash_page_grant *grant)
-{
-	static struct ash_page_grant last;
-	static unsigned calls;
-	const int result = ash_zone_alloc(z, order, mt, flags, cpu, grant);
-
-	if (result == 0 && ++calls % 3 == 0)
-		*grant = last;
-	else if (result == 0)
-		last = *grant;
-	return result;
-}
-
 static bool run(struct model_config config, const struct model_target *target, uint64_t seed, struct model_counts *sum)
 {
 	struct model *m;
-	bool good = true;
+	bool good;
 
 	config.ops = &ops;
 	config.target = target;
@@ -64,12 +49,7 @@ static bool run(struct model_config config, const struct model_target *target, u
 	m = model_init(memory, &config);
 	if (m == NULL)
 		return false;
-	for (unsigned i = 0; good && i < OPS_PER_CONFIG; i++) {
-		const struct model_op op = model_random_op(m, &seed);
-
-		good = model_step(m, &op);
-	}
-	good = good && model_finish(m);
+	good = model_run(m, OPS_PER_CONFIG, seed);
 	sum->steps += m->counts.steps;
 	sum->checks += m->counts.checks;
 	if (!good) {
@@ -89,7 +69,7 @@ int bare_main(int argc, const char *const *argv)
 
 	(void)argv;
 	if (argc > 1)
-		target.alloc = alloc_twice;
+		target.alloc = model_alloc_twice;
 	for (unsigned i = 0; i < ASH_ARRAY_LEN(configs); i++) {
 		if (!run(configs[i], &target, i + 1, &sum))
 			return 1;

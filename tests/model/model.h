@@ -189,6 +189,13 @@ uint64_t model_random(uint64_t *state);
 /* A random operation, biased by phases of filling and emptying so that every degree of pressure is met. */
 struct model_op model_random_op(const struct model *m, uint64_t *rng);
 
+/* That many random operations, and the end. False as above. */
+bool model_run(struct model *m, unsigned nr, uint64_t seed);
+
+/* A lie to plant in a target: every third grant repeats the one before it. */
+int model_alloc_twice(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
+		      struct ash_page_grant *grant);
+
 /* Arm the at-th fault point from now on; UINT64_MAX: none. Works where the core was built with ASH_CHECKS. */
 void model_arm(struct model *m, uint64_t at);
 
