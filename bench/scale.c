@@ -83,6 +83,8 @@ static long fake(long nr, long a, long b, long c, long d, long e, long f)
 		mbinds++;
 		return 0;
 	case __NR_get_mempolicy:
+		if (c < (long)nr_nodes)
+			return -EINVAL;
 		if (e != GET_MEMS_ALLOWED) {
 			*(int *)a = 0;
 			return 0;

@@ -6,8 +6,18 @@
  * thread's, the process's (option "policy" or ash_policy_set_process()), the task's own as the kernel knows it (numactl,
  * set_mempolicy), ASH_POLICY_LOCAL. The task's cpuset is obeyed under every policy.
  *
+ * It decides about the heap, about mappings (ashlar/map.h, and the program's own under option map) and about buffers for
+ * devices that name no node (ashlar/dma.h). The latter two have no first-class heaps. A buffer lies on one node whole: those
+ * of an interleaving policy take turns, and one that is bound and cannot be had there is refused. Mappings are interleaved
+ * with the system's weights only.
+ *
  * A policy decides about memory taken from then on. What is in a thread's caches when it changes goes back first; what
- * the program holds stays where it is (ash_migrate() moves it).
+ * the program holds stays where it is (ash_migrate() moves it). That the task's own policy has changed is found when a
+ * thread wants more than its caches hold and what was freed before; under the preload at once, where it is done by
+ * libnuma or by set_mempolicy(). ash_policy_set_thread(NULL) is how a program linked with the library has it found at once.
+ *
+ * Nodes that come to be allowed, or to have memory, while the process runs are used within a second or so of its wanting
+ * memory: those that were there when it started, and eight more.
  *
  * On a machine with one node, or where the kernel does not permit NUMA calls, that node is node 0 or the only one
  * allowed, every policy that names it is in effect already, and nothing here costs anything.
@@ -60,7 +70,8 @@ ASH_API int ash_policy_parse(struct ash_policy *policy, const char *text);
  * The policy of the process, for all threads without one of their own, or of the calling thread. Copied. NULL:
  * ASH_POLICY_DEFAULT.
  * 0; -EINVAL: not a policy, or none of its nodes may be used; -ENOSPC: more different policies than a process can have
- * at a time (8; policies DEFAULT, LOCAL and PREFERRED do not count, and equal ones count once); -ENOMEM.
+ * (31, or 7 or 15 where nodes and memory are so large that address space is scarce; DEFAULT, LOCAL and PREFERRED do not
+ * count, equal ones count once, and none is ever taken off the count); -ENOMEM.
  */
 ASH_API int ash_policy_set_process(const struct ash_policy *policy);
 ASH_API int ash_policy_set_thread(const struct ash_policy *policy);

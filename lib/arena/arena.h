@@ -129,8 +129,11 @@ bool ash_arena_ready(void);
 /* The effective configuration, constant after ash_arena_init(). */
 const struct ash_arena_config *ash_arena_config(void);
 
-/* Policies other than an order of nodes that a process can have: each takes two spans where there are several nodes. */
-enum { ASH_POLICY_SLOTS = 8 };
+/*
+ * Policies other than an order of nodes that a process can have, at most: each takes two spans where there are several
+ * nodes, so there are fewer (at least 8) where that would cost the nodes' own. One is set apart for the task's.
+ */
+enum { ASH_POLICY_SLOTS = 32 };
 
 /* Whose memory a zonelist is: a kernel node number (0 where all memory is one), or ASH_NODES_MAX and a policy's number. */
 enum { ASH_ZONELIST_HOMES = ASH_POLICY_NODES + ASH_POLICY_SLOTS };
@@ -164,6 +167,25 @@ extern const struct ash_zonelist ash_zonelist_by_node;
 
 /* What ash_zonelist_for(-1) goes by from now on. Errors as above. */
 ASH_MUST_USE int ash_arena_set_policy(const struct ash_policy *policy);
+
+/* The same for the calling thread alone, and its list: its own policy's, else that of ash_zonelist_for(-1). */
+ASH_MUST_USE int ash_arena_set_thread_policy(const struct ash_policy *policy);
+const struct ash_zonelist *ash_zonelist_of_thread(void);
+
+/* The calling thread has told the kernel of a policy of its own. Async-signal-safe. */
+void ash_task_policy_changed(void);
+
+/*
+ * The policy that the calling thread's memory goes by now: never DEFAULT, but for a task's own that cannot be told. true:
+ * it is ours, thread's or process's, and overrides what the kernel would do by itself.
+ */
+bool ash_arena_policy_now(struct ash_policy *out);
+
+/* The nodes that memory of ours at addr is to be on, one bit each; all bits set where any will do. */
+uint64_t ash_arena_nodes_of(const void *addr);
+
+/* Memory is placed by node: several may be used, or may come to be. Constant after ash_arena_init(). */
+bool ash_arena_is_several(void);
 
 struct ash_run {
 	void *addr;

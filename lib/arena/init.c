@@ -16,7 +16,7 @@
 
 #define NO_POINTER ((uintptr_t)1 << 63) /* so far above every pointer that all of them are foreign */
 #define MIN_SPAN ASH_MIB(32)            /* a reservation below this is not worth having */
-enum { RAM_MULTIPLE = 4, TIGHT_NUMERATOR = 5, TIGHT_DENOMINATOR = 8 };
+enum { RAM_MULTIPLE = 4, TIGHT_NUMERATOR = 5, TIGHT_DENOMINATOR = 8, FEW_POLICIES = 8 };
 
 struct ash_registry ash_registry = { .base = NO_POINTER };
 struct ash_arenas ash_arenas;
@@ -117,20 +117,38 @@ static size_t span_for(size_t ram)
 	return ash_min(span, most);
 }
 
+/* Nodes with long spans are worth more than many policies. */
+static int try_spans(size_t span)
+{
+	const unsigned most = ash_arenas.nr_policy_slots;
+	int err;
+
+	do {
+		const size_t spans = (ash_arenas.nr_node_slots + ash_arenas.nr_policy_slots) * ASH_ARENA_KINDS;
+
+		err = try_layout(span, span * spans, ash_min(span, ASH_GIB(1)), false);
+		if (err == 0 || ash_arenas.nr_policy_slots <= FEW_POLICIES)
+			break;
+		ash_arenas.nr_policy_slots /= 2;
+	} while (true);
+	if (err < 0)
+		ash_arenas.nr_policy_slots = most;
+	return err;
+}
+
 /* The limit is asked for only when it is in the way: most processes have none. */
 static int reserve(void)
 {
-	const unsigned spans = ash_arenas.nr_slots * ASH_ARENA_KINDS;
 	size_t span = span_for(ash_env_ram());
 	size_t limit;
 
-	if (try_layout(span, span * spans, ash_min(span, ASH_GIB(1)), false) == 0)
+	if (try_spans(span) == 0)
 		return 0;
 	limit = ash_env_address_limit();
 	if (limit != SIZE_MAX)
 		return reserve_tight(limit);
 	for (span /= 2; span >= MIN_SPAN; span /= 2) {
-		if (try_layout(span, span * spans, ash_min(span, ASH_GIB(1)), false) == 0)
+		if (try_spans(span) == 0)
 			return 0;
 	}
 	return -ENOMEM;

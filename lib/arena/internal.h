@@ -73,11 +73,13 @@ struct ash_arenas {
 	struct ash_lock setup;
 	_Atomic bool ready;             /* release store at the end of set-up, acquire loads */
 	struct ash_arena_config config; /* (c) */
-	unsigned nr_nodes;              /* (c) nodes with spans of their own: all online ones where several may be used */
-	unsigned nr_slots;              /* (c) the nodes', then one for each policy; a slot has a span of each kind */
-	int16_t nodes[ASH_NODES_MAX];   /* (c) kernel numbers, ascending */
+	/* A slot has a span of each kind: first the nodes' slots, then those of policies. */
+	unsigned nr_node_slots;         /* (c) */
+	unsigned nr_policy_slots;       /* (c) */
+	_Atomic unsigned nr_nodes;      /* (a) nodes that have a slot, the first ones: written last, with the setup turn held */
+	int16_t nodes[ASH_NODES_MAX];   /* (c) once counted: kernel numbers, in the order in which they came to be usable */
 	_Atomic uint64_t usable;        /* (a) those that the process may use and that have memory */
-	bool bind;                      /* (c) place memory by node: several may be used */
+	bool bind;                      /* (c) place memory by node: several may be used, or that may come to be so */
 	struct ash_numa *numa;          /* (c) then, and only then */
 	unsigned align_order;           /* (c) spans are aligned to 2^this frames */
 	_Atomic(struct ash_arena *) arenas[ASH_ZONELIST_MAX];                          /* (a) NULL: not created yet */
@@ -95,11 +97,10 @@ struct ash_numa {
 	_Atomic(const struct ash_zonelist *) zonelists[ASH_ZONELIST_HOMES];  /* (a) asked for by number */
 	_Atomic(const struct ash_zonelist *) local_zonelists[ASH_NODES_MAX]; /* (a) of who runs there: yielding */
 	_Atomic(const struct ash_zonelist *) process_zonelist;               /* (a) the process's policy; NULL: by node */
-	_Atomic(const struct ash_zonelist *) tasks_zonelist;                 /* (a) the task's own policy; NULL: not yet */
 	_Atomic bool may_yield;    /* (a) the process's policy is ASH_POLICY_DEFAULT */
 	_Atomic uint64_t look_due; /* (a) clock of the next look at the nodes */
-	struct ash_policy policies[ASH_POLICY_SLOTS]; /* (setup turn) to add; constant once counted */
-	unsigned nr_policies;                         /* (setup turn) */
+	struct ash_policy policies[ASH_POLICY_SLOTS]; /* (setup turn) to add; constant once counted; the first is DEFAULT */
+	_Atomic unsigned nr_policies;                 /* (a) written with the setup turn held */
 	struct {
 		_Atomic uint64_t hit, miss, foreign, local, other;
 	} counts[ASH_NODES_MAX];                      /* (a) frames */
@@ -131,6 +132,14 @@ bool ash_arena_is_pieced(const struct ash_arena *a);
 const struct ash_zonelist *ash_zonelist_first(void);
 /* The list of the task's own policy, where it has given itself one that zl yields to; else zl. */
 const struct ash_zonelist *ash_zonelist_yield(const struct ash_zonelist *zl);
+/* The same, without asking the kernel where the thread is known to have none. */
+const struct ash_zonelist *ash_zonelist_by_task(const struct ash_zonelist *zl);
+/* The node of a span that belongs to one, or to a policy of only one; -1: several, or not one yet. */
+int ash_arena_node_of(unsigned index);
+ASH_INLINE unsigned ash_nr_nodes(void)
+{
+	return atomic_load_explicit(&ash_arenas.nr_nodes, memory_order_acquire);
+}
 
 /* numastat.c: nr frames were asked of zl and came from its ith arena. On several nodes only. */
 void ash_numastat_count(const struct ash_zonelist *zl, unsigned i, size_t nr);

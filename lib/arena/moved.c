@@ -3,7 +3,8 @@
  * Moving pages to another node under their addresses, by move_pages(2). It need not be an arena's memory.
  *
  * The kernel moves whole huge pages, with whatever else lies in them. What it answers page by page about tails of huge
- * pages that it has just moved is not to be relied on, so it is asked again where everything is.
+ * pages that it has just moved is not to be relied on, so it is asked again where everything is. Pages that its own
+ * balancing has hidden it does not move: they are mapped again first.
  */
 #include <errno.h>
 
@@ -17,7 +18,11 @@ static int move_batch(void *const pages[], unsigned n, int node, size_t *left)
 
 	for (unsigned i = 0; i < n; i++)
 		nodes[i] = node;
-	err = ash_numa_move(n, pages, nodes, status);
+	err = ash_numa_where(n, pages, status);
+	if (err == 0) {
+		ash_numa_unhide(pages[0], n, status);
+		err = ash_numa_move(n, pages, nodes, status);
+	}
 	if (err == 0)
 		err = ash_numa_where(n, pages, status);
 	/* Pages that are not there are on no node, and will come from where the range is bound to. */

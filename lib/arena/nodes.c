@@ -2,22 +2,37 @@
 /*
  * Nodes and zonelists: which nodes the process may use, and in which order a thread of each looks for memory.
  *
- * Nothing of /proc or /sys is read while a process starts, except where the cpuset allows more than one node. There every
- * online node gets spans, whether it may be used or not, because that may change: a cpuset is made wider or narrower, a
- * node is given memory. Spans are address space; what decides is the set of usable nodes, which is looked at again once a
- * second at most, on the slow paths of whoever passes. When it has changed, zonelists are built anew, and heaps find that
- * theirs is not the one any more (heap/thread.c).
+ * Nothing of /proc or /sys is read while a process starts, except on a machine that has, or may get, more than one node.
+ * There as many nodes have slots as are there, and some more, whether they may be used or not, because that may change: a
+ * cpuset is made wider or narrower, a node is given memory, or comes to be. A slot is address space; which node has it is
+ * settled when the node may be used for the first time. The set of usable nodes is looked at again once a second at most,
+ * on the slow paths of whoever passes. When it has changed, zonelists are built anew, heaps find that theirs is not the
+ * one any more (heap/thread.c), and free memory goes back to the system: it may have been moved with the cpuset.
  */
 #include <errno.h>
 
 #include "arena/internal.h"
 #include "os/clock.h"
 
-enum { DISTANCE_UNKNOWN = 255, LOOK_MS = 1000 };
+enum { DISTANCE_UNKNOWN = 255, LOOK_MS = 1000, NODES_TO_COME = 8 };
 
 static bool several(uint64_t mask)
 {
 	return (mask & (mask - 1)) != 0;
+}
+
+static unsigned count(uint64_t mask)
+{
+	unsigned n = 0;
+
+	for (; mask != 0; mask &= mask - 1)
+		n++;
+	return n;
+}
+
+bool ash_arena_is_several(void)
+{
+	return ash_arenas.bind;
 }
 
 bool ash_wants_hugetlb(void)
@@ -30,8 +45,9 @@ void ash_nodes_use_one(int node)
 {
 	ash_arenas.bind = false;
 	ash_arenas.nodes[0] = (int16_t)node;
-	ash_arenas.nr_nodes = 1;
-	ash_arenas.nr_slots = 1;
+	ash_arenas.nr_node_slots = 1;
+	ash_arenas.nr_policy_slots = 0;
+	atomic_store_explicit(&ash_arenas.nr_nodes, 1, memory_order_relaxed);
 }
 
 /* Allowed ones without memory are of use to nobody; when none seems to have any, the kernel has not told. */
@@ -42,21 +58,63 @@ static uint64_t with_memory(uint64_t allowed, const struct ash_numa_topology *t)
 	return some != 0 ? some : allowed;
 }
 
+static bool has_slot(unsigned node)
+{
+	const unsigned nr = ash_nr_nodes();
+	unsigned i = 0;
+
+	while (i < nr && ash_arenas.nodes[i] != (int)node)
+		i++;
+	return i < nr;
+}
+
+/* Slots for those of nodes that have none yet: those that have one then. With the setup turn held, or nobody to share it. */
+static uint64_t give_slots(uint64_t nodes)
+{
+	uint64_t have = 0;
+
+	for (; nodes != 0; nodes &= nodes - 1) {
+		const unsigned node = ash_ctz(nodes), nr = ash_nr_nodes();
+
+		if (!has_slot(node)) {
+			if (nr == ash_arenas.nr_node_slots)
+				continue;
+			ash_arenas.nodes[nr] = (int16_t)node;
+			atomic_store_explicit(&ash_arenas.nr_nodes, nr + 1, memory_order_release);
+		}
+		have |= 1ull << node;
+	}
+	return have;
+}
+
+/* For the nodes that are there now and those that may come, within reason. What the kernel does not tell of is not there. */
+static unsigned slots_for(uint64_t nodes, uint64_t possible)
+{
+	const unsigned now = count(nodes), all = count(nodes | possible);
+
+	if (all <= now + NODES_TO_COME)
+		return all;
+	return ash_max(count(nodes | ash_numa_online()), now + NODES_TO_COME);
+}
+
 void ash_nodes_find(void)
 {
-	uint64_t nodes = ash_numa_allowed();
+	uint64_t nodes = 1, possible = 0;
 
-	nodes = with_memory(nodes, ash_numa_topology());
+	if (ash_numa_may_be_several()) {
+		nodes = with_memory(ash_numa_allowed(), ash_numa_topology());
+		possible = ash_numa_possible();
+	}
 	atomic_store_explicit(&ash_arenas.usable, nodes, memory_order_relaxed);
-	if (!several(nodes)) {
+	if (!several(nodes | possible)) {
 		ash_nodes_use_one((int)ash_ctz(nodes));
 		return;
 	}
 	ash_arenas.bind = true;
-	ash_arenas.nr_nodes = 0;
-	for (nodes |= ash_numa_online(); nodes != 0; nodes &= nodes - 1)
-		ash_arenas.nodes[ash_arenas.nr_nodes++] = (int16_t)ash_ctz(nodes);
-	ash_arenas.nr_slots = ash_arenas.nr_nodes + ASH_POLICY_SLOTS;
+	ash_arenas.nr_node_slots = slots_for(nodes, possible);
+	ash_arenas.nr_policy_slots = ASH_POLICY_SLOTS;
+	atomic_store_explicit(&ash_arenas.nr_nodes, 0, memory_order_relaxed);
+	(void)give_slots(nodes);
 }
 
 static bool is_usable(unsigned slot)
@@ -71,19 +129,21 @@ static bool is_usable(unsigned slot)
  */
 static unsigned order_slots(int from, uint8_t order[])
 {
+	const unsigned nr_nodes = ash_nr_nodes();
 	const uint64_t with_cpus = ash_numa_with_cpus();
 	int distance[ASH_NODES_MAX], to[ASH_NODES_MAX];
 	unsigned nr = 0;
 
 	ash_numa_topology()->distances(from, to);
-	for (unsigned i = 0; i < ash_arenas.nr_nodes; i++) {
+	for (unsigned i = 0; i < nr_nodes; i++) {
 		const int node = ash_arenas.nodes[i];
 		unsigned at = nr;
 		int d = to[node] != 0 ? to[node] : DISTANCE_UNKNOWN;
 
 		if (!is_usable(i))
 			continue;
-		d = node == from ? 0 : d + (node < from) + (int)(with_cpus >> node & 1);
+		/* Slots are in no order, and equal distances are in that of the nodes' numbers. */
+		d = node == from ? 0 : (d + (node < from) + (int)(with_cpus >> node & 1)) * ASH_NODES_MAX + node;
 		for (; at > 0 && distance[at - 1] > d; at--) {
 			distance[at] = distance[at - 1];
 			order[at] = order[at - 1];
@@ -119,7 +179,7 @@ static void zonelist_fill(struct ash_zonelist *zl, unsigned home)
 	unsigned nr = 1;
 
 	if (home >= ASH_NODES_MAX)
-		order[0] = (uint8_t)(ash_arenas.nr_nodes + home - ASH_NODES_MAX);
+		order[0] = (uint8_t)(ash_arenas.nr_node_slots + home - ASH_NODES_MAX);
 	else
 		nr = order_slots((int)home, order);
 	for (unsigned i = 0; i < nr; i++)
@@ -195,7 +255,7 @@ static ASH_NOINLINE const struct ash_zonelist *one_of_several(int node)
 		if (zl != NULL)
 			return zl;
 		node = ash_numa_current();
-		return get(&n->local_zonelists[node], node, ash_zonelist_local);
+		return ash_zonelist_by_task(get(&n->local_zonelists[node], node, ash_zonelist_local));
 	}
 	if (node < 0 || node >= ASH_NODES_MAX)
 		node = ash_numa_current();
@@ -210,7 +270,7 @@ const struct ash_zonelist *ash_zonelist_for(int node)
 /* A list that yields does so here, since what it yields to may have hugetlb rungs, too. */
 void ash_zonelist_ordinary(struct ash_zonelist *out, int node)
 {
-	const struct ash_zonelist *zl = ash_zonelist_for(node);
+	const struct ash_zonelist *zl = node == -1 ? ash_zonelist_of_thread() : ash_zonelist_for(node);
 
 	if (ash_arenas.numa != NULL)
 		zl = ash_zonelist_yield(zl);
@@ -243,19 +303,22 @@ static void rebuild(uint64_t usable)
 void ash_nodes_look(void)
 {
 	struct ash_numa *n = ash_arenas.numa;
-	uint64_t due = atomic_load_explicit(&n->look_due, memory_order_relaxed), usable = 0;
+	uint64_t due = atomic_load_explicit(&n->look_due, memory_order_relaxed), usable;
 	const uint64_t now = ash_clock_ms();
+	bool changed;
 
 	if (now < due || !atomic_compare_exchange_strong_explicit(&n->look_due, &due, now + LOOK_MS,
 								  memory_order_relaxed, memory_order_relaxed))
 		return;
-	for (unsigned i = 0; i < ash_arenas.nr_nodes; i++)
-		usable |= 1ull << ash_arenas.nodes[i];
-	usable &= ash_numa_mems_allowed();
-	usable = with_memory(usable, &ash_numa_sysfs);
+	usable = with_memory(ash_numa_mems_allowed(), &ash_numa_sysfs);
 	if (usable == 0 || usable == atomic_load_explicit(&ash_arenas.usable, memory_order_relaxed))
 		return;
 	ash_lock(&ash_arenas.setup, &ash_futex_ops);
-	rebuild(usable);
+	usable = give_slots(usable);
+	changed = usable != 0 && usable != atomic_load_explicit(&ash_arenas.usable, memory_order_relaxed);
+	if (changed)
+		rebuild(usable);
 	ash_unlock(&ash_arenas.setup, &ash_futex_ops);
+	if (changed)
+		(void)ash_arena_trim();
 }

@@ -44,21 +44,20 @@ static enum ash_spill_reason reason_of(const struct ash_zonelist *zl, size_t nr)
 											  : ASH_SPILL_SPACE;
 }
 
-/* The node of a span that belongs to one, or to a policy of only one; -1: several. */
-static int node_of(unsigned index)
+int ash_arena_node_of(unsigned index)
 {
 	const unsigned slot = index / ASH_ARENA_KINDS;
 	const struct ash_policy *p = ash_arena_policy(slot);
 
 	if (p == NULL)
-		return ash_arenas.nodes[slot];
+		return slot < ash_nr_nodes() ? ash_arenas.nodes[slot] : -1;
 	return p->mode == ASH_POLICY_BIND && (p->nodes & (p->nodes - 1)) == 0 ? (int)ash_ctz(p->nodes) : -1;
 }
 
 void ash_numastat_count(const struct ash_zonelist *zl, unsigned i, size_t nr)
 {
 	struct ash_numa *numa = ash_arenas.numa;
-	const int asked = node_of(zl->arena[0]), got = node_of(zl->arena[i]);
+	const int asked = ash_arena_node_of(zl->arena[0]), got = ash_arena_node_of(zl->arena[i]);
 
 	if (got < 0)
 		return;

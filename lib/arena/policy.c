@@ -4,9 +4,13 @@
  *
  * LOCAL and PREFERRED are an order of the nodes' own arenas: a zonelist. The other modes let the kernel choose page by
  * page among several nodes, so memory under them is of no one node, and each different policy in use has a pair of
- * arenas of its own, bound to it by mbind. So has the task's own policy (numactl, set_mempolicy), which binds nothing:
- * where the kernel puts a page that nothing was said about is what that policy says. Since a task can give itself one at
- * any time, it is asked for whenever frames are wanted (a tenth of a microsecond, and only where there are several nodes).
+ * arenas of its own, bound to it by mbind. So memory that was bound once is never handed out under another policy.
+ *
+ * The task's own policy (numactl, set_mempolicy) is one of these, too. Since a task can give itself one at any time, it is
+ * asked for whenever frames are wanted (a tenth of a microsecond, and only where there are several nodes), and a thread
+ * that has one is asked each time it needs more than its caches hold. One that our words cannot tell, or that comes when
+ * all slots are taken, has arenas that are bound to nothing: where the kernel puts a page that nothing was said about is
+ * what that policy says.
  *
  * Weights that the program gives are ours to keep, since the kernel has one set of weights for everybody: pageblocks are
  * bound one after the other as the arena grows.
@@ -20,7 +24,7 @@ const struct ash_zonelist ash_zonelist_by_node;
 
 const struct ash_policy *ash_arena_policy(unsigned slot)
 {
-	return slot < ash_arenas.nr_nodes ? NULL : &ash_arenas.numa->policies[slot - ash_arenas.nr_nodes];
+	return slot < ash_arenas.nr_node_slots ? NULL : &ash_arenas.numa->policies[slot - ash_arenas.nr_node_slots];
 }
 
 static bool has_weights(const struct ash_policy *p)
@@ -89,35 +93,55 @@ int ash_arena_place(const struct ash_arena *a, void *addr, size_t offset, size_t
 	return ash_policy_apply(addr, bytes, &own);
 }
 
-/* Caller holds the setup turn. -ENOSPC: no slot is left. */
-static int slot_of(const struct ash_policy *p)
+/* The number of a policy, or nr_policies. */
+static unsigned find_slot(const struct ash_policy *p)
 {
-	struct ash_numa *n = ash_arenas.numa;
+	const struct ash_numa *n = ash_arenas.numa;
+	const unsigned nr = atomic_load_explicit(&n->nr_policies, memory_order_acquire);
+	unsigned i = 0;
 
-	for (unsigned i = 0; i < n->nr_policies; i++) {
-		if (memcmp(&n->policies[i], p, sizeof(*p)) == 0)
-			return (int)i;
-	}
-	if (n->nr_policies == ASH_POLICY_SLOTS)
-		return -ENOSPC;
-	n->policies[n->nr_policies] = *p;
-	return (int)n->nr_policies++;
+	while (i < nr && memcmp(&n->policies[i], p, sizeof(*p)) != 0)
+		i++;
+	return i;
 }
 
-/* Caller holds the setup turn. */
-static int zonelist_of_slot(const struct ash_policy *p, const struct ash_zonelist **out)
+/* Caller holds the setup turn. -ENOSPC: no slot is left. */
+static int make_list(const struct ash_policy *p, const struct ash_zonelist **out)
 {
-	const int slot = slot_of(p);
+	struct ash_numa *n = ash_arenas.numa;
+	const unsigned nr = atomic_load_explicit(&n->nr_policies, memory_order_relaxed), slot = find_slot(p);
 
-	*out = slot >= 0 ? ash_zonelist_at(ASH_NODES_MAX + (unsigned)slot) : NULL;
-	return slot < 0 ? slot : *out != NULL ? 0 : -ENOMEM;
+	if (slot == nr) {
+		if (nr >= ash_arenas.nr_policy_slots)
+			return -ENOSPC;
+		n->policies[nr] = *p;
+		atomic_store_explicit(&n->nr_policies, nr + 1, memory_order_release);
+	}
+	*out = ash_zonelist_at(ASH_NODES_MAX + slot);
+	return *out != NULL ? 0 : -ENOMEM;
+}
+
+static int list_of(const struct ash_policy *p, bool have_turn, const struct ash_zonelist **out)
+{
+	struct ash_numa *n = ash_arenas.numa;
+	const unsigned slot = find_slot(p);
+	int err;
+
+	*out = slot < ASH_POLICY_SLOTS ? atomic_load_explicit(&n->zonelists[ASH_NODES_MAX + slot], memory_order_acquire) : NULL;
+	if (*out != NULL)
+		return 0;
+	if (!have_turn)
+		ash_lock(&ash_arenas.setup, &ash_futex_ops);
+	err = make_list(p, out);
+	if (!have_turn)
+		ash_unlock(&ash_arenas.setup, &ash_futex_ops);
+	return err;
 }
 
 int ash_zonelist_of_policy(const struct ash_policy *policy, const struct ash_zonelist **out)
 {
 	const uint64_t usable = atomic_load_explicit(&ash_arenas.usable, memory_order_relaxed);
 	struct ash_policy p = *policy;
-	int err = 0;
 
 	if (!ash_policy_valid(&p) || p.reserved != 0)
 		return -EINVAL;
@@ -129,42 +153,118 @@ int ash_zonelist_of_policy(const struct ash_policy *policy, const struct ash_zon
 		return -EINVAL;
 	if (ash_arenas.numa == NULL && (usable & (usable - 1)) != 0)
 		return -ENOSPC;
-	if (ash_arenas.numa == NULL) {
+	if (ash_arenas.numa == NULL)
 		*out = ash_arenas.zonelist;
-	} else if (p.mode == ASH_POLICY_PREFERRED) {
+	else if (p.mode == ASH_POLICY_PREFERRED)
 		*out = ash_zonelist_for((int)ash_ctz(p.nodes));
-	} else {
-		ash_lock(&ash_arenas.setup, &ash_futex_ops);
-		err = zonelist_of_slot(&p, out);
-		ash_unlock(&ash_arenas.setup, &ash_futex_ops);
-	}
-	return err;
+	else
+		return list_of(&p, false, out);
+	return 0;
 }
 
-/* Caller holds the setup turn. NULL: all slots are taken, or there is no memory. */
-static const struct ash_zonelist *make_tasks_zonelist(void)
+/* The task's policy as one of ours; false: it has none. What cannot be told is DEFAULT, which binds nothing. */
+static bool tasks_policy(struct ash_policy *p)
 {
-	static const struct ash_policy the_tasks = { .mode = ASH_POLICY_DEFAULT };
-	const struct ash_zonelist *zl;
+	const int err = ash_policy_of_task(p);
 
-	(void)!zonelist_of_slot(&the_tasks, &zl);
-	atomic_store_explicit(&ash_arenas.numa->tasks_zonelist, zl, memory_order_release);
+	if (err == 0 && p->mode == ASH_POLICY_DEFAULT)
+		return false;
+	p->nodes &= atomic_load_explicit(&ash_arenas.usable, memory_order_relaxed);
+	if (err < 0 || p->nodes == 0)
+		*p = (struct ash_policy){ .mode = ASH_POLICY_DEFAULT };
+	return true;
+}
+
+/* zl: where there is no memory for the list. */
+static const struct ash_zonelist *tasks_list(const struct ash_policy *p, bool have_turn, const struct ash_zonelist *zl)
+{
+	static const struct ash_policy unbound = { .mode = ASH_POLICY_DEFAULT };
+	const struct ash_zonelist *own;
+
+	if (p->mode == ASH_POLICY_PREFERRED) {
+		own = have_turn ? ash_zonelist_at(ash_ctz(p->nodes)) : ash_zonelist_for((int)ash_ctz(p->nodes));
+		return own != NULL ? own : zl;
+	}
+	if (list_of(p, have_turn, &own) == 0 || list_of(&unbound, have_turn, &own) == 0)
+		return own;
 	return zl;
+}
+
+/* Whether this thread has a policy of its own, which only it can change: asked for again when that is so or is not known. */
+static ASH_TLS_DEFINE bool no_task_policy;
+
+void ash_task_policy_changed(void)
+{
+	no_task_policy = false;
 }
 
 const struct ash_zonelist *ash_zonelist_yield(const struct ash_zonelist *zl)
 {
-	const struct ash_zonelist *own;
+	struct ash_policy p;
 
-	if (!zl->yields || !atomic_load_explicit(&ash_arenas.numa->may_yield, memory_order_relaxed) || !ash_numa_has_policy())
+	if (!zl->yields || !atomic_load_explicit(&ash_arenas.numa->may_yield, memory_order_relaxed))
 		return zl;
-	own = atomic_load_explicit(&ash_arenas.numa->tasks_zonelist, memory_order_acquire);
-	if (own == NULL) {
-		ash_lock(&ash_arenas.setup, &ash_futex_ops);
-		own = make_tasks_zonelist();
-		ash_unlock(&ash_arenas.setup, &ash_futex_ops);
+	no_task_policy = !tasks_policy(&p);
+	return no_task_policy ? zl : tasks_list(&p, false, zl);
+}
+
+const struct ash_zonelist *ash_zonelist_by_task(const struct ash_zonelist *zl)
+{
+	return ASH_LIKELY(no_task_policy) ? zl : ash_zonelist_yield(zl);
+}
+
+static ASH_TLS_DEFINE const struct ash_zonelist *threads_zonelist;
+
+const struct ash_zonelist *ash_zonelist_of_thread(void)
+{
+	const struct ash_zonelist *own = threads_zonelist;
+
+	if (ASH_LIKELY(own == NULL))
+		return ash_zonelist_for(-1);
+	return own == &ash_zonelist_by_node ? ash_zonelist_for(ASH_NODE_CURRENT) : own;
+}
+
+int ash_arena_set_thread_policy(const struct ash_policy *policy)
+{
+	const struct ash_zonelist *zl;
+	int err = ash_zonelist_of_policy(policy, &zl);
+
+	if (err == 0) {
+		threads_zonelist = zl;
+		ash_task_policy_changed();
 	}
-	return own != NULL ? own : zl;
+	return err;
+}
+
+static void describe(const struct ash_zonelist *zl, struct ash_policy *out)
+{
+	*out = (struct ash_policy){ .mode = ASH_POLICY_LOCAL };
+	if (zl == &ash_zonelist_by_node)
+		return;
+	if (zl->home >= ASH_NODES_MAX)
+		*out = ash_arenas.numa->policies[zl->home - ASH_NODES_MAX];
+	else
+		*out = (struct ash_policy){ .mode = ASH_POLICY_PREFERRED, .nodes = 1ull << zl->home };
+}
+
+bool ash_arena_policy_now(struct ash_policy *out)
+{
+	const struct ash_zonelist *zl = threads_zonelist;
+
+	*out = (struct ash_policy){ .mode = ASH_POLICY_LOCAL };
+	if (ash_arenas.numa == NULL)
+		return false;
+	if (zl == NULL)
+		zl = atomic_load_explicit(&ash_arenas.numa->process_zonelist, memory_order_acquire);
+	if (zl != NULL) {
+		describe(zl, out);
+		return true;
+	}
+	if (!atomic_load_explicit(&ash_arenas.numa->may_yield, memory_order_relaxed))
+		return true;
+	if (!tasks_policy(out))
+		out->mode = ASH_POLICY_LOCAL;
+	return false;
 }
 
 static void set_policy(const struct ash_policy *policy, const struct ash_zonelist *zl)
@@ -191,13 +291,27 @@ const struct ash_zonelist *ash_zonelist_first(void)
 
 	if (ash_arenas.numa == NULL)
 		return ash_arenas.zonelist;
+	atomic_store_explicit(&ash_arenas.numa->nr_policies, 1, memory_order_relaxed);
 	p.nodes &= atomic_load_explicit(&ash_arenas.usable, memory_order_relaxed);
 	if (p.mode == ASH_POLICY_PREFERRED && p.nodes != 0)
 		zl = ash_zonelist_at(ash_ctz(p.nodes));
 	else if (p.mode > ASH_POLICY_LOCAL && p.nodes != 0)
-		(void)!zonelist_of_slot(&p, &zl);
+		(void)!list_of(&p, true, &zl);
 	set_policy(&p, zl);
-	if (zl == NULL && p.mode == ASH_POLICY_DEFAULT && ash_numa_has_policy())
-		zl = make_tasks_zonelist();
+	if (zl == NULL && p.mode == ASH_POLICY_DEFAULT && tasks_policy(&p))
+		zl = tasks_list(&p, true, ash_arenas.zonelist);
 	return zl != NULL ? zl : ash_arenas.zonelist;
+}
+
+uint64_t ash_arena_nodes_of(const void *addr)
+{
+	const unsigned slot = (unsigned)(ash_frame_index(addr) >> ash_registry.span_frame_shift) / ASH_ARENA_KINDS;
+	const struct ash_policy *p;
+
+	if (!ash_arenas.bind)
+		return UINT64_MAX;
+	p = ash_arena_policy(slot);
+	if (p == NULL)
+		return 1ull << ash_arenas.nodes[slot];
+	return p->mode == ASH_POLICY_DEFAULT || p->mode == ASH_POLICY_PREFERRED_MANY ? UINT64_MAX : p->nodes;
 }

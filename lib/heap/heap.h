@@ -72,6 +72,11 @@ void ash_heap_new_destroy(struct ash_heap *h);
 struct ash_policy;
 ASH_MUST_USE int ash_heap_set_process_policy(const struct ash_policy *policy);
 ASH_MUST_USE int ash_heap_set_thread_policy(const struct ash_policy *policy);
+/*
+ * The calling thread has just given itself a policy by set_mempolicy(2): what it caches was had under another, and goes
+ * back. Not from a signal handler.
+ */
+void ash_heap_task_policy_changed(void);
 /* Its memory and all that it takes from now on lie on node: 0, -EBUSY, and other errors, after which nothing changed. */
 ASH_MUST_USE int ash_heap_new_move(struct ash_heap *h, int node);
 struct ash_heap *ash_heap_new_policy(const struct ash_policy *policy, int *err);

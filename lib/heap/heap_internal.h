@@ -136,7 +136,7 @@ struct ash_heaps {
 	struct ash_heap **table;        /* [owner]; (l) to write, owners in tags are always valid to read */
 	uint32_t nr;                    /* (l) highest owner in use */
 	uint32_t max;                   /* (c) entries in table */
-	struct ash_heap *orphans[ASH_ZONELIST_HOMES]; /* (l) by the home of their memory */
+	struct ash_heap **orphans;                    /* (l) [ASH_ZONELIST_HOMES] by the home of their memory */
 	struct ash_heap *free;          /* (l) */
 	_Atomic uint64_t foreign_frees;
 };
@@ -200,10 +200,6 @@ ASH_INLINE struct ash_heap *ash_heap_get_local(void)
 /* The options, the arenas and the tables are there. false: no memory for them. */
 bool ash_heaps_boot(void);
 struct ash_heap *ash_heap_create_structure(bool first_class, const struct ash_zonelist *zonelist);
-/* Where the calling thread's memory is to come from, by its own policy or the process's. */
-const struct ash_zonelist *ash_heap_thread_zonelist(void);
-/* The thread's own policy as ash_zonelist_of_policy() has it; NULL: none. */
-extern ASH_HIDDEN ASH_TLS_DEFINE const struct ash_zonelist *ash_heap_thread_policy;
 void ash_heaps_orphan_drain(struct ash_heap *h);
 void ash_heaps_lock(void);
 void ash_heaps_unlock(void);

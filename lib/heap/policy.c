@@ -12,19 +12,27 @@ int ash_heap_set_process_policy(const struct ash_policy *policy)
 /* What the thread caches is of its old policy: it goes back at once, and the next allocation is of the new one. */
 int ash_heap_set_thread_policy(const struct ash_policy *policy)
 {
-	const struct ash_zonelist *zonelist;
 	struct ash_heap *h;
-	int err = ash_heaps_boot() ? ash_zonelist_of_policy(policy, &zonelist) : -ENOMEM;
+	int err;
 
-	if (err < 0)
-		return err;
 	h = ash_heap_get();
 	if (h == NULL)
 		return -ENOMEM;
-	ash_heap_thread_policy = zonelist;
-	(void)ash_heap_move(h);
+	err = ash_arena_set_thread_policy(policy);
+	if (err == 0)
+		(void)ash_heap_move(h);
 	ash_heap_settle();
-	return 0;
+	return err;
+}
+
+/* On one node there is nothing to see to: that is known without a heap, and what is called then is as safe as it was. */
+void ash_heap_task_policy_changed(void)
+{
+	ash_task_policy_changed();
+	if (ash_heap_self == &ash_heap_none || !ash_arena_is_several())
+		return;
+	(void)ash_heap_move(ash_heap_self);
+	ash_heap_settle();
 }
 
 /* Without a policy of its own it is the creating thread's, whatever that has. */
@@ -37,7 +45,7 @@ struct ash_heap *ash_heap_new_policy(const struct ash_policy *policy, int *err)
 	if (*err < 0)
 		return NULL;
 	if (zonelist == NULL)
-		zonelist = ash_heap_thread_zonelist();
+		zonelist = ash_zonelist_of_thread();
 	else if (zonelist == &ash_zonelist_by_node)
 		zonelist = ash_zonelist_for(ASH_NODE_CURRENT);
 	h = ash_heap_create_structure(true, zonelist);

@@ -28,7 +28,6 @@ extern struct ash_heap ash_heap_none ASH_ALIAS(heap_none);
 struct ash_heaps ash_heaps = { .lock = ASH_LOCK_INIT };
 ASH_TLS_DEFINE struct ash_heap *ash_heap_self = &ash_heap_none;
 ASH_TLS_DEFINE bool ash_heap_thread_ended;
-ASH_TLS_DEFINE const struct ash_zonelist *ash_heap_thread_policy;
 
 /* One table entry per mebibyte of the reservation, which is several times the machine's memory. */
 #define HEAP_TABLE_SHIFT 8
@@ -66,7 +65,9 @@ bool ash_heaps_boot(void)
 	if (ash_heaps.table == NULL) {
 		ash_heaps.max = (uint32_t)ash_min(ash_max(ash_registry.nr_frames >> HEAP_TABLE_SHIFT, HEAP_TABLE_MIN),
 						  ASH_OWNER_MAX);
-		ash_heaps.table = ash_meta_alloc(ash_heaps.max * sizeof(struct ash_heap *));
+		/* One piece for both, and the first heaps' entries on one page with the lists. */
+		ash_heaps.orphans = ash_meta_alloc((ash_heaps.max + ASH_ZONELIST_HOMES) * sizeof(struct ash_heap *));
+		ash_heaps.table = ash_heaps.orphans != NULL ? ash_heaps.orphans + ASH_ZONELIST_HOMES : NULL;
 	}
 	ok = ash_slabs != NULL && ash_heaps.table != NULL;
 	ash_heaps_unlock();
@@ -135,19 +136,10 @@ struct ash_heap *ash_heap_create_structure(bool first_class, const struct ash_zo
 	return h;
 }
 
-const struct ash_zonelist *ash_heap_thread_zonelist(void)
-{
-	const struct ash_zonelist *own = ash_heap_thread_policy;
-
-	if (ASH_LIKELY(own == NULL))
-		return ash_zonelist_for(-1);
-	return own == &ash_zonelist_by_node ? ash_zonelist_for(ASH_NODE_CURRENT) : own;
-}
-
 struct ash_heap *ash_heap_get_slow(void)
 {
 	struct ash_heap *h =
-		ash_heaps_boot() ? ash_heap_create_structure(false, ash_heap_thread_zonelist()) : NULL;
+		ash_heaps_boot() ? ash_heap_create_structure(false, ash_zonelist_of_thread()) : NULL;
 
 	if (h == NULL)
 		return NULL;
@@ -191,7 +183,7 @@ void ash_heap_flush_thread(void)
 /* Under ash_heaps.lock. */
 static void orphans_drain(bool flush)
 {
-	for (unsigned home = 0; home < ASH_ZONELIST_HOMES; home++) {
+	for (unsigned home = 0; ash_heaps.orphans != NULL && home < ASH_ZONELIST_HOMES; home++) {
 		for (struct ash_heap *h = ash_heaps.orphans[home]; h != NULL; h = h->orphan_next) {
 			ash_remote_drain_to_slabs(h);
 			if (flush)
@@ -247,7 +239,7 @@ void ash_heap_thread_exit(void)
  */
 struct ash_heap *ash_heap_move(struct ash_heap *old)
 {
-	const struct ash_zonelist *zonelist = ash_heap_thread_zonelist();
+	const struct ash_zonelist *zonelist = ash_zonelist_of_thread();
 	struct ash_heap *h;
 
 	if (zonelist != NULL && zonelist->home == old->zonelist->home) {

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/syscall.h>
 
+#include "base/bits.h"
 #include "os/numa.h"
 #include "os/sys.h"
 
@@ -35,13 +36,12 @@ int ash_numa_current(void)
 	return (int)node;
 }
 
-bool ash_numa_has_policy(void)
+/* Room for less than nr_node_ids is refused; a mask of one bit, with none of it copied, is enough for one node. */
+bool ash_numa_may_be_several(void)
 {
-	int mode = MPOL_DEFAULT;
+	unsigned long mask[ASH_NODEMASK_WORDS] = { 0 };
 
-	if (ash_sys(__NR_get_mempolicy, (long)&mode, 0, 0, 0, 0, 0) < 0)
-		return false;
-	return mode != MPOL_DEFAULT && mode != MPOL_LOCAL;
+	return ash_sys(__NR_get_mempolicy, 0, (long)mask, 1, 0, MPOL_F_MEMS_ALLOWED, 0) == -EINVAL;
 }
 
 int ash_numa_where(size_t n, void *const pages[], int nodes[])
@@ -56,6 +56,23 @@ int ash_numa_move(size_t n, void *const pages[], const int nodes[], int status[]
 	long ret = ash_sys(__NR_move_pages, 0, (long)n, (long)pages, (long)nodes, (long)status, MPOL_MF_MOVE);
 
 	return ret < 0 ? (int)ret : 0;
+}
+
+void ash_numa_unhide(void *first, size_t n, const int status[])
+{
+	enum { MADV_POPULATE_READ_NR = 22 };
+	unsigned char there[256];
+	size_t i = 0;
+
+	while (i < n && status[i] != -EFAULT)
+		i++;
+	if (i == n || ash_sys(__NR_mincore, (long)first, (long)(n * ASH_PAGE_SIZE), (long)there, 0, 0, 0) < 0)
+		return;
+	for (; i < n; i++) {
+		if (status[i] == -EFAULT && (there[i] & 1) != 0)
+			(void)ash_sys(__NR_madvise, (long)first + (long)(i * ASH_PAGE_SIZE), ASH_PAGE_SIZE,
+				      MADV_POPULATE_READ_NR, 0, 0, 0);
+	}
 }
 
 static _Atomic(const struct ash_numa_topology *) topology; /* NULL: sysfs; release store pairs with acquire load */

@@ -28,10 +28,10 @@ uint64_t ash_numa_mems_allowed(void);
 int ash_numa_current(void);
 
 /*
- * The task has a memory policy of its own (set_mempolicy, numactl): placement is the user's, not ours. To be local
- * (numactl --localalloc) is what we are anyway.
+ * More than one node can ever come to be here (nr_node_ids of the kernel): the cpuset may let us have others one day. One
+ * system call, which on a machine with one node is the only one. False, too, where the kernel will not say.
  */
-bool ash_numa_has_policy(void);
+bool ash_numa_may_be_several(void);
 
 /*
  * Bytes that a node (-1: the whole machine) could give without the kernel having to kill or swap: free memory and what
@@ -41,6 +41,12 @@ uint64_t ash_numa_available(int node);
 
 /* The nodes that pages[0..n) are on, as move_pages(2) tells: a node number, or a negative errno (-ENOENT: not there). */
 ASH_MUST_USE int ash_numa_where(size_t n, void *const pages[], int nodes[]);
+
+/*
+ * Pages that the kernel's balancing has unmapped, to see who will miss them, are -EFAULT to move_pages(2), as those are that
+ * never were. Of n pages from first on, of which it has said status, the former are mapped again. n: at most 256.
+ */
+void ash_numa_unhide(void *first, size_t n, const int status[]);
 
 /*
  * Move pages[0..n) to nodes[0..n), as move_pages(2): 0 even where some stay; status says of each where it is, or why not.
@@ -60,7 +66,8 @@ struct ash_numa_topology {
 };
 extern const struct ash_numa_topology ash_numa_sysfs;
 
-/* Nodes that are there at all, and those with processors, by sysfs; 0: it does not say. */
+/* Nodes that there can be, those that are there, and those with processors, by sysfs; 0: it does not say. */
+uint64_t ash_numa_possible(void);
 uint64_t ash_numa_online(void);
 uint64_t ash_numa_with_cpus(void);
 

@@ -40,6 +40,11 @@ static uint64_t sysfs_with_memory(void)
 	return read_mask("/sys/devices/system/node/has_memory");
 }
 
+uint64_t ash_numa_possible(void)
+{
+	return read_mask("/sys/devices/system/node/possible");
+}
+
 uint64_t ash_numa_online(void)
 {
 	return read_mask("/sys/devices/system/node/online");
@@ -106,6 +111,18 @@ static int available_line(void *arg, const char *text)
 	return 0;
 }
 
+/* What the machine's MemAvailable has left out already: the kernel's own reserve, and as much again before it is in need. */
+static uint64_t kept_back(void)
+{
+	char buf[32];
+	const char *s = buf;
+	uint64_t kib;
+
+	if (ash_file_read("/proc/sys/vm/min_free_kbytes", buf, sizeof(buf)) < 0 || !ash_parse_num(&s, 10, &kib))
+		return 0;
+	return kib * 2 << 10;
+}
+
 uint64_t ash_numa_available(int node)
 {
 	struct available a = { node, 0, false };
@@ -120,7 +137,8 @@ uint64_t ash_numa_available(int node)
 	}
 	if (ash_file_lines(path, available_line, &a) < 0 || !a.seen)
 		return UINT64_MAX;
-	return a.kib << 10;
+	a.kib <<= 10;
+	return node < 0 ? a.kib : a.kib - ash_min(a.kib, kept_back());
 }
 
 const struct ash_numa_topology ash_numa_sysfs = {

@@ -15,6 +15,7 @@ ASH_BUILD_ASSERT((int)ASH_POLICY_NODES == (int)ASH_NODES_MAX, "a policy can name
 
 /* The kernel's numbers; the later ones are newer than the oldest headers we build with. */
 enum { SYS_DEFAULT, SYS_PREFERRED, SYS_BIND, SYS_INTERLEAVE, SYS_LOCAL, SYS_PREFERRED_MANY, SYS_WEIGHTED_INTERLEAVE };
+enum { SYS_STATIC_NODES = 1 << 15, SYS_RELATIVE_NODES = 1 << 14, SYS_MODE_FLAGS = 0x7 << 13 };
 
 static const char *const names[ASH_POLICY_MODES] = {
 	[ASH_POLICY_DEFAULT] = "default",
@@ -197,12 +198,14 @@ void ash_policy_write(const struct ash_policy *p, char comma, char *buf, size_t 
 	}
 }
 
+/* Static: when the cpuset changes and changes back, so do the nodes, instead of being mapped to others by their rank. */
 static int mbind(void *addr, size_t bytes, int mode, uint64_t nodes)
 {
 	unsigned long mask[ASH_NODEMASK_WORDS] = { nodes };
+	const bool names_nodes = mode != SYS_DEFAULT && mode != SYS_LOCAL;
 
-	return (int)ash_sys(__NR_mbind, (long)addr, (long)bytes, mode, (long)mask,
-			    mode == SYS_DEFAULT || mode == SYS_LOCAL ? 0 : ASH_NODEMASK_BITS, 0);
+	return (int)ash_sys(__NR_mbind, (long)addr, (long)bytes, names_nodes ? mode | SYS_STATIC_NODES : mode, (long)mask,
+			    names_nodes ? ASH_NODEMASK_BITS : 0, 0);
 }
 
 int ash_policy_apply(void *addr, size_t bytes, const struct ash_policy *p)
@@ -224,4 +227,33 @@ int ash_policy_apply(void *addr, size_t bytes, const struct ash_policy *p)
 	if (err == -EINVAL && sys[p->mode].older >= 0)
 		err = mbind(addr, bytes, sys[p->mode].older, p->nodes);
 	return err;
+}
+
+int ash_policy_of_task(struct ash_policy *out)
+{
+	static const uint8_t modes[] = {
+		[SYS_DEFAULT] = ASH_POLICY_DEFAULT,
+		[SYS_PREFERRED] = ASH_POLICY_PREFERRED,
+		[SYS_BIND] = ASH_POLICY_BIND,
+		[SYS_INTERLEAVE] = ASH_POLICY_INTERLEAVE,
+		[SYS_LOCAL] = ASH_POLICY_DEFAULT,
+		[SYS_PREFERRED_MANY] = ASH_POLICY_PREFERRED_MANY,
+		[SYS_WEIGHTED_INTERLEAVE] = ASH_POLICY_WEIGHTED_INTERLEAVE,
+	};
+	unsigned long mask[ASH_NODEMASK_WORDS] = { 0 };
+	int mode = SYS_DEFAULT;
+
+	*out = (struct ash_policy){ .mode = ASH_POLICY_DEFAULT };
+	if (ash_sys(__NR_get_mempolicy, (long)&mode, (long)mask, ASH_NODEMASK_BITS, 0, 0, 0) < 0)
+		return 0;
+	if ((mode & SYS_RELATIVE_NODES) != 0 || (unsigned)(mode & ~SYS_MODE_FLAGS) >= ASH_ARRAY_LEN(modes))
+		return -EINVAL;
+	out->mode = modes[mode & ~SYS_MODE_FLAGS];
+	if (out->mode == ASH_POLICY_DEFAULT)
+		return 0;
+	/* To prefer no node is how older kernels say local. */
+	if (out->mode == ASH_POLICY_PREFERRED && mask[0] == 0)
+		out->mode = ASH_POLICY_DEFAULT;
+	out->nodes = mask[0];
+	return ash_policy_valid(out) ? 0 : -EINVAL;
 }

@@ -43,4 +43,10 @@ bool ash_policy_valid(const struct ash_policy *policy);
  */
 ASH_MUST_USE int ash_policy_apply(void *addr, size_t bytes, const struct ash_policy *policy);
 
+/*
+ * The task's own policy (set_mempolicy, numactl). DEFAULT: it has none, or one that is to be local, or the kernel will not
+ * say. -EINVAL: one that struct ash_policy cannot tell: nodes relative to the cpuset, or a mode that is newer than we.
+ */
+ASH_MUST_USE int ash_policy_of_task(struct ash_policy *out);
+
 #endif

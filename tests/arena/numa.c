@@ -7,7 +7,7 @@
 
 #include "base/bits.h"
 
-static unsigned long allowed;
+static unsigned long allowed, task_nodes;
 static int task_mode;
 static struct {
 	unsigned calls;
@@ -23,7 +23,7 @@ static int dry_node = -1; /* populating memory bound here is refused */
 static bool numa_front(long nr, long a, long b, long c, long d, long e, long *ret)
 {
 	if (nr == __NR_mbind) {
-		binds[nr_binds].mode = c;
+		binds[nr_binds].mode = c & ~MPOL_MODE_FLAGS;
 		binds[nr_binds].mask = *(unsigned long *)d;
 		binds[nr_binds].start = (uintptr_t)a;
 		binds[nr_binds++ % 16].bytes = (size_t)b;
@@ -40,13 +40,13 @@ static bool numa_front(long nr, long a, long b, long c, long d, long e, long *re
 
 static long numa_call(long nr, long a, long b, long c, long d, long e, long f)
 {
-	if (nr == __NR_get_mempolicy && e == MPOL_F_MEMS_ALLOWED) {
-		memset((void *)b, 0, (size_t)c / 8);
-		*(unsigned long *)b = allowed;
-		return 0;
-	}
+	if (nr == __NR_get_mempolicy && c < 4)
+		return -EINVAL;
 	if (nr == __NR_get_mempolicy) {
-		*(int *)a = task_mode;
+		memset((void *)b, 0, (size_t)c / 8);
+		*(unsigned long *)b = e == MPOL_F_MEMS_ALLOWED ? allowed : task_nodes;
+		if (e != MPOL_F_MEMS_ALLOWED)
+			*(int *)a = task_mode;
 		return 0;
 	}
 	return fake_call(nr, a, b, c, d, e, f);
@@ -61,6 +61,7 @@ static void machine(unsigned long nodes, const char *with_memory)
 	ash_sys_hook = &numa_ops;
 	allowed = nodes;
 	task_mode = MPOL_DEFAULT;
+	task_nodes = 0;
 	nr_binds = 0;
 	dry_node = -1;
 	fake_file("/sys/devices/system/node/has_memory", with_memory);
@@ -208,12 +209,13 @@ CHILD_TEST(a_dry_node_is_named)
 	check_zones();
 }
 
-CHILD_TEST(a_policy_of_the_task_is_left_in_charge)
+CHILD_TEST(a_policy_of_the_task_that_cannot_be_told_is_left_in_charge)
 {
 	struct ash_run r;
 
 	machine(0xf, "0-3\n");
-	task_mode = MPOL_INTERLEAVE;
+	task_mode = MPOL_INTERLEAVE | MPOL_F_RELATIVE_NODES;
+	task_nodes = 0xf;
 	start(ASH_HUGE_2M, false);
 	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(-1), 2048, 0, ASH_MT_UNMOVABLE, &r), 0);
 	EXPECT_EQ(nr_binds, 0);

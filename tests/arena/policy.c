@@ -190,9 +190,10 @@ CHILD_TEST(the_tasks_own_policy_is_obeyed_unless_overridden)
 
 	topology_on(0xf);
 	machine.task_mode = MPOL_INTERLEAVE;
+	machine.task_nodes = 0x6;
 	start(NULL);
 	r = topology_run(ash_zonelist_for(-1), 100);
-	EXPECT_STREQ(bound_by(r.addr, text), "nothing");
+	EXPECT_STREQ(bound_by(r.addr, text), "3:6");
 	bind = policy("bind=2");
 	EXPECT_EQ(ash_arena_set_policy(&bind), 0);
 	r = topology_run(ash_zonelist_for(-1), 100);
@@ -202,7 +203,7 @@ CHILD_TEST(the_tasks_own_policy_is_obeyed_unless_overridden)
 	EXPECT_STREQ(bound_by(r.addr, text), "1:1");
 	EXPECT_EQ(ash_arena_set_policy(&none), 0);
 	r = topology_run(ash_zonelist_for(-1), 100);
-	EXPECT_STREQ(bound_by(r.addr, text), "nothing");
+	EXPECT_STREQ(bound_by(r.addr, text), "3:6");
 }
 
 CHILD_TEST(to_be_local_is_no_policy_of_the_tasks)
@@ -233,20 +234,40 @@ CHILD_TEST(a_policy_that_cannot_be_is_refused_and_changes_nothing)
 	EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), -EINVAL);
 	p = (struct ash_policy){ .mode = ASH_POLICY_BIND, .nodes = 1, .reserved = 1 };
 	EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), -EINVAL);
-	for (unsigned i = 0; i < ASH_POLICY_SLOTS; i++) {
-		static const char *const some[ASH_POLICY_SLOTS] = { "bind=0", "bind=1", "bind=2", "bind=0-1", "bind=1-2",
-								    "bind=0,2", "interleave=0-1", "interleave=1-2" };
-
-		(void)zonelist(some[i]);
+	/* One slot is the task's. */
+	for (unsigned i = 1; i < ASH_POLICY_SLOTS; i++) {
+		p = (struct ash_policy){ .mode = ASH_POLICY_WEIGHTED_INTERLEAVE, .nodes = 5, .weight = { (uint8_t)i, 0, 1 } };
+		EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), 0);
 	}
 	p = policy("interleave=0,2");
 	EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), -ENOSPC);
 	EXPECT_EQ(ash_arena_set_policy(&p), -ENOSPC);
+	EXPECT_EQ(ash_arena_set_thread_policy(&p), -ENOSPC);
 	EXPECT(ash_zonelist_for(-1) == before);
-	(void)zonelist("bind=0,2");
+	EXPECT(ash_zonelist_of_thread() == before);
+	/* Those that are there, and those that need no slot, are still to be had. */
+	(void)zonelist("weighted-interleave=0*3,2*1");
 	(void)zonelist("preferred=2");
-	/* Of the nodes named, those that may be used. */
-	p = (struct ash_policy){ .mode = ASH_POLICY_BIND, .nodes = 0xc };
+	(void)zonelist("local");
+	/* A task may give itself any for all that. */
+	machine.task_mode = MPOL_BIND;
+	machine.task_nodes = 0x4;
+	{
+		const struct ash_run r = topology_run(before, 1);
+
+		EXPECT_STREQ(bound_by(r.addr, text), "nothing");
+	}
+}
+
+CHILD_TEST(of_the_nodes_named_those_that_may_be_used_count)
+{
+	const struct ash_policy p = { .mode = ASH_POLICY_BIND, .nodes = 0xc };
+	const struct ash_zonelist *zl;
+	char text[64];
+
+	topology_on(0xf);
+	machine.with_memory = 0x7;
+	start(NULL);
 	EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), 0);
 	EXPECT(zl == zonelist("bind=2"));
 	{
@@ -320,8 +341,9 @@ CHILD_TEST(a_task_that_gives_itself_a_policy_later_is_obeyed)
 	r = topology_run(ash_zonelist_for(-1), 100);
 	EXPECT_STREQ(bound_by(r.addr, text), "1:1");
 	machine.task_mode = MPOL_BIND;
+	machine.task_nodes = 0xa;
 	r = topology_run(ash_zonelist_for(-1), 100);
-	EXPECT_STREQ(bound_by(r.addr, text), "nothing");
+	EXPECT_STREQ(bound_by(r.addr, text), "2:a");
 	/* What was asked for by number or by a policy is overridden by none. */
 	r = topology_run(ash_zonelist_for(2), 100);
 	EXPECT_STREQ(bound_by(r.addr, text), "1:4");
@@ -330,6 +352,91 @@ CHILD_TEST(a_task_that_gives_itself_a_policy_later_is_obeyed)
 	machine.task_mode = MPOL_DEFAULT;
 	r = topology_run(ash_zonelist_for(-1), 100);
 	EXPECT_STREQ(bound_by(r.addr, text), "1:1");
+}
+
+/* Each policy that a task has had has memory of its own, and a thread that has none does not ask again until told. */
+CHILD_TEST(a_thread_goes_by_its_tasks_policy)
+{
+	const struct ash_zonelist *local, *bound;
+
+	topology_on(0xf);
+	start(NULL);
+	local = ash_zonelist_of_thread();
+	EXPECT_EQ(local->home, ash_numa_current());
+	machine.task_mode = MPOL_BIND;
+	machine.task_nodes = 0x2;
+	EXPECT(ash_zonelist_of_thread() == local);
+	ash_task_policy_changed();
+	bound = ash_zonelist_of_thread();
+	EXPECT(bound == zonelist("bind=1"));
+	machine.task_nodes = 0x4;
+	EXPECT(ash_zonelist_of_thread() == zonelist("bind=2"));
+	machine.task_mode = MPOL_PREFERRED;
+	EXPECT(ash_zonelist_of_thread() == ash_zonelist_for(2));
+	machine.task_mode = MPOL_PREFERRED | MPOL_F_STATIC_NODES;
+	EXPECT(ash_zonelist_of_thread() == ash_zonelist_for(2));
+	machine.task_mode = MPOL_DEFAULT;
+	EXPECT(ash_zonelist_of_thread() == local);
+	/* One that it made by itself is found when frames are wanted, and from then on. */
+	machine.task_mode = MPOL_BIND;
+	machine.task_nodes = 0x2;
+	(void)topology_run(local, 1);
+	EXPECT(ash_zonelist_of_thread() == bound);
+}
+
+static struct ash_policy now(bool *ours)
+{
+	struct ash_policy p;
+
+	*ours = ash_arena_policy_now(&p);
+	return p;
+}
+
+CHILD_TEST(what_memory_goes_by_now_can_be_told)
+{
+	struct ash_policy p;
+	bool ours;
+
+	topology_on(0xf);
+	start(NULL);
+	EXPECT_EQ(now(&ours).mode, ASH_POLICY_LOCAL);
+	EXPECT(!ours);
+	machine.task_mode = MPOL_INTERLEAVE;
+	machine.task_nodes = 0x3;
+	EXPECT_EQ(now(&ours).mode, ASH_POLICY_INTERLEAVE);
+	EXPECT_EQ(now(&ours).nodes, 0x3);
+	EXPECT(!ours);
+	p = policy("bind=1-2");
+	EXPECT_EQ(ash_arena_set_policy(&p), 0);
+	EXPECT_EQ(now(&ours).mode, ASH_POLICY_BIND);
+	EXPECT_EQ(now(&ours).nodes, 0x6);
+	EXPECT(ours);
+	p = policy("preferred=3");
+	EXPECT_EQ(ash_arena_set_thread_policy(&p), 0);
+	EXPECT_EQ(now(&ours).mode, ASH_POLICY_PREFERRED);
+	EXPECT_EQ(now(&ours).nodes, 0x8);
+	EXPECT(ours);
+	p = policy("local");
+	EXPECT_EQ(ash_arena_set_thread_policy(&p), 0);
+	EXPECT_EQ(now(&ours).mode, ASH_POLICY_LOCAL);
+	EXPECT(ours);
+	p = policy("default");
+	EXPECT_EQ(ash_arena_set_thread_policy(&p), 0);
+	EXPECT_EQ(now(&ours).nodes, 0x6);
+	p = policy("local");
+	EXPECT_EQ(ash_arena_set_policy(&p), 0);
+	EXPECT_EQ(now(&ours).mode, ASH_POLICY_LOCAL);
+	EXPECT(ours);
+}
+
+CHILD_TEST(memory_says_which_nodes_it_is_to_be_on)
+{
+	topology_on(0xf);
+	start(NULL);
+	EXPECT_EQ(ash_arena_nodes_of(topology_run(ash_zonelist_for(2), 1).addr), 0x4);
+	EXPECT_EQ(ash_arena_nodes_of(topology_run(zonelist("bind=0,3"), 1).addr), 0x9);
+	EXPECT_EQ(ash_arena_nodes_of(topology_run(zonelist("interleave=1-2"), 1).addr), 0x6);
+	EXPECT_EQ(ash_arena_nodes_of(topology_run(zonelist("preferred-many=1-2"), 1).addr), UINT64_MAX);
 }
 
 static struct ash_numastat numastat(unsigned node)

@@ -193,6 +193,19 @@ static void time_goes_by(void)
 	(void)topology_run(ash_zonelist_for(-1), 4096);
 }
 
+static void nonsense(void)
+{
+	const char *text = machine.nonsense;
+
+	topology_on(0x3);
+	machine.nonsense = text;
+	topology_start(test_config());
+	for (int node = -1; node < 3; node++)
+		(void)topology_run(ash_zonelist_for(node), 2048);
+	check_zones();
+	EXPECT_EQ(fake.log_len, 0);
+}
+
 CHILD_TEST(a_cpuset_that_changes_is_followed)
 {
 	const struct ash_zonelist *before;
@@ -217,6 +230,104 @@ CHILD_TEST(a_cpuset_that_changes_is_followed)
 	time_goes_by();
 	check_zonelist(0, 0x4);
 	check_zones();
+}
+
+/* One node of four to begin with: others are seen when they come, and told of to the kernel. */
+CHILD_TEST(a_process_that_starts_with_one_node_sees_the_others)
+{
+	char text[64];
+	struct ash_run r;
+
+	topology_on(0xf);
+	machine.allowed = 0x4;
+	topology_start(test_config());
+	EXPECT_EQ(machine.opens, 4);
+	time_goes_by();
+	check_zonelist(0, 0x4);
+	machine.allowed = 0xf;
+	time_goes_by();
+	for (unsigned node = 0; node < 4; node++)
+		check_zonelist(node, 0xf);
+	r = topology_run(ash_zonelist_for(3), 100);
+	EXPECT_STREQ(bound_by(r.addr, text), "1:8");
+	machine.allowed = 0x1;
+	time_goes_by();
+	check_zonelist(3, 0x1);
+	machine.allowed = 0xf;
+	time_goes_by();
+	check_zonelist(3, 0xf);
+	check_zones();
+}
+
+/* It was not even there when the process started. */
+CHILD_TEST(a_node_that_comes_later_is_used)
+{
+	topology_on(0x1);
+	machine.possible = 0x23;
+	topology_start(test_config());
+	time_goes_by();
+	check_zonelist(0, 0x1);
+	machine.online = machine.with_memory = machine.allowed = 0x21;
+	time_goes_by();
+	check_zonelist(0, 0x21);
+	check_zonelist(5, 0x21);
+	machine.online = machine.with_memory = machine.allowed = 0x23;
+	time_goes_by();
+	check_zonelist(1, 0x23);
+	check_zones();
+}
+
+/* Eight more than may be used, and as many as are there. */
+CHILD_TEST(slots_are_for_what_is_there_and_some_to_come)
+{
+	topology_on(0x3);
+	machine.possible = UINT64_MAX;
+	topology_start(test_config());
+	EXPECT_EQ(ash_arena_count(), (2 + 8 + ASH_POLICY_SLOTS) * ASH_ARENA_KINDS);
+	time_goes_by();
+	machine.online = machine.with_memory = machine.allowed = 0xffff;
+	time_goes_by();
+	check_zonelist(0, 0x3ff);
+}
+
+CHILD_TEST(one_of_sixty_four_nodes_may_become_all)
+{
+	topology_on(UINT64_MAX);
+	machine.allowed = 1ull << 40;
+	topology_start(test_config());
+	time_goes_by();
+	machine.allowed = UINT64_MAX;
+	time_goes_by();
+	check_zonelist(40, UINT64_MAX);
+}
+
+/* What was free may have been moved with the cpuset, and so is not handed out as it is. */
+CHILD_TEST(free_memory_goes_back_when_the_nodes_change)
+{
+	struct ash_run r;
+
+	topology_on(0x3);
+	topology_start(test_config());
+	r = topology_run(ash_zonelist_for(0), 8192);
+	memset(r.addr, 1, r.nr_frames << ASH_PAGE_SHIFT);
+	ash_run_free(r.addr, r.nr_frames);
+	machine.allowed = 0x1;
+	(void)ash_arena_decay();
+	fake.now_ms += 2000;
+	(void)ash_arena_decay();
+	r = topology_run(ash_zonelist_for(0), 4096);
+	EXPECT(r.zeroed);
+}
+
+/* Numbers that nothing here has room for are not an error, and a file that is no list names no node. */
+CHILD_TEST(what_sysfs_says_need_not_make_sense)
+{
+	static const char *const texts[] = { "", "\n", "x", "0-", "5-2\n", "0-99999999999999999999", "64-127\n", "0,,1", "-" };
+
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(texts); i++) {
+		machine.nonsense = texts[i];
+		child_passes(nonsense);
+	}
 }
 
 CHILD_TEST(memory_that_is_added_is_used)

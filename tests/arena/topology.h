@@ -19,7 +19,10 @@ static struct {
 	uint64_t online, with_memory, with_cpus, allowed;
 	unsigned char distance[TOPOLOGY_NODES][TOPOLOGY_NODES];
 	int task_mode;
+	uint64_t task_nodes;
+	uint64_t possible;     /* nodes that there can be: 0: those online */
 	bool no_sysfs;
+	const char *nonsense;  /* what every file holds, NULL: what it should */
 	unsigned opens;        /* of files of the nodes' folder */
 	char text[1024];       /* of the file that is open */
 	struct {
@@ -58,6 +61,11 @@ static void print_distances(char *out, unsigned from)
 	out[-1] = '\n';
 }
 
+static uint64_t topology_possible(void)
+{
+	return machine.possible | machine.online;
+}
+
 static long topology_open(const char *name)
 {
 	unsigned node;
@@ -66,7 +74,11 @@ static long topology_open(const char *name)
 	memset(machine.text, 0, sizeof(machine.text));
 	if (machine.no_sysfs)
 		return -ENOENT;
-	if (strcmp(name, "online") == 0)
+	if (machine.nonsense != NULL)
+		strcpy(machine.text, machine.nonsense);
+	else if (strcmp(name, "possible") == 0)
+		print_mask(machine.text, topology_possible());
+	else if (strcmp(name, "online") == 0)
 		print_mask(machine.text, machine.online);
 	else if (strcmp(name, "has_memory") == 0)
 		print_mask(machine.text, machine.with_memory);
@@ -85,6 +97,10 @@ static long topology_open(const char *name)
 
 static long topology_mbind(long addr, long bytes, long mode, const unsigned long *mask)
 {
+	/* Nodes are named for good: MPOL_F_STATIC_NODES. */
+	if ((mode == MPOL_DEFAULT || mode == MPOL_LOCAL) != ((mode & MPOL_F_STATIC_NODES) == 0))
+		return -EINVAL;
+	mode &= ~MPOL_MODE_FLAGS;
 	if (machine.unknown_mode != 0 && mode >= machine.unknown_mode)
 		return -EINVAL;
 	machine.binds[machine.nr_binds % TOPOLOGY_BINDS].mode = mode;
@@ -122,12 +138,15 @@ static long topology_call(long nr, long a, long b, long c, long d, long e, long 
 
 	if (nr != __NR_get_mempolicy || fake_rule_hit(nr, a, b, c, d, &ret))
 		return nr != __NR_get_mempolicy ? fake_call(nr, a, b, c, d, e, f) : ret;
-	if (e == MPOL_F_MEMS_ALLOWED) {
+	/* Room for all possible nodes, of which all but the last bit asked for is written: none for one bit. */
+	if (c < 64 - (topology_possible() == 0 ? 63 : __builtin_clzll(topology_possible())))
+		return -EINVAL;
+	if (c > 1)
 		memset((void *)b, 0, (size_t)c / 8);
-		*(uint64_t *)b = machine.allowed;
-	} else {
+	if (c > 1)
+		*(uint64_t *)b = e == MPOL_F_MEMS_ALLOWED ? machine.allowed : machine.task_nodes;
+	if (e != MPOL_F_MEMS_ALLOWED)
 		*(int *)a = machine.task_mode;
-	}
 	return 0;
 }
 

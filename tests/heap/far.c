@@ -15,13 +15,15 @@ static bool two_nodes(long nr, long a, long b, long c, ASH_UNUSED long d, long e
 {
 	if (nr != __NR_get_mempolicy && nr != __NR_mbind)
 		return false;
-	if (nr == __NR_get_mempolicy && e == MPOL_F_MEMS_ALLOWED) {
+	*ret = 0;
+	if (nr == __NR_get_mempolicy && c < 2) {
+		*ret = -EINVAL; /* no room for two nodes */
+	} else if (nr == __NR_get_mempolicy && e == MPOL_F_MEMS_ALLOWED) {
 		memset((void *)b, 0, (size_t)c / 8);
 		*(unsigned long *)b = 3;
 	} else if (nr == __NR_get_mempolicy) {
 		*(int *)a = MPOL_DEFAULT;
 	}
-	*ret = 0;
 	return true;
 }
 

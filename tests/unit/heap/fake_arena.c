@@ -98,6 +98,11 @@ const struct ash_zonelist *ash_zonelist_for(int node)
 	return &the_zonelist;
 }
 
+const struct ash_zonelist *ash_zonelist_of_thread(void)
+{
+	return ash_zonelist_for(-1);
+}
+
 static bool is_free(size_t first, size_t nr)
 {
 	return first + nr <= FAKE_FRAMES && memchr(used + first, 1, nr) == NULL;

@@ -240,6 +240,7 @@ TEST(cgroup_limits_of_both_versions_are_found)
 TEST(a_kernel_that_refuses_numa_is_one_node)
 {
 	const struct ash_policy prefer = { .mode = ASH_POLICY_PREFERRED, .nodes = 1 };
+	struct ash_policy task = { .mode = ASH_POLICY_MODES };
 	void *page = &fake;
 	int node = 0;
 
@@ -247,7 +248,9 @@ TEST(a_kernel_that_refuses_numa_is_one_node)
 	fake_on();
 	fake_fail(__NR_get_mempolicy, NULL, 0, UINT_MAX, -EPERM);
 	EXPECT_EQ(ash_numa_allowed(), 1);
-	EXPECT(!ash_numa_has_policy());
+	EXPECT(!ash_numa_may_be_several());
+	EXPECT_EQ(ash_policy_of_task(&task), 0);
+	EXPECT_EQ(task.mode, ASH_POLICY_DEFAULT);
 	fake_fail(__NR_mbind, NULL, 0, 1, -ENOSYS);
 	EXPECT_EQ(ash_policy_apply(&page, ASH_PAGE_SIZE, &prefer), -ENOSYS);
 	fake_fail(__NR_move_pages, NULL, 0, 1, -EPERM);
