@@ -8,6 +8,9 @@
  * its huge pages stay in the process for the decay time, and the next mapping gets them wiped instead of new ones from
  * the kernel. docs/map.md tells how, and where the kernel does not allow it: there the calls work all the same.
  *
+ * Its pages come from where the thread's policy says (ashlar/policy.h). A new mapping may have pages already; who gives it a
+ * policy by mbind(2) has them moved with MPOL_MF_MOVE.
+ *
  * The preload's option map does the same to mmap(2) of programs that know nothing of it; these functions need no option.
  *
  * Thread safety: all functions may be called from any thread. Signal safety: as mmap(2).

@@ -151,6 +151,20 @@ static long move_to_boundary(long ret, size_t bytes, int prot, int flags, int fd
 	return ret;
 }
 
+/*
+ * Its pages are the kernel's to place, by the task's own policy where nobody said more. Pieces by weights of the program's
+ * own would cut the mapping, which could not be moved as a whole then: it has the system's.
+ */
+static void place(uintptr_t start, size_t bytes)
+{
+	struct ash_policy policy;
+
+	if (ASH_LIKELY(!ash_arena_is_several()) || !ash_arena_policy_now(&policy))
+		return;
+	/* Where placement is forbidden, the kernel's own choice has to do. */
+	(void)!ash_policy_apply((void *)start, bytes, &policy);
+}
+
 /* A new mapping that is eligible. */
 static void serve_new(uintptr_t start, size_t bytes)
 {
@@ -159,6 +173,7 @@ static void serve_new(uintptr_t start, size_t bytes)
 	if (ash_arena_config()->huge != ASH_HUGE_NONE)
 		(void)ash_vmem_advise((void *)start, size, ASH_VMEM_HUGE);
 	(void)ash_vmem_name((void *)start, size, "ashlar map");
+	place(start, size);
 	if (!can_serve() || !ash_arena_may_wait())
 		return;
 	atomic_fetch_add_explicit(&ash_maps.calls, 1, memory_order_relaxed);
@@ -219,7 +234,16 @@ long ash_map_new(size_t bytes)
 		return ret;
 	if (!is_off() && bytes >= PB_BYTES)
 		serve_new((uintptr_t)ret, bytes);
+	else if (!is_off())
+		place((uintptr_t)ret, ash_align_up(bytes, ASH_PAGE_SIZE));
 	return ret;
+}
+
+bool ash_map_serves(const void *addr, size_t bytes)
+{
+	const size_t end = ash_align_up((uintptr_t)addr + bytes, PB_BYTES) >> PB_SHIFT;
+
+	return !is_off() && bytes != 0 && ash_track_next((uintptr_t)addr >> PB_SHIFT, end) < end;
 }
 
 void ash_map_adopt(const void *addr, size_t bytes)

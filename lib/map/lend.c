@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "map/internal.h"
+#include "os/numa.h"
 #include "os/resident.h"
 #include "os/uffd.h"
 
@@ -200,6 +201,27 @@ static void blocks_to_slots(struct ash_lot *lot)
 	ash_uffd_close(fd);
 }
 
+/*
+ * On several nodes, pages go only into a slot that is to have pages of their node: the program may have bound its mapping
+ * (numa_alloc_onnode), or a full node's memory came from another. A slot with far pages would pass them on as near ones. Of
+ * a pageblock its first page is asked for, which is all of it where it is a huge page.
+ */
+static void leave_strangers(struct ash_lot *lot)
+{
+	void *pages[LOT_BLOCKS];
+	int nodes[LOT_BLOCKS];
+
+	for (unsigned i = 0; i < lot->nr; i++)
+		pages[i] = block_address(lot, i);
+	if (ash_numa_where(lot->nr, pages, nodes) < 0)
+		return;
+	for (unsigned i = 0; i < lot->nr; i++) {
+		if (lot->full[i] && (nodes[i] < 0 || nodes[i] >= ASH_NODES_MAX ||
+				     (ash_arena_nodes_of(ash_slot_address(lot->slot[i])) >> nodes[i] & 1) == 0))
+			lot->full[i] = false;
+	}
+}
+
 void ash_lot_harvest(struct ash_lot *lot)
 {
 	bool any = false;
@@ -208,8 +230,11 @@ void ash_lot_harvest(struct ash_lot *lot)
 	for (unsigned i = 0; i < lot->nr; i++) {
 		lot->moved[i] = false;
 		lot->full[i] = lot->full[i] && lot->slot[i] != 0;
-		any |= lot->full[i];
 	}
+	if (ASH_UNLIKELY(ash_arena_is_several()))
+		leave_strangers(lot);
+	for (unsigned i = 0; i < lot->nr; i++)
+		any |= lot->full[i];
 	if (!any)
 		return;
 	blocks_to_slots(lot);

@@ -34,6 +34,12 @@
  */
 void ash_map_enable(bool program);
 
+/*
+ * Whether something of [addr, addr + bytes) is served, and so may have pages before it was touched: who says by mbind(2)
+ * where its pages are to be must have them moved (MPOL_MF_MOVE).
+ */
+bool ash_map_serves(const void *addr, size_t bytes);
+
 /* A new mapping of bytes, on a pageblock's boundary. */
 long ash_map_new(size_t bytes);
 
