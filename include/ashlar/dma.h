@@ -95,7 +95,7 @@ struct ash_dma_error {
 /* A request. Begin with ASH_DMA_ATTR_INIT; 0 in a field means no such wish. */
 struct ash_dma_attr {
 	uint32_t size;        /* of this structure, for compatibility */
-	int32_t node;         /* NUMA node; ASH_NODE_LOCAL: the calling thread's */
+	int32_t node;         /* NUMA node; ASH_NODE_LOCAL: as the policy says (ashlar/policy.h), which may be the thread's own */
 	size_t align;         /* power of two up to 1 GiB, of the address and of the physical address (0: 64) */
 	size_t boundary;      /* power of two: the buffer crosses no multiple of it, in either address; at least its size */
 	uint32_t address_bits;/* physical addresses lie below 2^address_bits */

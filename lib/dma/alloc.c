@@ -55,8 +55,8 @@ static void fill_request(const struct ash_dma_attr *attr, size_t bytes, struct a
 		.max_segments = UINT_MAX,
 		.pages = (enum ash_dma_pages)attr->pages,
 		.flags = attr->flags,
-		.node = attr->node == ASH_NODE_LOCAL ? ash_numa_current() : attr->node,
 	};
+	r->node = ash_dma_choose(attr->node, &r->nodes);
 	if (attr->level == ASH_DMA_PHYSICAL)
 		r->max_segments = 1;
 	else if (attr->level == ASH_DMA_SEGMENTS && attr->max_segments > 0)
@@ -86,9 +86,12 @@ static int alloc(size_t bytes, const struct ash_dma_attr *attr, struct ash_dma_r
 	if ((attr->flags & ASH_DMA_NODE_STRICT) != 0 && ash_dma_place(r->node) == ash_dma.nr_nodes)
 		return -EINVAL;
 	if ((attr->flags & ASH_DMA_SHARED) != 0) {
-		const unsigned place = ash_dma_place(r->node);
+		unsigned place = ash_dma_place(r->node);
 
-		return ash_dma_share_alloc(place < ash_dma.nr_nodes ? place : 0, bytes, r->pages,
+		place = place < ash_dma.nr_nodes ? place : 0;
+		if ((r->nodes >> ash_dma.nodes[place] & 1) == 0)
+			return -ENOMEM;
+		return ash_dma_share_alloc(place, bytes, r->pages,
 					   (attr->flags & ASH_DMA_PAGES_STRICT) != 0,
 					   (attr->flags & ASH_DMA_INHERIT) != 0, out);
 	}

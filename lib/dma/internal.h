@@ -114,7 +114,8 @@ struct ash_dma_request {
 	unsigned max_segments;   /* 1 with PHYSICAL, UINT_MAX: any */
 	enum ash_dma_pages pages;
 	unsigned flags;
-	int node;                /* never ASH_NODE_LOCAL */
+	int node;                /* to begin with; never ASH_NODE_LOCAL */
+	uint64_t nodes;          /* that will do, one bit each */
 	bool hidden;             /* out: it would need physical addresses, and they are hidden */
 	bool scattered;          /* out: memory came, but not in runs as long as wanted */
 };
@@ -132,6 +133,9 @@ ASH_MUST_USE int ash_dma_setup(void);
 struct ash_dma_arena *ash_dma_arena_get(unsigned place, enum ash_dma_kind kind);
 /* The place of a node; nr_nodes: it has none. */
 unsigned ash_dma_place(int node);
+
+/* policy.c: the node to begin with for a request that names node, which may be ASH_NODE_LOCAL, and those that will do. */
+int ash_dma_choose(int node, uint64_t *nodes);
 /* Have the metadata of [first, end) writable. Growth turn. */
 ASH_MUST_USE int ash_dma_cover(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end);
 

@@ -231,12 +231,15 @@ static int find_piece(unsigned order, enum ash_migratetype mt, int node, bool ma
 		.align_order = order,
 		.limit = UINT64_MAX,
 		.max_segments = UINT32_MAX,
-		.node = node == ASH_NODE_LOCAL ? ash_numa_current() : node,
 	};
-	unsigned place = ash_dma_place(r.node);
+	unsigned place;
 	int err;
 
+	r.node = ash_dma_choose(node, &r.nodes);
+	place = ash_dma_place(r.node);
 	place = place < ash_dma.nr_nodes ? place : 0;
+	if ((r.nodes >> ash_dma.nodes[place] & 1) == 0)
+		return -ENOMEM;
 	err = take_piece(place, order, mt, out);
 	if (err < 0 && may_grow && ash_dma_grow(place, &r) == 0)
 		err = take_piece(place, order, mt, out);

@@ -34,7 +34,8 @@ void *ash_dma_small_alloc(const struct ash_dma_attr *attr, size_t bytes)
 {
 	const size_t want = ash_max(ash_max(bytes, attr->align), (size_t)1 << SMALLEST_SHIFT);
 	const unsigned shift = ash_log2_ceil(want);
-	const int node = attr->node == ASH_NODE_LOCAL ? ash_numa_current() : attr->node;
+	uint64_t nodes;
+	const int node = ash_dma_choose(attr->node, &nodes);
 	struct ash_dma_pool *pool;
 	const int saved = errno;
 	void *p;
@@ -50,6 +51,11 @@ void *ash_dma_small_alloc(const struct ash_dma_attr *attr, size_t bytes)
 		}
 	}
 	p = ash_dma_pool_get(pool);
+	/* A pool whose node is full has memory of others. */
+	if (p != NULL && ASH_UNLIKELY(nodes != UINT64_MAX) && (nodes >> ash_dma_arena_of(p)->node & 1) == 0) {
+		ash_dma_pool_put(pool, p);
+		p = NULL;
+	}
 	if (ASH_UNLIKELY(p == NULL))
 		errno = saved;
 	return p;

@@ -220,10 +220,13 @@ int ash_dma_take(struct ash_dma_request *r, struct ash_dma_grant *out)
 	unsigned place = ash_dma_place(r->node);
 	uint64_t tried = 0;
 
+	for (unsigned i = 0; i < ash_dma.nr_nodes; i++)
+		tried |= (uint64_t)((r->nodes >> ash_dma.nodes[i] & 1) == 0) << i;
+
 	if (place < ash_dma.nr_nodes) {
 		if (take_or_grow(place, r, out) == 0)
 			return 0;
-		tried = 1ull << place;
+		tried |= 1ull << place;
 	}
 	if (ash_dma.nr_nodes == 1 && place == 0)
 		return -ENOMEM;
