@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Policies reach every client: besides the heap (linked.c) mappings and buffers for devices. A program linked with
+ * libashlar.so, on a machine with two nodes or more with memory; only the kernel is asked where memory is.
+ */
+#include "guest/nodes.h"
+
+#include <ashlar/ashlar.h>
+#include <ashlar/dma.h>
+#include <ashlar/map.h>
+#include <errno.h>
+
+#define MAPPING (16ul << 20)
+enum { BUFFERS = 24 };
+
+static struct ash_policy policy(const char *mode, uint64_t nodes)
+{
+	struct ash_policy p;
+
+	EXPECT_EQ(ash_policy_parse(&p, mode), 0);
+	p.nodes = nodes;
+	return p;
+}
+
+/* Two nodes with memory, the first one ours. */
+static void two_with_memory(int *a, int *b)
+{
+	*a = home_of(0);
+	*b = -1;
+	for (int i = 0; i < nr_nodes(); i++) {
+		if (i != *a && has_memory(i))
+			*b = i;
+	}
+	if (*b < 0)
+		SKIP("one node with memory");
+	run_on_cpu(cpu_of(*a));
+}
+
+static struct pages mapping_pages(void)
+{
+	struct pages count = { 0 };
+	char *p = ash_map(MAPPING);
+
+	EXPECT(p != NULL);
+	memset(p, 1, MAPPING);
+	count_pages(&count, p, MAPPING);
+	EXPECT_EQ(ash_unmap(p, MAPPING), 0);
+	return count;
+}
+
+static struct pages buffer_pages(size_t bytes)
+{
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+	struct pages count = { 0 };
+	char *p[BUFFERS];
+
+	attr.pages = ASH_DMA_PAGES_BASE;
+	for (unsigned i = 0; i < BUFFERS; i++) {
+		p[i] = ash_dma_alloc(bytes, bytes < 4096 ? NULL : &attr);
+		EXPECT(p[i] != NULL);
+		memset(p[i], 1, bytes);
+		count_pages(&count, p[i], bytes);
+	}
+	for (unsigned i = 0; i < BUFFERS; i++)
+		EXPECT_EQ(ash_dma_free(p[i]), 0);
+	return count;
+}
+
+static void expect_both(const struct pages *count, int a, int b, const char *what)
+{
+	printf("# %s: %zu and %zu of %zu pages\n", what, count->on[a], count->on[b], count->total);
+	EXPECT_EQ(count->on[a] + count->on[b], count->total);
+	EXPECT_GT(count->on[a], count->total / 4);
+	EXPECT_GT(count->on[b], count->total / 4);
+}
+
+static void all_clients_on(int node, const char *what)
+{
+	struct pages count;
+
+	/* Twice: the second has what the first gave back. */
+	for (unsigned i = 0; i < 2; i++) {
+		count = mapping_pages();
+		expect_all_on(&count, node, what);
+		count = buffer_pages(64);
+		expect_all_on(&count, node, what);
+		count = buffer_pages(64 << 10);
+		expect_all_on(&count, node, what);
+	}
+}
+
+static void set_process(const char *mode, uint64_t nodes)
+{
+	const struct ash_policy p = policy(mode, nodes);
+
+	EXPECT_EQ(ash_policy_set_process(&p), 0);
+}
+
+CHILD_TEST(mappings_and_buffers_lie_where_the_processs_policy_says)
+{
+	struct pages count;
+	int a, b;
+
+	two_with_memory(&a, &b);
+	all_clients_on(a, "without a policy");
+	set_process("bind=all", 1ull << b);
+	all_clients_on(b, "bind");
+	set_process("local", 0);
+	all_clients_on(a, "local");
+	set_process("preferred=0", 1ull << b);
+	all_clients_on(b, "preferred");
+	set_process("preferred-many=all", 1ull << b);
+	all_clients_on(b, "preferred-many");
+	set_process("interleave=all", 1ull << a | 1ull << b);
+	count = mapping_pages();
+	expect_both(&count, a, b, "interleaved mapping");
+	count = buffer_pages(64 << 10);
+	expect_both(&count, a, b, "interleaved buffers");
+	EXPECT_EQ(count.on[a], count.on[b]);
+}
+
+CHILD_TEST(weights_are_those_of_buffers)
+{
+	struct ash_policy p = policy("weighted-interleave=all", 0);
+	struct pages count;
+	int a, b;
+
+	two_with_memory(&a, &b);
+	p.nodes = 1ull << a | 1ull << b;
+	p.weight[a] = 3;
+	p.weight[b] = 1;
+	EXPECT_EQ(ash_policy_set_process(&p), 0);
+	count = buffer_pages(64 << 10);
+	EXPECT_EQ(count.on[a], 3 * count.on[b]);
+}
+
+static void clients_of_a_thread(void *arg)
+{
+	const struct ash_policy p = policy("bind=all", 1ull << *(int *)arg), none = policy("default", 0);
+	const int here = home_of(numa_node_of_cpu(sched_getcpu()));
+
+	EXPECT_EQ(ash_policy_set_thread(&p), 0);
+	all_clients_on(*(int *)arg, "under the thread's policy");
+	EXPECT_EQ(ash_policy_set_thread(&none), 0);
+	all_clients_on(here, "after it");
+}
+
+CHILD_TEST(mappings_and_buffers_lie_where_the_threads_policy_says)
+{
+	int a, b;
+
+	two_with_memory(&a, &b);
+	in_thread_on(cpu_of(a), clients_of_a_thread, &b);
+	all_clients_on(a, "of another thread");
+}
+
+CHILD_TEST(mappings_and_buffers_lie_where_the_task_is_bound)
+{
+	struct bitmask *nodes = numa_allocate_nodemask();
+	int a, b;
+
+	two_with_memory(&a, &b);
+	numa_bitmask_setbit(nodes, (unsigned)b);
+	numa_set_membind(nodes);
+	all_clients_on(b, "under numa_set_membind");
+	numa_set_localalloc();
+	all_clients_on(a, "after it");
+}
+
+/* A node that is named is meant, whatever the policy. */
+CHILD_TEST(a_buffer_that_names_its_node_lies_there)
+{
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+	struct pages count = { 0 };
+	int a, b;
+	char *p;
+
+	two_with_memory(&a, &b);
+	set_process("bind=all", 1ull << b);
+	attr.node = a;
+	attr.pages = ASH_DMA_PAGES_BASE;
+	p = ash_dma_alloc(1 << 20, &attr);
+	EXPECT(p != NULL);
+	memset(p, 1, 1 << 20);
+	count_pages(&count, p, 1 << 20);
+	expect_all_on(&count, a, "of a named node");
+}
+
+/* To be bound is meant: what the nodes do not have there is not, and nobody is killed. */
+CHILD_TEST(buffers_that_are_bound_come_from_nowhere_else)
+{
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+	struct pages count = { 0 };
+	unsigned n = 0;
+	int a, b;
+	char *p;
+
+	two_with_memory(&a, &b);
+	set_process("bind=all", 1ull << b);
+	attr.pages = ASH_DMA_PAGES_BASE;
+	errno = 0;
+	while (n < 512 && (p = ash_dma_alloc(2 << 20, &attr)) != NULL) {
+		memset(p, 1, 2 << 20);
+		count_pages(&count, p, 2 << 20);
+		n++;
+	}
+	printf("# %u buffers of 2 MiB\n", n);
+	EXPECT_LT(n, 512);
+	EXPECT_EQ(errno, ENOMEM);
+	EXPECT_GT(n, 8);
+	expect_all_on(&count, b, "bound");
+	set_process("local", 0);
+	p = ash_dma_alloc(2 << 20, &attr);
+	EXPECT(p != NULL);
+}
+
+/*
+ * A mapping that the program binds by itself is the program's affair, and does not spoil what comes after it. Its pages may
+ * be there already (ashlar/map.h).
+ */
+CHILD_TEST(a_mapping_that_was_bound_leaves_nothing_behind)
+{
+	struct pages count = { 0 };
+	unsigned long mask;
+	int a, b;
+
+	two_with_memory(&a, &b);
+	mask = 1ul << b;
+	for (unsigned i = 0; i < 3; i++) {
+		char *p = ash_map(MAPPING);
+
+		EXPECT(p != NULL);
+		EXPECT_EQ(mbind(p, MAPPING, MPOL_BIND, &mask, 64, MPOL_MF_MOVE), 0);
+		memset(p, 1, MAPPING);
+		count_pages(&count, p, MAPPING);
+		EXPECT_EQ(ash_unmap(p, MAPPING), 0);
+		all_clients_on(a, "after a mapping that was bound");
+	}
+	expect_all_on(&count, b, "bound by the program");
+}
+
+/* 31 at least where addresses are not scarce; one more is refused, what is there stays. */
+CHILD_TEST(policies_run_out_with_an_error)
+{
+	struct ash_policy p = policy("weighted-interleave=all", 0);
+	struct pages count;
+	unsigned n = 0;
+	int a, b, err;
+
+	two_with_memory(&a, &b);
+	p.nodes = 1ull << a | 1ull << b;
+	p.weight[b] = 1;
+	do {
+		struct ash_heap *heap;
+
+		p.weight[a] = (uint8_t)++n;
+		errno = 0;
+		heap = ash_heap_create_policy(&p);
+		err = errno;
+		if (heap == NULL)
+			break;
+		EXPECT(ash_heap_alloc(heap, 100) != NULL);
+	} while (n < 255);
+	EXPECT_EQ(err, ENOSPC);
+	EXPECT_EQ(n, 32);
+	EXPECT_EQ(ash_policy_set_thread(&p), -ENOSPC);
+	EXPECT_EQ(ash_policy_set_process(&p), -ENOSPC);
+	count = mapping_pages();
+	expect_all_on(&count, a, "after refusals");
+	set_process("preferred=0", 1ull << b);
+	all_clients_on(b, "preferred needs no slot");
+}
