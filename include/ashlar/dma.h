@@ -90,6 +90,8 @@ struct ash_dma_error {
 	uint64_t rlimit_memlock;/* UINT64_MAX: none */
 	const void *blocker;    /* the first allocation in the way of a longer run; NULL: none */
 	uint64_t blocker_bytes; /* how much of it */
+	uint64_t memory_limit;  /* nearest memory limit of the process's cgroups; UINT64_MAX: none is known */
+	uint64_t memory_used;   /* of it, not counting what the kernel can drop */
 };
 
 /* A request. Begin with ASH_DMA_ATTR_INIT; 0 in a field means no such wish. */
@@ -166,7 +168,8 @@ ASH_API int ash_dma_info_read(const void *p, struct ash_dma_info *info);
 
 /*
  * The physical address of p, and in *len, unless len is NULL, for how many bytes from p memory is physically
- * contiguous: at most the *len given, and possibly beyond the buffer that p is in. Any address in the arenas will do.
+ * contiguous: at most the *len given, and possibly beyond the buffer that p is in. Any address in the arenas, or in
+ * registered memory, will do.
  * ASH_DMA_UNKNOWN: hidden (*len is right all the same), or p is not ours (*len is 0). A few nanoseconds, no system
  * call, no lock; async-signal-safe.
  */
@@ -323,8 +326,27 @@ ASH_API int ash_dma_uring_register(int ring, void *const *buffers, unsigned n);
 ASH_API int ash_dma_uring_unregister(int ring);
 
 /*
+ * Memory that is not ours (the program's own, a mapped file, another library's), registered for devices: [p, p + bytes),
+ * whole pages of 4 KiB, 16 GiB at most, writable, 128 registrations at a time that do not overlap. It is populated and
+ * pinned as buffers are; ash_dma_translate(), ash_dma_segments() and what builds on them work in it, listeners hear of it,
+ * and an IOMMU maps it (registered before it or after). Translation searches the registrations: tens of nanoseconds.
+ * The memory stays the caller's, who unregisters it before it is unmapped or given back. Across fork the parent's pages
+ * stay the parent's; in the child nothing is registered.
+ *
+ * ash_dma_register: enum ash_dma_pinned: ASH_DMA_PINNED_KERNEL, or ASH_DMA_PINNED_LOCKED where it could not be pinned
+ * (RLIMIT_MEMLOCK, no io_uring): then its addresses are ASH_DMA_UNKNOWN, and an IOMMU's own mapping is what holds it.
+ * -EINVAL: not whole pages, or memory of ours; -EFAULT: some of it is not there, or read-only; -EEXIST: some of it is
+ * registered; -ENOSPC; -EBUSY: a listener refused; -ENOMEM.
+ * ash_dma_unregister: 0; -ENOENT: no registration begins at p; -EBUSY: a listener (an IOMMU) still needs it. With
+ * ASH_DMA_UNMAP the caller knows that no device uses it any more: listeners are told, not asked.
+ */
+enum { ASH_DMA_UNMAP = 1 };
+ASH_API int ash_dma_register(void *p, size_t bytes);
+ASH_API int ash_dma_unregister(void *p, unsigned flags);
+
+/*
  * Events. A listener is told of all memory that the arenas have (MAPPED, when it registers), get and give back, a range
- * at a time. MAPPED comes before any buffer is there and UNMAPPING after the last has gone; either may be refused by
+ * at a time, and of memory that is registered in the same way. MAPPED comes before any buffer is there and UNMAPPING after the last has gone; either may be refused by
  * returning non-zero: then the memory is not used (the request that wanted it fails), or it stays. Those that had been
  * told are told UNMAPPED or STAYS. UNMAPPED comes last, with the memory still readable; when a listener unregisters it
  * hears UNMAPPED for all there is.

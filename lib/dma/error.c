@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dma/internal.h"
+#include "os/cgroup.h"
 #include "os/env.h"
 #include "os/huge.h"
 #include "os/text.h"
@@ -118,6 +119,8 @@ void ash_dma_fail(const struct ash_dma_request *r, size_t bytes, int error, stru
 	}
 	if (ash_huge_cgroup(ASH_HUGE_2M_SHIFT, &e.cgroup_limit, &used) < 0)
 		e.cgroup_limit = UINT64_MAX;
+	if (ash_cgroup_memory(&e.memory_limit, &e.memory_used) < 0)
+		e.memory_limit = UINT64_MAX;
 	e.rlimit_memlock = ash_env_lock_limit() == SIZE_MAX ? UINT64_MAX : ash_env_lock_limit();
 	e.reason = reason_of(r, error, &e);
 	size = (uint32_t)ash_min(out->size, sizeof(e));
@@ -163,6 +166,10 @@ static void sentence_of_limits(struct ash_text *t, const struct ash_dma_error *e
 	ash_text_str(t, " free");
 	if (e->cgroup_limit != UINT64_MAX)
 		figure(t, "; hugetlb limit of the cgroup: ", e->cgroup_limit);
+	if (e->memory_limit != UINT64_MAX) {
+		figure(t, "; memory limit of the cgroup: ", e->memory_limit);
+		figure(t, ", used: ", e->memory_used);
+	}
 	if (e->rlimit_memlock != UINT64_MAX)
 		figure(t, "; RLIMIT_MEMLOCK: ", e->rlimit_memlock);
 	if (e->reason == ASH_DMA_NO_MEMORY || e->reason == ASH_DMA_NOT_CONTIGUOUS)
@@ -173,7 +180,7 @@ static void sentence_of_limits(struct ash_text *t, const struct ash_dma_error *e
 
 size_t ash_dma_explain(const struct ash_dma_error *error, char *text, size_t size)
 {
-	struct ash_dma_error e = { 0 };
+	struct ash_dma_error e = { .memory_limit = UINT64_MAX };
 	char none[1];
 	struct ash_text t;
 

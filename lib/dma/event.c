@@ -26,10 +26,12 @@ static void take_turns(void)
 		if (ash_dma_arena_peek(i) != NULL)
 			ash_dma_take_turn(ash_dma_arena_peek(i));
 	}
+	ash_dma_foreign_take_turn();
 }
 
 static void end_turns(void)
 {
+	ash_dma_foreign_end_turn();
 	for (unsigned i = ASH_DMA_ARENAS_MAX; i-- > 0;) {
 		if (ash_dma_arena_peek(i) != NULL)
 			ash_dma_end_turn(ash_dma_arena_peek(i));
@@ -52,10 +54,12 @@ int ash_dma_event(enum ash_dma_event event, void *va, size_t bytes)
 	return 0;
 }
 
-/* Tell one listener of the first `most` runs there are. The number it was told of before it refused. */
+/* Tell one listener of the first `most` runs and registrations there are. The number it was told of before it refused. */
 static unsigned replay(ash_dma_event_fn fn, void *arg, enum ash_dma_event event, unsigned most, bool *refused)
 {
-	unsigned told = 0;
+	unsigned told = 0, registration = 0;
+	size_t bytes;
+	void *va;
 
 	*refused = false;
 	for (unsigned i = 0; i < ASH_DMA_ARENAS_MAX; i++) {
@@ -68,6 +72,12 @@ static unsigned replay(ash_dma_event_fn fn, void *arg, enum ash_dma_event event,
 				return told;
 			told++;
 		}
+	}
+	while (told < most && ash_dma_foreign_next(&registration, &va, &bytes)) {
+		*refused = fn(event, va, bytes, arg) != 0;
+		if (*refused && event == ASH_DMA_EVENT_MAPPED)
+			return told;
+		told++;
 	}
 	return told;
 }

@@ -6,9 +6,10 @@
  *
  *      setup      ash_dma.setup          creating arenas
  *      growth     ash_dma_arena.growth   one thread at a time changes what an arena has, or isolates ranges of it
+ *      foreign    in foreign.c           the same for what is registered
  *      zone       inside lib/page
  *
- * setup and growth are sleeping turns, held over system calls; requests met from free frames take neither.
+ * setup, growth and foreign are sleeping turns, held over system calls; requests met from free frames take neither.
  *
  * Field legend: (c) constant after creation, (g) growth turn, (a) atomic, (g,a) written under the turn, read by anyone.
  */
@@ -220,6 +221,20 @@ enum { ASH_DMA_LISTENERS_MAX = 32 };
 int ash_dma_event(enum ash_dma_event event, void *va, size_t bytes);
 /* The child of a fork: nobody listens any more. */
 void ash_dma_events_forget(void);
+
+/* foreign.c */
+enum { ASH_DMA_FOREIGN_PINS = 16 }; /* of ASH_PIN_MOST each: the most of one registration */
+/* As ash_dma_translate(), for an address in no arena. */
+uint64_t ash_dma_foreign_translate(const void *p, size_t *len);
+/* Where p is among the device addresses of ASH_DMA_IOVA_OFFSET. false: it is not registered. */
+ASH_MUST_USE bool ash_dma_foreign_offset(const void *p, uint64_t *offset);
+void ash_dma_foreign_take_turn(void);
+void ash_dma_foreign_end_turn(void);
+/* The registrations one by one: begin with *i 0. Turn. */
+bool ash_dma_foreign_next(unsigned *i, void **va, size_t *bytes);
+/* Pages that are not where they were when they were registered. */
+long ash_dma_foreign_verify(void);
+void ash_dma_foreign_forget(void);
 
 /* alloc.c */
 /* As ash_dma_alloc(), in whole frames that are tagged as nobody's. */

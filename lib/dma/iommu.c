@@ -27,12 +27,13 @@ struct ash_dma_iommu {
 uint64_t ash_dma_iova(const struct ash_dma_iommu *iommu, const void *p, size_t *len)
 {
 	const uint64_t phys = ash_dma_translate(p, len);
+	uint64_t offset = (uintptr_t)p - ash_dma.base;
 
-	if (iommu == NULL || (iommu->how == ASH_DMA_IOVA_PHYS && phys != ASH_DMA_UNKNOWN))
+	if (iommu == NULL || iommu->how == ASH_DMA_IOVA_PHYS)
 		return phys;
-	if (ash_dma_arena_of(p) == NULL || iommu->how == ASH_DMA_IOVA_PHYS)
+	if (ash_dma_arena_of(p) == NULL && !ash_dma_foreign_offset(p, &offset))
 		return ASH_DMA_UNKNOWN;
-	return iommu->how == ASH_DMA_IOVA_VA ? (uintptr_t)p : (uintptr_t)p - ash_dma.base + OFFSET_BASE;
+	return iommu->how == ASH_DMA_IOVA_VA ? (uintptr_t)p : offset + OFFSET_BASE;
 }
 
 static int map(struct ash_dma_iommu *m, char *va, size_t bytes)

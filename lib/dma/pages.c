@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "os/cgroup.h"
 #include "os/huge.h"
 #include "os/memfd.h"
 #include "os/policy.h"
@@ -47,21 +48,35 @@ static void pin_slot_free(unsigned slot)
 	ash_unlock(&ash_dma.pins, &ash_futex_ops);
 }
 
+static int pin(void *addr, size_t bytes, uint32_t holders, unsigned *slot)
+{
+	int err;
+
+	*slot = ash_dma.pin_fd < 0 ? ASH_DMA_NO_PIN : pin_slot();
+	if (*slot == ASH_DMA_NO_PIN)
+		return -ENOMEM;
+	err = ash_pin_set(ash_dma.pin_fd, *slot, addr, bytes);
+	if (err < 0) {
+		pin_slot_free(*slot);
+		*slot = ASH_DMA_NO_PIN;
+		return err;
+	}
+	atomic_store_explicit(&ash_dma.pin_slots[*slot], holders, memory_order_relaxed);
+	return 0;
+}
+
 unsigned ash_dma_pin(void *addr, size_t bytes)
 {
 	unsigned slot;
 
-	if (ash_dma.pin_fd < 0)
-		return ASH_DMA_NO_PIN;
-	slot = pin_slot();
-	if (slot == ASH_DMA_NO_PIN)
-		return slot;
-	if (ash_pin_set(ash_dma.pin_fd, slot, addr, bytes) < 0) {
-		pin_slot_free(slot);
-		return ASH_DMA_NO_PIN;
-	}
-	atomic_store_explicit(&ash_dma.pin_slots[slot], (uint32_t)(bytes / ASH_DMA_SLOT_BYTES), memory_order_relaxed);
+	/* Without one the memory is what it is: its slot says so. */
+	(void)!pin(addr, bytes, (uint32_t)(bytes / ASH_DMA_SLOT_BYTES), &slot);
 	return slot;
+}
+
+int ash_dma_pin_one(void *addr, size_t bytes, unsigned *slot)
+{
+	return pin(addr, bytes, 1, slot);
 }
 
 bool ash_dma_unpin(unsigned pin)
@@ -161,13 +176,16 @@ static int map_hugetlb(struct ash_dma_batch *b)
 
 /*
  * Ordinary memory is never refused, it is paid for later: whoever populates more than there is has the kernel kill
- * somebody, maybe us. So a share of what there is stays untouched.
+ * somebody, maybe us. So a share of what there is, on the node and within the cgroup's limit, stays
+ * untouched.
  */
 static bool is_affordable(const struct ash_dma_batch *b, int node)
 {
-	const uint64_t available = ash_numa_available(ash_dma.bind ? node : -1);
-	const uint64_t kept = available / KEPT_SHARE;
+	uint64_t available = ash_numa_available(ash_dma.bind ? node : -1), limit, used, kept;
 
+	if (ash_cgroup_memory(&limit, &used) == 0)
+		available = ash_min(available, limit - ash_min(limit, used));
+	kept = available / KEPT_SHARE;
 	return available == UINT64_MAX || (uint64_t)b->nr << b->shift <= available - kept;
 }
 

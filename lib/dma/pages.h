@@ -52,6 +52,9 @@ void ash_dma_batch_end(struct ash_dma_batch *b);
 
 /* Pin [addr, addr + bytes), at most ASH_PIN_MOST. A slot of ash_pin_set(), counted once per 2 MiB; ASH_DMA_NO_PIN: cannot. */
 unsigned ash_dma_pin(void *addr, size_t bytes);
+/* Pin [addr, addr + bytes) as one, which the first ash_dma_unpin() lets go. -EFAULT: it is not there to be written;
+ * -ENOMEM: no slot, a limit, or no io_uring. */
+ASH_MUST_USE int ash_dma_pin_one(void *addr, size_t bytes, unsigned *slot);
 /* Count down by 2 MiB; the last lets go. true: that was the last. */
 bool ash_dma_unpin(unsigned pin);
 

@@ -14,6 +14,7 @@ enum { RESERVES_MAX = 16, NAME_MAX_BYTES = 32, TRIES = 4 };
 
 struct reserve {
 	char name[NAME_MAX_BYTES]; /* "": a free entry */
+	bool ready;                /* false: its maker is still at it, and only the name counts */
 	struct ash_dma_arena *arena;
 	ash_pfn_t pfn, nr;
 	struct ash_cma cma;
@@ -45,12 +46,15 @@ static struct reserve *find(const char *name)
 	return NULL;
 }
 
+/* One that can be used. */
 static struct reserve *find_locked(const char *name)
 {
 	struct reserve *r;
 
 	ash_lock(&reserves.lock, &ash_futex_ops);
 	r = find(name);
+	if (r != NULL && !r->ready)
+		r = NULL;
 	ash_unlock(&reserves.lock, &ash_futex_ops);
 	return r;
 }
@@ -81,7 +85,7 @@ static int set_aside(struct reserve *r, struct ash_dma_request *want)
 	return err;
 }
 
-static int fill(struct reserve *r, const char *name, size_t bytes, const struct ash_dma_attr *attr)
+static int fill(struct reserve *r, size_t bytes, const struct ash_dma_attr *attr)
 {
 	struct ash_dma_request want;
 	int err = ash_dma_request_read(attr, ash_align_up(bytes, ASH_DMA_SLOT_BYTES), &want);
@@ -99,30 +103,45 @@ static int fill(struct reserve *r, const char *name, size_t bytes, const struct 
 		(void)ash_vmem_unmap(r->bitmap, bitmap_bytes(want.nr));
 		return err;
 	}
-	memcpy(r->name, name, ash_min(strnlen(name, NAME_MAX_BYTES - 1) + 1, sizeof(r->name)));
 	return 0;
+}
+
+/* An entry that has the name from now on, so that of two who want it one is told that it exists. */
+static int claim(const char *name, struct reserve **out)
+{
+	int err = -ENOSPC;
+
+	ash_lock(&reserves.lock, &ash_futex_ops);
+	if (find(name) != NULL)
+		err = -EEXIST;
+	for (unsigned i = 0; i < RESERVES_MAX && err == -ENOSPC; i++) {
+		*out = &reserves.of[i];
+		if ((*out)->name[0] == '\0')
+			err = 0;
+	}
+	if (err == 0)
+		memcpy((*out)->name, name, strnlen(name, NAME_MAX_BYTES - 1) + 1);
+	ash_unlock(&reserves.lock, &ash_futex_ops);
+	return err;
 }
 
 int ash_dma_reserve(const char *name, size_t bytes, const struct ash_dma_attr *attr)
 {
-	struct reserve fresh = { .name = "" }, *r = NULL;
+	struct reserve *r;
 	int err;
 
 	if (name[0] == '\0' || strnlen(name, NAME_MAX_BYTES) == NAME_MAX_BYTES)
 		return -EINVAL;
-	if (find_locked(name) != NULL)
-		return -EEXIST;
-	ash_lock(&reserves.lock, &ash_futex_ops);
-	for (unsigned i = 0; i < RESERVES_MAX && r == NULL; i++)
-		r = reserves.of[i].name[0] == '\0' && reserves.of[i].nr == 0 ? &reserves.of[i] : NULL;
-	if (r != NULL)
-		r->nr = 1; /* taken, without a name yet */
-	ash_unlock(&reserves.lock, &ash_futex_ops);
-	if (r == NULL)
-		return -ENOSPC;
-	err = fill(r, name, bytes, attr);
+	err = claim(name, &r);
 	if (err < 0)
-		*r = fresh;
+		return err;
+	err = fill(r, bytes, attr);
+	ash_lock(&reserves.lock, &ash_futex_ops);
+	if (err < 0)
+		memset(r, 0, sizeof(*r));
+	else
+		r->ready = true;
+	ash_unlock(&reserves.lock, &ash_futex_ops);
 	return err;
 }
 
@@ -199,7 +218,7 @@ int ash_dma_walk_reserves(int (*fn)(const struct ash_dma_reserve_info *info, voi
 		bool there;
 
 		ash_lock(&reserves.lock, &ash_futex_ops);
-		there = reserves.of[i].name[0] != '\0';
+		there = reserves.of[i].ready;
 		if (there)
 			describe(&reserves.of[i], &info);
 		ash_unlock(&reserves.lock, &ash_futex_ops);

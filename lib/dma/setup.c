@@ -34,6 +34,7 @@ static void start_anew(void)
 	if (atomic_load_explicit(&ash_dma.ready, memory_order_relaxed) && fd >= 0)
 		ash_pin_close(fd);
 	ash_dma_events_forget();
+	ash_dma_foreign_forget();
 	ash_dma_reserves_forget();
 	ash_dma_objects_forget();
 	ash_dma_threads_forget();

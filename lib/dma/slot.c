@@ -136,11 +136,8 @@ uint64_t ash_dma_translate(const void *p, size_t *len)
 	uint64_t bytes, phys;
 	size_t offset;
 
-	if (ASH_UNLIKELY(a == NULL)) {
-		if (len != NULL)
-			*len = 0;
-		return ASH_DMA_UNKNOWN;
-	}
+	if (ASH_UNLIKELY(a == NULL))
+		return ash_dma_foreign_translate(p, len);
 	offset = (uintptr_t)p - a->start;
 	s = &a->slots[offset / ASH_DMA_SLOT_BYTES];
 	offset &= ASH_DMA_SLOT_BYTES - 1;
@@ -243,5 +240,5 @@ long ash_dma_verify(void)
 		return -ENODATA;
 	(void)ash_dma_walk_runs(verify_run, &v);
 	/* A page that is not there at all is not where it was promised to be. */
-	return v.moved + v.hidden;
+	return v.moved + v.hidden + ash_dma_foreign_verify();
 }

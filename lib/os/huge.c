@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "os/cgroup.h"
 #include "os/file.h"
 #include "os/huge.h"
 #include "os/sys.h"
@@ -62,30 +63,6 @@ enum ash_thp_mode ash_thp_mode(void)
 	return strstr(buf, "[madvise]") != NULL ? ASH_THP_MADVISE : ASH_THP_NEVER;
 }
 
-struct cgroup_paths {
-	char v1[ASH_PATH_MAX], v2[ASH_PATH_MAX]; /* path of our group below the hierarchy's root; "" = not in it */
-};
-
-/* One line of /proc/self/cgroup: ID:controller,controller:path (cgroups(7)). */
-static int note_cgroup(void *arg, const char *line)
-{
-	struct cgroup_paths *p = arg;
-	const char *controllers = strchr(line, ':');
-	const char *path = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
-	struct ash_text t;
-
-	if (path == NULL)
-		return 0;
-	if (path == controllers + 1) {
-		ash_text_init(&t, p->v2, sizeof(p->v2));
-		ash_text_str(&t, path + 1);
-	} else if (memmem(controllers, (size_t)(path - controllers), "hugetlb", 7) != NULL) {
-		ash_text_init(&t, p->v1, sizeof(p->v1));
-		ash_text_str(&t, path + 1);
-	}
-	return 0;
-}
-
 static int cgroup_num(const char *root, const char *group, unsigned page_shift, const char *file, uint64_t *out)
 {
 	char path[2 * ASH_PATH_MAX];
@@ -119,9 +96,9 @@ static void read_limit(const char *root, const char *group, unsigned page_shift,
 int ash_huge_cgroup(unsigned page_shift, uint64_t *limit, uint64_t *used)
 {
 	static const char v1_root[] = "/sys/fs/cgroup/hugetlb";
-	struct cgroup_paths paths = { .v1 = "", .v2 = "" };
+	struct ash_cgroup_paths paths;
 	uint64_t best[2] = { UINT64_MAX, UINT64_MAX };
-	int err = ash_file_lines("/proc/self/cgroup", note_cgroup, &paths);
+	int err = ash_cgroup_paths("hugetlb", &paths);
 
 	if (err < 0)
 		return err;

@@ -2,6 +2,7 @@
 /* Buffers as a driver asks for them, with whatever memory this machine has; each test in a process of its own. */
 #include "arena/child.h"
 #include "dma/witness.h"
+#include "unit/os/fake_sys.h"
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -205,6 +206,28 @@ CHILD_TEST(more_than_there_is_is_refused_and_nobody_is_killed)
 
 	EXPECT(ash_dma_alloc((size_t)sysconf(_SC_PHYS_PAGES) * 4096, &attr) == NULL);
 	EXPECT_EQ(errno, ENOMEM);
+}
+
+/* Beyond a cgroup's limit the kernel does not refuse, it kills. */
+CHILD_TEST(more_than_a_cgroup_may_have_is_refused_and_the_limit_is_named)
+{
+	struct ash_dma_error error = { .size = sizeof(error) };
+	struct ash_dma_attr attr = wish(ASH_DMA_VIRTUAL);
+	char text[512];
+
+	fake_on();
+	fake_file("/proc/self/cgroup", "0::/small\n");
+	fake_file("/sys/fs/cgroup/small/memory.max", "67108864\n");
+	fake_file("/sys/fs/cgroup/small/memory.current", "33554432\n");
+	attr.pages = ASH_DMA_PAGES_THP;
+	attr.error = &error;
+	EXPECT(ash_dma_alloc(MIB(40), &attr) == NULL);
+	EXPECT_EQ(error.memory_limit, MIB(64));
+	EXPECT_EQ(error.memory_used, MIB(32));
+	EXPECT_GT(ash_dma_explain(&error, text, sizeof(text)), 0);
+	EXPECT(strstr(text, "memory limit of the cgroup: 64 MiB, used: 32 MiB") != NULL);
+	EXPECT(ash_dma_alloc(MIB(16), &attr) != NULL);
+	fake_off();
 }
 
 static char *inherited;

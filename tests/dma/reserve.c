@@ -3,6 +3,8 @@
 #include "arena/child.h"
 #include "dma/witness.h"
 
+#include <pthread.h>
+
 static void make(const char *name, size_t bytes)
 {
 	int err = ash_dma_reserve(name, bytes, NULL);
@@ -128,4 +130,44 @@ CHILD_TEST(what_is_no_reserve_is_refused)
 	EXPECT_EQ(ash_dma_reserve("a_name_of_more_than_thirty_one_characters", MIB(2), NULL), -EINVAL);
 	EXPECT_EQ(ash_dma_reserve("x", 0, NULL), -EINVAL);
 	EXPECT_EQ(ash_dma_unreserve("x"), -ENOENT);
+}
+
+enum { RIVALS = 6, RACES = 40 };
+static pthread_barrier_t start;
+
+static void *reserve_it(void *arg)
+{
+	(void)arg;
+	pthread_barrier_wait(&start);
+	return (void *)(intptr_t)ash_dma_reserve("wanted", MIB(2), NULL);
+}
+
+CHILD_TEST(of_several_who_want_one_name_one_has_it)
+{
+	pthread_t t[RIVALS];
+
+	make("wanted", MIB(2));
+	EXPECT_EQ(pthread_barrier_init(&start, NULL, RIVALS), 0);
+	for (unsigned race = 0; race < RACES; race++) {
+		unsigned won = 0, lost = 0, refused = 0;
+
+		EXPECT_EQ(ash_dma_unreserve("wanted"), 0);
+		for (unsigned i = 0; i < RIVALS; i++)
+			EXPECT_EQ(pthread_create(&t[i], NULL, reserve_it, NULL), 0);
+		for (unsigned i = 0; i < RIVALS; i++) {
+			void *err;
+
+			EXPECT_EQ(pthread_join(t[i], &err), 0);
+			won += (intptr_t)err == 0;
+			lost += (intptr_t)err == -EEXIST;
+			refused += (intptr_t)err == -ENOMEM || (intptr_t)err == -ENODATA;
+		}
+		EXPECT_EQ(won + lost + refused, RIVALS);
+		EXPECT_EQ(look(won).bytes, MIB(2));
+		if (won == 0)
+			SKIP("the kernel has no huge page any more");
+		EXPECT_EQ(won, 1);
+	}
+	EXPECT_EQ(ash_dma_unreserve("wanted"), 0);
+	EXPECT_GT(ash_dma_trim(), 0);
 }

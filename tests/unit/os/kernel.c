@@ -13,6 +13,7 @@
 
 #include "base/bits.h"
 #include "os/clock.h"
+#include "os/cgroup.h"
 #include "os/huge.h"
 #include "os/numa.h"
 #include "os/policy.h"
@@ -234,6 +235,41 @@ TEST(cgroup_limits_of_both_versions_are_found)
 	fake_file("/sys/fs/cgroup//hugetlb.1GB.current", "0\n");
 	EXPECT_EQ(ash_huge_cgroup(ASH_HUGE_1G_SHIFT, &limit, &used), 0);
 	EXPECT(limit == UINT64_MAX);
+	fake_off();
+}
+
+TEST(the_nearest_memory_limit_of_a_cgroup_and_those_above_it_is_found)
+{
+	uint64_t limit = 0, used = 0;
+
+	fake_on();
+	fake.files_only = true;
+	EXPECT_EQ(ash_cgroup_memory(&limit, &used), -ENOENT);
+	fake_file("/proc/self/cgroup", "7:cpu,memory:/old\n0::/slice/x\n");
+	EXPECT_EQ(ash_cgroup_memory(&limit, &used), -ENOENT);
+	/* The own group has no limit; the one above has, and room for less than its number says. */
+	fake_file("/sys/fs/cgroup/slice/x/memory.max", "max\n");
+	fake_file("/sys/fs/cgroup/slice/x/memory.current", "4096\n");
+	fake_file("/sys/fs/cgroup/slice/memory.max", "1048576\n");
+	fake_file("/sys/fs/cgroup/slice/memory.current", "700000\n");
+	fake_file("/sys/fs/cgroup/slice/memory.stat", "anon 1\nfile 300000\ninactive_file 200000\nactive_file 5\n");
+	EXPECT_EQ(ash_cgroup_memory(&limit, &used), 0);
+	EXPECT_EQ(limit, 1048576);
+	EXPECT_EQ(used, 500000);
+	/* A smaller limit with more room behind it is farther away. */
+	fake_file("/sys/fs/cgroup/memory/old/memory.limit_in_bytes", "900000\n");
+	fake_file("/sys/fs/cgroup/memory/old/memory.usage_in_bytes", "100\n");
+	EXPECT_EQ(ash_cgroup_memory(&limit, &used), 0);
+	EXPECT_EQ(limit, 1048576);
+	/* A container sees its own group as the root. */
+	fake_on();
+	fake.files_only = true;
+	fake_file("/proc/self/cgroup", "0::/\n");
+	fake_file("/sys/fs/cgroup/memory.max", "2097152\n");
+	fake_file("/sys/fs/cgroup/memory.current", "8192\n");
+	EXPECT_EQ(ash_cgroup_memory(&limit, &used), 0);
+	EXPECT_EQ(limit, 2097152);
+	EXPECT_EQ(used, 8192);
 	fake_off();
 }
 

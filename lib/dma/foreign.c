@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory that is not ours, registered for devices: pinned, its physical extents looked up once, told to listeners.
+ *
+ * A registration is an entry of a small table. Who registers and unregisters does so in turn; who translates takes no
+ * lock: an entry is read under its sequence number, which is odd while the entry changes. The table is searched only for
+ * addresses outside the arenas, so a buffer's translation knows nothing of it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "dma/pages.h"
+#include "os/vmem.h"
+
+enum { FOREIGN_MAX = 128, PAGES_AT_ONCE = 512 };
+
+/* Physically contiguous from `at`, an offset in the registration, to the next extent. */
+struct extent {
+	uint64_t at, phys;
+};
+
+struct foreign {
+	_Atomic uint32_t seq;
+	_Atomic uintptr_t start;
+	_Atomic size_t bytes;                /* 0: a free entry */
+	_Atomic uint64_t offset;             /* behind the arenas' own, for ASH_DMA_IOVA_OFFSET */
+	_Atomic(const struct extent *) extents; /* in order; NULL: addresses are hidden, or nothing keeps them */
+	_Atomic size_t nr;
+	size_t table_bytes;                  /* (turn) of the mapping that extents is in */
+	unsigned nr_pins;                    /* (turn) */
+	uint16_t pins[ASH_DMA_FOREIGN_PINS]; /* (turn) */
+};
+
+static struct {
+	struct ash_lock turn; /* held over system calls and listeners, as a growth turn is */
+	_Atomic unsigned high;       /* entries ever used */
+	struct foreign of[FOREIGN_MAX];
+} foreign;
+
+/* What a reader has found, consistent in itself. */
+struct view {
+	uintptr_t start;
+	size_t bytes, nr;
+	uint64_t offset;
+	const struct extent *extents;
+};
+
+static bool read_entry(const struct foreign *f, uintptr_t at, struct view *v)
+{
+	const uint32_t seq = atomic_load_explicit(&f->seq, memory_order_acquire);
+
+	v->start = atomic_load_explicit(&f->start, memory_order_relaxed);
+	v->bytes = atomic_load_explicit(&f->bytes, memory_order_relaxed);
+	if (at - v->start >= v->bytes)
+		return false;
+	v->offset = atomic_load_explicit(&f->offset, memory_order_relaxed);
+	v->extents = atomic_load_explicit(&f->extents, memory_order_relaxed);
+	v->nr = atomic_load_explicit(&f->nr, memory_order_relaxed);
+	/* The loads above are over before seq is looked at again: pairs with the release fence of publish(). */
+	atomic_thread_fence(memory_order_acquire);
+	return (seq & 1) == 0 && atomic_load_explicit(&f->seq, memory_order_relaxed) == seq;
+}
+
+static bool find(const void *p, struct view *v)
+{
+	const unsigned high = atomic_load_explicit(&foreign.high, memory_order_acquire);
+
+	for (unsigned i = 0; i < high; i++) {
+		if (read_entry(&foreign.of[i], (uintptr_t)p, v))
+			return true;
+	}
+	return false;
+}
+
+/* Turn. All of an entry changes as one. */
+static void publish(struct foreign *f, struct view v)
+{
+	const uint32_t seq = atomic_load_explicit(&f->seq, memory_order_relaxed);
+
+	atomic_store_explicit(&f->seq, seq + 1, memory_order_relaxed);
+	/* Odd before anything changes. */
+	atomic_thread_fence(memory_order_release);
+	atomic_store_explicit(&f->start, v.start, memory_order_relaxed);
+	atomic_store_explicit(&f->bytes, v.bytes, memory_order_relaxed);
+	atomic_store_explicit(&f->offset, v.offset, memory_order_relaxed);
+	atomic_store_explicit(&f->extents, v.extents, memory_order_relaxed);
+	atomic_store_explicit(&f->nr, v.nr, memory_order_relaxed);
+	atomic_store_explicit(&f->seq, seq + 2, memory_order_release);
+}
+
+/* The extent that an offset is in. */
+static size_t extent_of(const struct view *v, uint64_t at)
+{
+	size_t low = 0, high = v->nr;
+
+	while (high - low > 1) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (v->extents[middle].at <= at)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+uint64_t ash_dma_foreign_translate(const void *p, size_t *len)
+{
+	struct view v;
+	uint64_t at, end;
+	size_t i;
+
+	if (!find(p, &v)) {
+		if (len != NULL)
+			*len = 0;
+		return ASH_DMA_UNKNOWN;
+	}
+	at = (uintptr_t)p - v.start;
+	i = v.extents != NULL ? extent_of(&v, at) : 0;
+	if (v.extents == NULL)
+		end = ash_align_down(at, ASH_PAGE_SIZE) + ASH_PAGE_SIZE;
+	else
+		end = i + 1 < v.nr ? v.extents[i + 1].at : v.bytes;
+	if (len != NULL && *len > end - at)
+		*len = end - at;
+	return v.extents == NULL ? ASH_DMA_UNKNOWN : v.extents[i].phys + (at - v.extents[i].at);
+}
+
+bool ash_dma_foreign_offset(const void *p, uint64_t *offset)
+{
+	struct view v;
+
+	if (!find(p, &v))
+		return false;
+	*offset = ((uint64_t)ash_dma.nr_arenas << ash_dma.shift) + v.offset + ((uintptr_t)p - v.start);
+	return true;
+}
+
+static size_t entry_bytes(const struct foreign *f)
+{
+	return atomic_load_explicit(&f->bytes, memory_order_relaxed);
+}
+
+static uintptr_t entry_start(const struct foreign *f)
+{
+	return atomic_load_explicit(&f->start, memory_order_relaxed);
+}
+
+/* A free entry for [start, start + bytes). -EEXIST: some of it is registered; -ENOSPC. Turn. */
+static int claim(uintptr_t start, size_t bytes, struct foreign **out)
+{
+	*out = NULL;
+	for (unsigned i = 0; i < FOREIGN_MAX; i++) {
+		struct foreign *f = &foreign.of[i];
+
+		if (entry_bytes(f) == 0)
+			*out = *out == NULL ? f : *out;
+		else if (start < entry_start(f) + entry_bytes(f) && entry_start(f) < start + bytes)
+			return -EEXIST;
+	}
+	return *out == NULL ? -ENOSPC : 0;
+}
+
+/* Device addresses that no other registration has. Turn. */
+static uint64_t find_offset(size_t bytes)
+{
+	uint64_t offset = 0;
+
+	for (unsigned i = 0; i < FOREIGN_MAX; i++) {
+		const struct foreign *f = &foreign.of[i];
+		const uint64_t from = atomic_load_explicit(&f->offset, memory_order_relaxed);
+
+		if (entry_bytes(f) != 0 && offset < from + entry_bytes(f) && from < offset + bytes) {
+			offset = ash_align_up(from + entry_bytes(f), ASH_DMA_SLOT_BYTES);
+			i = UINT32_MAX; /* from the beginning */
+		}
+	}
+	return offset;
+}
+
+static void unpin(struct foreign *f)
+{
+	while (f->nr_pins > 0)
+		(void)ash_dma_unpin(f->pins[--f->nr_pins]);
+}
+
+/* -EFAULT: some of it is not there, may not be written, or is no memory; -ENOMEM: it cannot be pinned. Turn. */
+static int pin(struct foreign *f, char *p, size_t bytes)
+{
+	int err = 0;
+
+	f->nr_pins = 0;
+	for (size_t at = 0; at < bytes && err == 0; at += ASH_PIN_MOST) {
+		unsigned slot;
+
+		err = ash_dma_pin_one(p + at, ash_min(bytes - at, ASH_PIN_MOST), &slot);
+		if (err == 0)
+			f->pins[f->nr_pins++] = (uint16_t)slot;
+	}
+	if (err < 0)
+		unpin(f);
+	return err == 0 || err == -EFAULT ? err : -ENOMEM;
+}
+
+/* Turn. The extents of what is pinned; none where addresses are hidden. */
+static void look_up(struct foreign *f, const char *p, struct view *v)
+{
+	struct extent *extents;
+	void *memory;
+
+	/* As many as there could be; what is not used is never touched. */
+	f->table_bytes = ash_align_up((v->bytes >> ASH_PAGE_SHIFT) * sizeof(*extents), ASH_PAGE_SIZE);
+	if (ash_vmem_map(f->table_bytes, &memory) < 0)
+		return;
+	extents = memory;
+	for (size_t at = 0; at < v->bytes; at += (size_t)PAGES_AT_ONCE << ASH_PAGE_SHIFT) {
+		const size_t n = ash_min((v->bytes - at) >> ASH_PAGE_SHIFT, PAGES_AT_ONCE);
+		uint64_t phys[PAGES_AT_ONCE];
+
+		(void)ash_phys_read(p + at, ASH_PAGE_SIZE, n, phys);
+		for (size_t i = 0; i < n; i++) {
+			const uint64_t offset = at + (i << ASH_PAGE_SHIFT);
+			const struct extent *last = v->nr > 0 ? &extents[v->nr - 1] : NULL;
+
+			if (phys[i] == ASH_DMA_UNKNOWN) {
+				(void)ash_vmem_unmap(memory, f->table_bytes);
+				v->nr = 0;
+				return;
+			}
+			if (last == NULL || phys[i] != last->phys + (offset - last->at))
+				extents[v->nr++] = (struct extent){ offset, phys[i] };
+		}
+	}
+	v->extents = extents;
+}
+
+/* Turn. Nobody is told any more. */
+static void end_entry(struct foreign *f)
+{
+	const struct extent *extents = atomic_load_explicit(&f->extents, memory_order_relaxed);
+
+	publish(f, (struct view){ .bytes = 0 });
+	unpin(f);
+	if (extents != NULL)
+		(void)ash_vmem_unmap((void *)(uintptr_t)extents, f->table_bytes);
+}
+
+/* Turn. */
+static int enter(char *p, size_t bytes)
+{
+	struct view v = { .start = (uintptr_t)p, .bytes = bytes };
+	struct foreign *f;
+	int err = claim((uintptr_t)p, bytes, &f), pinned;
+
+	if (err < 0)
+		return err;
+	pinned = pin(f, p, bytes);
+	if (pinned == -EFAULT)
+		return pinned;
+	/* What the kernel may move at any time has no address. */
+	if (pinned == 0)
+		look_up(f, p, &v);
+	v.offset = find_offset(bytes);
+	publish(f, v);
+	if ((unsigned)(f - foreign.of) >= atomic_load_explicit(&foreign.high, memory_order_relaxed))
+		atomic_store_explicit(&foreign.high, (unsigned)(f - foreign.of) + 1, memory_order_release);
+	err = ash_dma_event(ASH_DMA_EVENT_MAPPED, p, bytes);
+	if (err < 0) {
+		end_entry(f);
+		return err;
+	}
+	return pinned == 0 ? ASH_DMA_PINNED_KERNEL : ASH_DMA_PINNED_LOCKED;
+}
+
+int ash_dma_register(void *p, size_t bytes)
+{
+	const uintptr_t start = (uintptr_t)p;
+	int ret;
+
+	if (bytes == 0 || ((start | bytes) & (ASH_PAGE_SIZE - 1)) != 0 || start + bytes < start ||
+	    bytes > ASH_DMA_FOREIGN_PINS * ASH_PIN_MOST)
+		return -EINVAL;
+	ret = ash_dma_setup();
+	if (ret < 0)
+		return -ENOMEM;
+	if (start < ash_dma.base + ((uintptr_t)ash_dma.nr_arenas << ash_dma.shift) && ash_dma.base < start + bytes)
+		return -EINVAL;
+	ash_dma_foreign_take_turn();
+	ret = enter(p, bytes);
+	ash_dma_foreign_end_turn();
+	return ret;
+}
+
+int ash_dma_unregister(void *p, unsigned flags)
+{
+	int err = -ENOENT;
+
+	if ((flags & ~(unsigned)ASH_DMA_UNMAP) != 0)
+		return -EINVAL;
+	ash_dma_foreign_take_turn();
+	for (unsigned i = 0; i < FOREIGN_MAX && err == -ENOENT; i++) {
+		struct foreign *f = &foreign.of[i];
+		const size_t bytes = entry_bytes(f);
+
+		if (bytes == 0 || entry_start(f) != (uintptr_t)p)
+			continue;
+		err = (flags & ASH_DMA_UNMAP) != 0 ? 0 : ash_dma_event(ASH_DMA_EVENT_UNMAPPING, p, bytes);
+		if (err < 0)
+			break;
+		(void)ash_dma_event(ASH_DMA_EVENT_UNMAPPED, p, bytes);
+		end_entry(f);
+	}
+	ash_dma_foreign_end_turn();
+	return err;
+}
+
+void ash_dma_foreign_take_turn(void)
+{
+	ash_lock(&foreign.turn, &ash_futex_ops);
+}
+
+void ash_dma_foreign_end_turn(void)
+{
+	ash_unlock(&foreign.turn, &ash_futex_ops);
+}
+
+bool ash_dma_foreign_next(unsigned *i, void **va, size_t *bytes)
+{
+	for (; *i < FOREIGN_MAX; (*i)++) {
+		if (entry_bytes(&foreign.of[*i]) == 0)
+			continue;
+		*va = (void *)entry_start(&foreign.of[*i]);
+		*bytes = entry_bytes(&foreign.of[*i]);
+		(*i)++;
+		return true;
+	}
+	return false;
+}
+
+/* Pages of an entry that are elsewhere. Turn. */
+static long verify_entry(const char *p, size_t bytes)
+{
+	long moved = 0;
+
+	for (size_t at = 0; at < bytes; at += (size_t)PAGES_AT_ONCE << ASH_PAGE_SHIFT) {
+		const size_t n = ash_min((bytes - at) >> ASH_PAGE_SHIFT, PAGES_AT_ONCE);
+		uint64_t phys[PAGES_AT_ONCE];
+
+		if (ash_dma_foreign_translate(p, NULL) == ASH_DMA_UNKNOWN)
+			return 0;
+		(void)ash_phys_read(p + at, ASH_PAGE_SIZE, n, phys);
+		for (size_t i = 0; i < n; i++)
+			moved += phys[i] != ash_dma_foreign_translate(p + at + (i << ASH_PAGE_SHIFT), NULL);
+	}
+	return moved;
+}
+
+long ash_dma_foreign_verify(void)
+{
+	long moved = 0;
+	unsigned i = 0;
+	size_t bytes;
+	void *va;
+
+	ash_dma_foreign_take_turn();
+	while (ash_dma_foreign_next(&i, &va, &bytes))
+		moved += verify_entry(va, bytes);
+	ash_dma_foreign_end_turn();
+	return moved;
+}
+
+void ash_dma_foreign_forget(void)
+{
+	for (unsigned i = 0; i < FOREIGN_MAX; i++) {
+		const struct extent *extents = atomic_load_explicit(&foreign.of[i].extents, memory_order_relaxed);
+
+		if (extents != NULL)
+			(void)ash_vmem_unmap((void *)(uintptr_t)extents, foreign.of[i].table_bytes);
+	}
+	memset(&foreign, 0, sizeof(foreign));
+}
