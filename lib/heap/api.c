@@ -3,7 +3,7 @@
  * malloc, calloc, realloc, aligned allocation and free: the slow halves, and the whole of the rarer calls.
  *
  * Where small ends: up to ASH_SMALL_MAX an object comes from a slab. Requests above ASH_MEDIUM_DIRECT get exact runs
- * as long as the heap is young, because one slab of such a class would take a quarter of a small process's memory.
+ * until the heap is so large that a slab of their class, of which it may use one object, is little of it.
  */
 #include "heap/fast.h"
 
@@ -14,8 +14,8 @@
 #include "os/log.h"
 #include "os/text.h"
 
-#define ASH_MEDIUM_DIRECT 8192
-#define ASH_MEDIUM_DIRECT_MAX 64 /* so many, then slabs */
+#define ASH_MEDIUM_DIRECT 16384
+#define ASH_MEDIUM_SHARE 4 /* a slab is at most the 16th part of the heap's slabs */
 
 void ash_heap_corrupt(const char *what, const void *p)
 {
@@ -39,13 +39,14 @@ static void *heap_alloc(struct ash_heap *h, size_t size, bool *zeroed)
 	*zeroed = false;
 	if (size > ASH_SMALL_MAX)
 		return ash_large_alloc(h, size, 1, zeroed);
-	if (size > ASH_MEDIUM_DIRECT && h->medium_direct < ASH_MEDIUM_DIRECT_MAX) {
-		h->medium_direct++;
-		return ash_large_alloc(h, size, 1, zeroed);
-	}
 	cls = ash_class_of(size);
 	p = ash_bin_pop(&h->bins[cls]);
-	return ASH_LIKELY(p != NULL) ? p : ash_bin_refill(h, cls);
+	if (ASH_LIKELY(p != NULL))
+		return p;
+	if (size > ASH_MEDIUM_DIRECT && h->partial[cls] == NULL && !h->first_class &&
+	    h->slab_frames >> ASH_MEDIUM_SHARE < (uint64_t)1 << ash_classes[cls].slab_order)
+		return ash_large_alloc(h, size, 1, zeroed);
+	return ash_bin_refill(h, cls);
 }
 
 static ASH_COLD void *out_of_memory(void)
@@ -106,8 +107,8 @@ void *ash_heap_calloc(size_t n, size_t size)
 }
 
 /*
- * The smallest class whose objects all lie on multiples of align, or ASH_NR_CLASSES. Slabs are page aligned. Above four
- * pages few classes are a multiple of much, and an exact run wastes less than the next that is.
+ * The smallest class whose objects all lie on multiples of align, or ASH_NR_CLASSES. Slabs are page aligned. Above a page
+ * few classes are a multiple of much, and an exact run wastes less than the next that is.
  */
 static unsigned aligned_class(size_t align, size_t size)
 {
@@ -118,7 +119,7 @@ static unsigned aligned_class(size_t align, size_t size)
 	for (cls = ash_class_of(ash_max(ash_align_up(size, align), align)); cls < ASH_NR_CLASSES; cls++)
 		if ((ash_classes[cls].size & (align - 1)) == 0)
 			break;
-	if (cls < ASH_NR_CLASSES && size > 4 * ASH_PAGE_SIZE && ash_classes[cls].size > size + size / 4)
+	if (cls < ASH_NR_CLASSES && size > ASH_PAGE_SIZE && ash_classes[cls].size > size + size / 4)
 		return ASH_NR_CLASSES;
 	return cls;
 }

@@ -61,7 +61,7 @@ ASH_INLINE void ash_bin_push(struct ash_heap *h, size_t cls, struct ash_object *
 }
 
 /*
- * align: a power of two. Up to 16 KiB, where classes divide each doubling by 4 or 8, the class of a multiple of align is
+ * align: a power of two. Up to a page, where classes divide each doubling by 4 or 8, the class of a multiple of align is
  * itself a multiple of align.
  */
 ASH_INLINE void *ash_fast_aligned(size_t align, size_t size)

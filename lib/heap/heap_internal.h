@@ -71,7 +71,7 @@ struct ash_slab {
 };
 ASH_BUILD_ASSERT(sizeof(struct ash_slab) == 64, "one cache line per slab, and a power of two to divide by");
 #define ASH_SLAB_MIN_ORDER 4 /* 64 KiB */
-#define ASH_SLAB_MAX_ORDER 7 /* 512 KiB */
+#define ASH_SLAB_MAX_ORDER 6 /* 256 KiB */
 #define ASH_SLAB_ORDERS (ASH_SLAB_MAX_ORDER - ASH_SLAB_MIN_ORDER + 1)
 #define ASH_SLAB_LARGE 0xff
 
@@ -118,7 +118,6 @@ struct ash_heap {
 	struct ash_slab *all;                         /* (o) every slab (first-class heaps: and large run) */
 	struct ash_outbox outbox[ASH_OUTBOXES];       /* (o) */
 	struct ash_kept kept;                         /* (o) empty in a first-class heap */
-	uint16_t medium_direct;                       /* (o) medium requests served by exact runs so far */
 	uint64_t slab_frames;                         /* (r) frames in slabs */
 	uint64_t empty_frames;                        /* (r) of these in empty[] */
 	int64_t large_frames, large_count;            /* (r) allocated minus freed by this heap: sum over heaps */

@@ -78,8 +78,6 @@ bool ash_heaps_boot(void)
 static void heap_start(struct ash_heap *h, bool first_class)
 {
 	h->first_class = first_class;
-	/* What the program makes a heap for is not a small process's odd stdio buffer. */
-	h->medium_direct = first_class ? UINT16_MAX : 0;
 }
 
 /* A structure for a heap that has never been: metadata first, because getting it may enter the kernel. */
