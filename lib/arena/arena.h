@@ -223,6 +223,20 @@ void ash_zonelist_ordinary(struct ash_zonelist *out, int node);
 ASH_MUST_USE int ash_run_extend(void *addr, size_t old_nr, size_t new_nr, enum ash_migratetype mt, bool *zeroed);
 
 /*
+ * Move the contents of nr_blocks whole pageblocks from one of the caller's runs to another, and free what they were in.
+ * Where the kernel can do it and both are of one ordinary arena and aligned, frames change places and nothing is copied.
+ * to_empty: there is no memory behind to (struct ash_run, zeroed). Tags must already be cleared at from.
+ */
+void ash_run_move(void *to, void *from, size_t nr_blocks, bool to_empty);
+
+/*
+ * Of a run that was allocated just now and whose contents do not matter to the caller: where there is no memory behind
+ * whole pageblocks of it, put free frames there that the arena has elsewhere and does not need, rather than new ones of
+ * the system at the first touch. Clears zeroed when it did.
+ */
+void ash_run_fill(struct ash_run *run);
+
+/*
  * Zero-filled metadata for clients: heap structures and the like. Lives outside the arenas, is never given back, is
  * 64-byte aligned. NULL when the metadata reservation is exhausted.
  */

@@ -46,7 +46,7 @@ static size_t return_blocks(struct ash_arena *a, size_t max)
 }
 
 /* Free pageblocks that cost memory. In H even zeroed ones do: they are populated. */
-static uint32_t free_resident(struct ash_arena *a)
+uint32_t ash_arena_free_resident(struct ash_arena *a)
 {
 	struct ash_zone_stats s;
 	uint64_t frames;
@@ -61,7 +61,7 @@ static uint32_t free_resident(struct ash_arena *a)
 /* Enter the sample for each interval that went by unseen too: nothing was freed or allocated on a slow path meanwhile. */
 static uint32_t sample(struct ash_arena *a, uint64_t intervals)
 {
-	const uint32_t now = free_resident(a);
+	const uint32_t now = ash_arena_free_resident(a);
 	uint32_t low = now;
 
 	if (intervals > ASH_DECAY_SLOTS)

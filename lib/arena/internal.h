@@ -87,6 +87,7 @@ struct ash_arenas {
 	_Atomic size_t online_bytes;    /* (a) of all arenas, for the limit */
 	_Atomic bool past_start;        /* (a) the first base pages are used up: hugetlb may be used */
 	_Atomic uint64_t decay_due;     /* (a) clock of the next look */
+	_Atomic bool no_exchange;       /* (a) the kernel does not move pages, or may not */
 };
 extern struct ash_arenas ash_arenas;
 
@@ -165,6 +166,12 @@ ASH_INLINE void *ash_arena_address(const struct ash_arena *a, ash_pfn_t pfn)
 	return (void *)(a->start + ((uintptr_t)pfn << ASH_PAGE_SHIFT));
 }
 
+/* That of an address in the reservation. */
+ASH_INLINE struct ash_arena *ash_arena_of(const void *addr)
+{
+	return ash_arena_peek((unsigned)(ash_frame_index(addr) >> ash_registry.span_frame_shift));
+}
+
 /* The setup turn and every arena's growth turn: nothing is created or brought online meanwhile. */
 void ash_arenas_take_turns(void);
 void ash_arenas_end_turns(void);
@@ -206,6 +213,9 @@ ASH_MUST_USE int ash_hugetlb_online(struct ash_arena *a, ash_pfn_t first, ash_pf
 size_t ash_hugetlb_return(struct ash_arena *a, size_t max);
 /* Prove nr_blocks consecutive returned pageblocks again and give them to the zone. -ENOENT: there are not so many. */
 ASH_MUST_USE int ash_hugetlb_reprove(struct ash_arena *a, size_t nr_blocks, unsigned align_order);
+
+/* decay.c: free pageblocks that cost memory. */
+uint32_t ash_arena_free_resident(struct ash_arena *a);
 
 /* fork.c */
 bool ash_arena_has_hugetlb(struct ash_arena *a);

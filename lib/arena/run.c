@@ -12,10 +12,8 @@
 
 static struct ash_arena *arena_of(const void *addr, ash_pfn_t *pfn)
 {
-	const size_t index = ash_frame_index(addr);
-
-	*pfn = (ash_pfn_t)(index & (((size_t)1 << ash_registry.span_frame_shift) - 1));
-	return ash_arena_peek((unsigned)(index >> ash_registry.span_frame_shift));
+	*pfn = (ash_pfn_t)(ash_frame_index(addr) & (((size_t)1 << ash_registry.span_frame_shift) - 1));
+	return ash_arena_of(addr);
 }
 
 static int arena_alloc(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt, bool small_only,

@@ -30,22 +30,27 @@ void ash_heap_corrupt(const char *what, const void *p)
 	abort();
 }
 
-/* An object of any size for h, the caller's or a first-class heap; NULL and no errno when there is no memory. */
+/*
+ * An object of any size for h, the caller's or a first-class heap; NULL and no errno when there is no memory. *zeroed:
+ * whether it should read as zero, and whether it does.
+ */
 static void *heap_alloc(struct ash_heap *h, size_t size, bool *zeroed)
 {
 	unsigned cls;
 	void *p;
 
-	*zeroed = false;
 	if (size > ASH_SMALL_MAX)
 		return ash_large_alloc(h, size, 1, zeroed);
 	cls = ash_class_of(size);
 	p = ash_bin_pop(&h->bins[cls]);
-	if (ASH_LIKELY(p != NULL))
+	if (ASH_LIKELY(p != NULL)) {
+		*zeroed = false;
 		return p;
+	}
 	if (size > ASH_MEDIUM_DIRECT && h->partial[cls] == NULL && !h->first_class &&
 	    h->slab_frames >> ASH_MEDIUM_SHARE < (uint64_t)1 << ash_classes[cls].slab_order)
 		return ash_large_alloc(h, size, 1, zeroed);
+	*zeroed = false;
 	return ash_bin_refill(h, cls);
 }
 
@@ -72,7 +77,7 @@ static void *thread_alloc(size_t size, bool *zeroed)
 
 static ASH_NOINLINE void *malloc_slower(size_t size)
 {
-	bool zeroed;
+	bool zeroed = false;
 
 	return thread_alloc(size, &zeroed);
 }
@@ -97,7 +102,7 @@ void *ash_heap_malloc(size_t size)
 void *ash_heap_calloc(size_t n, size_t size)
 {
 	size_t bytes;
-	bool zeroed;
+	bool zeroed = true;
 	void *p;
 
 	if (ASH_UNLIKELY(__builtin_mul_overflow(n, size, &bytes)))
@@ -128,7 +133,6 @@ static void *heap_aligned(struct ash_heap *h, size_t align, size_t size, bool *z
 {
 	unsigned cls = aligned_class(align, size);
 
-	*zeroed = false;
 	if (cls < ASH_NR_CLASSES)
 		return heap_alloc(h, ash_classes[cls].size, zeroed);
 	return ash_large_alloc(h, ash_max(size, 1), align, zeroed);
@@ -137,7 +141,7 @@ static void *heap_aligned(struct ash_heap *h, size_t align, size_t size, bool *z
 void *ash_heap_aligned(size_t align, size_t size)
 {
 	struct ash_heap *h;
-	bool zeroed;
+	bool zeroed = false;
 	void *p = NULL;
 
 	if (align <= 16)
@@ -153,7 +157,7 @@ void *ash_heap_aligned(size_t align, size_t size)
 
 void *ash_heap_alloc_from(struct ash_heap *h, size_t align, size_t size, bool zero)
 {
-	bool zeroed;
+	bool zeroed = zero;
 	void *p = NULL;
 
 	if (size <= ASH_MAX_REQUEST && align <= ASH_MAX_REQUEST)
@@ -271,9 +275,16 @@ void *ash_heap_realloc(void *p, size_t size)
 		ash_heap_settle();
 		return p;
 	}
+	const uint32_t tag = ash_tag_load(ash_frame_index(p));
 	const size_t usable = ash_heap_usable(p);
 	const int saved = errno;
 
+	if ((tag & ASH_TAG_LARGE) != 0 && size > usable) {
+		to = ash_large_move(p, tag, size);
+		ash_heap_settle();
+		if (to != NULL)
+			return to;
+	}
 	to = ash_fast_malloc(size > usable ? growth_size(size, usable) : size);
 	if (ASH_UNLIKELY(to == NULL)) {
 		/* Moving what shrinks only saves memory: without any to move to, it stays. */

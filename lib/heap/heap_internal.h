@@ -227,7 +227,10 @@ bool ash_remote_drain(struct ash_heap *h);
 void ash_remote_drain_to_slabs(struct ash_heap *h);
 
 /* large.c: runs of whole frames. */
+/* *zeroed: the caller would like it to read as zero; and whether it does. */
 ASH_MUST_USE void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroed);
+/* Move the run at p to where it can have size bytes, more than it has. NULL: no memory, or no use; p is as it was. */
+ASH_MUST_USE void *ash_large_move(void *p, uint32_t tag, size_t size);
 void ash_large_free(void *p, uint32_t tag);
 void ash_large_drop_kept(struct ash_heap *h);
 void ash_large_release(struct ash_heap *h, struct ash_slab *s);

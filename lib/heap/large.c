@@ -8,6 +8,10 @@
  */
 #include "heap/heap_internal.h"
 
+#include <string.h>
+
+#define PAGEBLOCK_FRAMES ((size_t)1 << ASH_PAGEBLOCK_ORDER)
+
 static void large_release(void *p, uint32_t nr)
 {
 	ash_tag_store(ash_frame_index(p), 0);
@@ -75,7 +79,7 @@ static bool kept_put(struct ash_heap *h, void *p, uint32_t nr)
 	return true;
 }
 
-/* size > 0. align: a power of two. *zeroed is written on success only. */
+/* size > 0. align: a power of two. */
 void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroed)
 {
 	size_t nr = ash_bytes_to_pages(size);
@@ -94,8 +98,12 @@ void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroe
 	}
 	run.addr = align_order == 0 ? kept_take(&h->kept, &nr) : NULL;
 	run.zeroed = false;
-	if (run.addr == NULL && ash_run_alloc(h->zonelist, nr, align_order, ASH_MT_UNMOVABLE, &run) != 0)
-		return NULL;
+	if (run.addr == NULL) {
+		if (ash_run_alloc(h->zonelist, nr, align_order, ASH_MT_UNMOVABLE, &run) != 0)
+			return NULL;
+		if (nr >= PAGEBLOCK_FRAMES && !*zeroed)
+			ash_run_fill(&run);
+	}
 	if (h->first_class) {
 		struct ash_slab *s = ash_slab_at(ash_frame_index(run.addr), ASH_SLAB_MIN_ORDER);
 
@@ -170,4 +178,33 @@ bool ash_large_resize(void *p, uint32_t tag, size_t size)
 		ash_run_free((char *)p + (nr << ASH_PAGE_SHIFT), old_nr - nr);
 	self->large_frames += (int64_t)nr - (int64_t)old_nr;
 	return true;
+}
+
+/*
+ * A run of whole pageblocks takes its frames along, and only what is left over is copied. The old place is without memory
+ * then, or has what was free at the new one.
+ */
+void *ash_large_move(void *p, uint32_t tag, size_t size)
+{
+	const size_t nr = tag & ASH_TAG_FRAMES_MASK, blocks = nr / PAGEBLOCK_FRAMES, whole = blocks * PAGEBLOCK_FRAMES;
+	struct ash_heap *self = ash_heap_get();
+	bool zeroed = true;
+	char *to;
+
+	if (blocks == 0 || (tag & ASH_TAG_LISTED) != 0 || self == NULL || runs_are_watched())
+		return NULL;
+	to = ash_large_alloc(self, size, 1, &zeroed);
+	if (to == NULL)
+		return NULL;
+	/* What lies behind the pageblocks goes first: a page there keeps the kernel's mapping in one piece. */
+	to[whole << ASH_PAGE_SHIFT] = 0;
+	memcpy(to + (whole << ASH_PAGE_SHIFT), (char *)p + (whole << ASH_PAGE_SHIFT), (nr - whole) << ASH_PAGE_SHIFT);
+	ash_tag_store(ash_frame_index(p), 0);
+	self->large_frames -= (int64_t)nr;
+	self->large_count--;
+	ash_run_move(to, p, blocks, zeroed);
+	if (nr > whole)
+		ash_run_free((char *)p + (whole << ASH_PAGE_SHIFT), nr - whole);
+	(void)ash_arena_decay();
+	return to;
 }

@@ -14,6 +14,11 @@
  */
 ASH_MUST_USE int ash_resident_huge(const void *addr, size_t nr, bool *huge);
 
+/* What there is of 2 MiB: nothing, not even in swap; one huge page, mapped as such; anything else. */
+enum ash_resident { ASH_RESIDENT_NONE, ASH_RESIDENT_HUGE, ASH_RESIDENT_SOME };
+/* what[i], of nr times 2 MiB as above: an enum ash_resident. Errors as above. */
+ASH_MUST_USE int ash_resident_look(const void *addr, size_t nr, unsigned char *what);
+
 /*
  * full[i]: every page of the i-th 2 MiB is in memory, huge or not. (What was swapped out is not in memory, so "not full"
  * does not mean that it reads as zero.)

@@ -24,6 +24,7 @@ FAULTS = (
     ("zeroed", ["min=65536", "max=262144", "live=4", "ops=50"], "dirty"), ("grow", ["max=1048576", "rounds=1"], "lost"),
     ("grow", ["mode=page", "max=1048576", "rounds=1"], "lost"),
     ("grow", ["mode=string", "max=65536", "rounds=1"], "lost"), ("aligned", ["ops=1000"], "askew"),
+    ("move", ["size=4194304", "by=65536", "rounds=2"], "lost"),
     ("returns", ["peak=8", "live=1", "rest=100", "step=50", "scattered=1"], "twice"),
 )
 WORDS = ("lost", "not zero", "posix_memalign")

@@ -157,6 +157,22 @@ void ash_run_free(void *addr, size_t nr)
 	pthread_mutex_unlock(&lock);
 }
 
+/* Without page tables: copied. */
+void ash_run_move(void *to, void *from, size_t nr_blocks, bool to_empty)
+{
+	const size_t nr = nr_blocks << ASH_PAGEBLOCK_ORDER;
+
+	(void)to_empty;
+	memcpy(to, from, nr << ASH_PAGE_SHIFT);
+	ash_run_free(from, nr);
+}
+
+void ash_run_fill(struct ash_run *run)
+{
+	memset(run->addr, 0xdb, run->nr_frames << ASH_PAGE_SHIFT);
+	run->zeroed = false;
+}
+
 int ash_run_extend(void *addr, size_t old_nr, size_t new_nr, enum ash_migratetype mt, bool *zeroed)
 {
 	const size_t first = ash_frame_index(addr) + old_nr, nr = new_nr - old_nr;

@@ -210,6 +210,71 @@ TEST(realloc_of_a_large_block_grows_in_place_when_it_can)
 	ash_heap_free(p);
 }
 
+static unsigned char page_mark(size_t i)
+{
+	return (unsigned char)(1 + i / 4096 % 251);
+}
+
+/* With a neighbour behind it the block has to move. */
+static void grows_by_moving(size_t size, size_t new_size)
+{
+	unsigned char *p = ash_heap_malloc(size), *neighbour = ash_heap_malloc(100000), *q;
+
+	EXPECT(p != NULL && neighbour != NULL);
+	for (size_t i = 0; i < size; i++)
+		p[i] = page_mark(i);
+	q = ash_heap_realloc(p, new_size);
+	EXPECT(q != NULL && q != p);
+	for (size_t i = 0; i < size; i++)
+		EXPECT_EQ(q[i], page_mark(i));
+	EXPECT_GE(ash_heap_usable(q), new_size);
+	ash_heap_free(q);
+	ash_heap_free(neighbour);
+}
+
+TEST(a_large_block_that_moves_takes_its_contents_along)
+{
+	size_t before;
+
+	ash_heap_flush_thread();
+	before = fake_arena_used_frames();
+	grows_by_moving(2 << 20, 5 << 20);
+	grows_by_moving((6 << 20) + 5000, (6 << 20) + 70000);
+	grows_by_moving((2 << 20) - 4096, 9 << 20);
+	ash_heap_flush_thread();
+	EXPECT_EQ(fake_arena_used_frames(), before);
+	EXPECT_EQ(fake_arena_faults(), 0);
+}
+
+TEST(a_large_block_that_cannot_move_stays)
+{
+	unsigned char *p = ash_heap_malloc(4 << 20), *neighbour = ash_heap_malloc(100000);
+
+	memset(p, 9, 4 << 20);
+	fake_arena_fail_at(1);
+	errno = 0;
+	EXPECT(ash_heap_realloc(p, 9 << 20) == NULL && errno == ENOMEM);
+	fake_arena_fail_at(0);
+	for (size_t i = 0; i < 4 << 20; i += 4096)
+		EXPECT_EQ(p[i], 9);
+	ash_heap_free(p);
+	ash_heap_free(neighbour);
+}
+
+TEST(large_zeroed_blocks_are_zero_whatever_frames_they_get)
+{
+	unsigned char *p = ash_heap_malloc(5 << 20);
+
+	memset(p, 1, 5 << 20);
+	ash_heap_free(p);
+	for (unsigned round = 0; round < 3; round++) {
+		p = ash_heap_calloc(1, 5 << 20);
+		for (size_t i = 0; i < 5 << 20; i++)
+			EXPECT_EQ(p[i], 0);
+		ash_heap_free(p);
+	}
+}
+
 TEST(realloc_to_zero_frees_and_realloc_of_null_allocates)
 {
 	void *p = ash_heap_realloc(NULL, 10);
