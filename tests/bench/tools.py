@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Benchmarks from elsewhere are run and timed as bench/external.py says, and bench/plot draws every point it is given.
+"""Benchmarks from elsewhere are run and timed as bench/external.py says, bench/join makes one table of several runs,
+and bench/plot draws every point it is given.
 
 usage: tools.py --build DIR --source DIR
 """
@@ -57,6 +58,33 @@ def external(args, tmp):
     if not 0 < rows["here"].get("time", 0) < 60:
         problems.append("here: %s" % rows["here"])
     return problems
+
+
+def joined(args, tmp):
+    """Two results with a benchmark in common, and one of other allocators."""
+    def result(name, allocators, times):
+        path = os.path.join(tmp, name)
+        rows = [{"benchmark": b, "allocator": a, "round": n, "time": t, "rss_kib": 1024, "hugetlb_kib": 0, "user": t,
+                 "sys": 0.0, "minflt": 1, "majflt": 0} for b, ts in times for a in allocators for n, t in enumerate(ts)]
+        machine = dict.fromkeys(("cpu", "memory", "kernel", "thp", "hugetlb_2m"), "x")
+        with open(path, "w", encoding="ascii") as file:
+            json.dump({"machine": {**machine, "cpus": 1, "runs": 3, "cold": False},
+                       "versions": dict.fromkeys(allocators, ""), "rows": rows}, file)
+        return path
+
+    ours = ("glibc", "ashlar")
+    parts = [result("a.json", ours, [("one", (9.0, 9.0, 9.0)), ("two", (4.0, 2.0, 3.0))]),
+             result("b.json", ours, [("one", (1.0, 1.0, 1.0))])]
+    join = [os.path.join(args.source, "bench", "join")]
+    text = subprocess.run(join + parts, text=True, check=True, stdout=subprocess.PIPE).stdout
+    for line in ("| one | 1.000 | 1.000 | 1.00 |  |", "| two | 3.000 | 3.000 | 1.00 |  |",
+                 "| two | 2.000 | 2.000 | 1.00 |  |", "| *geometric mean of 2* | 1.732 | 1.732 | 1.00 |  |"):
+        if line not in text:
+            yield "bench/join does not say %s" % line
+    other = subprocess.run(join + parts + [result("c.json", ("glibc",), [("one", (1.0,))])], text=True, check=False,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if other.returncode == 0 or "not the same allocators" not in other.stdout:
+        yield "bench/join mixes results of other allocators"
 
 
 def drawn(path, curves, names):
@@ -121,7 +149,7 @@ def main():
     args = parser.parse_args()
     sys.dont_write_bytecode = True
     with tempfile.TemporaryDirectory() as tmp:
-        problems = external(args, tmp) + list(returning(args))
+        problems = external(args, tmp) + list(joined(args, tmp)) + list(returning(args))
         if shutil.which("gnuplot"):
             problems += list(plots(args, tmp))
         else:
