@@ -29,13 +29,51 @@ enum { RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYMOUS, PAGE = 4
 static atomic_bool stop;
 static atomic_ulong wrong, refused, rounds[8];
 
+/* The lines of /proc/self/maps that [p, p + bytes) and what adjoins it are in. Allocates nothing: also for handlers. */
+static void print_maps(const void *p, size_t bytes)
+{
+	static char text[1 << 18];
+	const int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	size_t got = 0, start, end;
+	ssize_t n;
+
+	while (fd >= 0 && got < sizeof(text) - 1 && (n = read(fd, text + got, sizeof(text) - 1 - got)) > 0)
+		got += (size_t)n;
+	text[got] = '\0';
+	close(fd);
+	for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+		if (sscanf(line, "%zx-%zx", &start, &end) == 2 && start <= (uintptr_t)p + bytes && end >= (uintptr_t)p)
+			printf("#     %s\n", line);
+	}
+}
+
+/* What was asked, what came of it and what is mapped there. One complaint at a time, and not too many. */
+static void complain(atomic_ulong *count, const char *what, const void *p, size_t bytes, long long got, long long want)
+{
+	static atomic_flag busy = ATOMIC_FLAG_INIT;
+	const int error = errno;
+
+	if (atomic_fetch_add(count, 1) >= 5 || atomic_flag_test_and_set(&busy))
+		return;
+	printf("# %s at %p, %zu bytes: %016llx, expected %016llx, errno %d, thread %ld of process %d\n", what, p, bytes, got,
+	       want, error, syscall(SYS_gettid), getpid());
+	print_maps(p, bytes);
+	(void)fflush(stdout);
+	atomic_flag_clear(&busy);
+}
+
 static void expect_word(const uint64_t *p, uint64_t want)
 {
-	if (*p == want)
-		return;
-	if (atomic_fetch_add(&wrong, 1) < 5)
-		printf("# %p: %016llx, expected %016llx\n", (const void *)p, (unsigned long long)*p,
-		       (unsigned long long)want);
+	const uint64_t got = *(const volatile uint64_t *)p;
+
+	if (got != want)
+		complain(&wrong, "a word", p, 8, (long long)got, (long long)want);
+}
+
+static void expect_result(const char *what, const void *p, size_t bytes, long long got, long long want)
+{
+	if (got != want)
+		complain(&refused, what, p, bytes, got, want);
 }
 
 static uint64_t *map(size_t bytes)
@@ -43,7 +81,7 @@ static uint64_t *map(size_t bytes)
 	void *p = mmap(NULL, bytes, RW, ANON, -1, 0);
 
 	if (p == MAP_FAILED) {
-		atomic_fetch_add(&refused, 1);
+		complain(&refused, "mmap", NULL, bytes, -1, 0);
 		return NULL;
 	}
 	return p;
@@ -51,8 +89,7 @@ static uint64_t *map(size_t bytes)
 
 static void unmap(void *p, size_t bytes)
 {
-	if (munmap(p, bytes) != 0)
-		atomic_fetch_add(&refused, 1);
+	expect_result("munmap", p, bytes, munmap(p, bytes), 0);
 }
 
 static void fill(uint64_t *p, size_t bytes, uint64_t with)
@@ -88,8 +125,7 @@ static void *mapper(void *arg)
 			void *moved = mremap(p, bytes, bytes + PB, MREMAP_MAYMOVE);
 
 			if (moved == MAP_FAILED) {
-				printf("# mremap(%p, %zu, %zu): errno %d\n", (void *)p, bytes, bytes + PB, errno);
-				atomic_fetch_add(&refused, 1);
+				complain(&refused, "mremap", p, bytes, -1, (long long)bytes + PB);
 				unmap(p, bytes);
 				continue;
 			}
@@ -102,6 +138,17 @@ static void *mapper(void *arg)
 		rounds[0]++;
 	}
 	return NULL;
+}
+
+/* A wait that no handler but the stopping of the whole process interrupts (job control, a machine kept quiet). */
+static long wait_for_read(aio_context_t context, struct io_event *done)
+{
+	long n;
+
+	do
+		n = syscall(SYS_io_getevents, context, 1, 1, done, NULL);
+	while (n < 0 && errno == EINTR);
+	return n;
 }
 
 /* A device writes into memory that is unmapped meanwhile: nobody else may get the page before it is done. */
@@ -122,20 +169,18 @@ static void *reader(void *arg)
 		if (p == NULL)
 			continue;
 		memset(p, 0, PB);
-		if (syscall(SYS_io_submit, context, 1, &list) != 1)
-			atomic_fetch_add(&refused, 1);
+		expect_result("io_submit", p, PB, syscall(SYS_io_submit, context, 1, &list), 1);
 		unmap(p, PB);
 		q = map(PB);
 		if (q == NULL)
 			continue;
 		check(q, PB, 0);
 		fill(q, PB, 77);
-		if (syscall(SYS_io_getevents, context, 1, 1, &done, NULL) != 1 || done.res != (int64_t)PB)
-			atomic_fetch_add(&refused, 1);
+		expect_result("io_getevents", p, PB, wait_for_read(context, &done), 1);
+		expect_result("the read in flight", p, PB, done.res, (long long)PB);
 		check(q, PB, 77);
 		/* And one that stays: what was read is there. */
-		if (pread(fd, q, PB, 0) != (ssize_t)PB)
-			atomic_fetch_add(&refused, 1);
+		expect_result("pread", q, PB, pread(fd, q, PB, 0), (long long)PB);
 		check(q, PB, 99);
 		unmap(q, PB);
 		rounds[1]++;
@@ -159,21 +204,19 @@ static void *piper(void *arg)
 		if (p == NULL)
 			continue;
 		fill(p, PB, tag);
-		if (vmsplice(fd[1], &v, 1, 0) != 8 * PAGE)
-			atomic_fetch_add(&refused, 1);
+		expect_result("vmsplice", p, PB, vmsplice(fd[1], &v, 1, 0), 8 * PAGE);
 		unmap(p, PB);
 		q = map(PB);
 		if (q == NULL)
 			continue;
 		fill(q, PB, ~tag);
 		for (unsigned i = 0; i < 8; i++) {
-			if (read(fd[0], words, PAGE) != PAGE)
-				atomic_fetch_add(&refused, 1);
+			expect_result("read of a page in the pipe", q, PB, read(fd[0], words, PAGE), PAGE);
 			expect_word(words, tag + i * PAGE / 8);
 		}
 		/* write(2) from one mapping, read(2) into another. */
-		if (write(fd[1], (char *)q + PAGE, 4 * PAGE) != 4 * PAGE || read(fd[0], q, 4 * PAGE) != 4 * PAGE)
-			atomic_fetch_add(&refused, 1);
+		expect_result("write", q, PB, write(fd[1], (char *)q + PAGE, 4 * PAGE), 4 * PAGE);
+		expect_result("read", q, PB, read(fd[0], q, 4 * PAGE), 4 * PAGE);
 		expect_word(q, ~tag + PAGE / 8);
 		unmap(q, PB);
 		rounds[2]++;
@@ -197,6 +240,7 @@ static void *forker(void *arg)
 			continue;
 		fill(p, 2 * PB, tag);
 		pid = fork();
+		expect_result("fork", p, 2 * PB, pid < 0, 0);
 		if (pid == 0) {
 			wrong = refused = 0;
 			check(p, 2 * PB, tag);
@@ -209,11 +253,13 @@ static void *forker(void *arg)
 		check(p, 2 * PB, tag);
 		unmap(p, 2 * PB);
 		p = map(2 * PB);
+		if (p == NULL)
+			continue;
 		fill(p, 2 * PB, 5);
-		if (waitpid(pid, &status, 0) != pid || status != 0) {
-			printf("# a child ended with status 0x%x\n", status);
-			atomic_fetch_add(&wrong, 1);
-		}
+		if (pid > 0)
+			expect_result("waitpid", p, 2 * PB, waitpid(pid, &status, 0), pid);
+		if (status != 0)
+			complain(&wrong, "a child's status", p, 2 * PB, status, 0);
 		check(p, 2 * PB, 5);
 		unmap(p, 2 * PB);
 		rounds[3]++;
