@@ -131,24 +131,22 @@ static void serve(uintptr_t start, uintptr_t end)
 }
 
 /*
- * The kernel puts mappings at huge-page boundaries when their size is a multiple of it. Others are asked for again at the
- * boundary below where they were put: whatever comes of it, the caller has a mapping where it named no place.
+ * A mapping on a pageblock's boundary where one is to be had, for who named no place. Kernels since 6.7 put one there whose
+ * size is a multiple of a pageblock; so it is asked for larger, and cut. What cannot be cut, or had, is asked for as it is.
  */
-static long move_to_boundary(long ret, size_t bytes, int prot, int flags, int fd, long offset)
+static long map_at_boundary(size_t bytes, int prot, int flags, int fd, long offset)
 {
-	void *const hint = (void *)ash_align_down((uintptr_t)ret, PB_BYTES);
-	long again;
+	const size_t size = ash_align_up(bytes, ASH_PAGE_SIZE), whole = ash_align_up(bytes, PB_BYTES);
+	long ret;
 
-	if (hint == (void *)ret)
+	if (whole == size || whole < bytes)
+		return ash_vmem_call_mmap(NULL, bytes, prot, flags, fd, offset);
+	ret = ash_vmem_call_mmap(NULL, whole, prot, flags, fd, offset);
+	if (!is_error(ret) && ash_vmem_call_munmap((char *)ret + size, whole - size) == 0)
 		return ret;
-	again = ash_vmem_call_mmap(hint, bytes, prot, flags, fd, offset);
-	if (is_error(again))
+	if (!is_error(ret) && ash_vmem_call_munmap((void *)ret, whole) < 0)
 		return ret;
-	/* Where one of the two cannot be unmapped (it has become one with a neighbour), it is the new one. */
-	if (again == (long)hint && ash_vmem_call_munmap((void *)ret, bytes) == 0)
-		return again;
-	(void)ash_vmem_call_munmap((void *)again, bytes);
-	return ret;
+	return ash_vmem_call_mmap(NULL, bytes, prot, flags, fd, offset);
 }
 
 /*
@@ -186,13 +184,13 @@ long ash_map_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long of
 			    eligible(bytes, prot, flags);
 	/* To be populated after we have lent what we have, and with huge pages. */
 	const int asked = serves && can_serve() ? flags & ~MAP_POPULATE : flags;
-	long ret = ash_vmem_call_mmap(addr, bytes, prot, asked, fd, offset);
+	const bool place = serves && addr == NULL && (asked & MAP_POPULATE) == 0;
+	const long ret = place ? map_at_boundary(bytes, prot, asked, fd, offset) :
+				 ash_vmem_call_mmap(addr, bytes, prot, asked, fd, offset);
 
 	if (is_error(ret))
 		return ret;
 	if (serves) {
-		if (addr == NULL && (asked & MAP_POPULATE) == 0)
-			ret = move_to_boundary(ret, bytes, prot, asked, fd, offset);
 		serve_new((uintptr_t)ret, bytes);
 		/* Failing to populate is no failure of mmap. */
 		if (asked != flags && (flags & MAP_NONBLOCK) == 0)
@@ -203,19 +201,16 @@ long ash_map_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long of
 	return ret;
 }
 
-/* Where the kernel put it off a boundary: a larger one, cut to fit. */
-static long map_at_boundary(size_t bytes)
+/* Where the kernel put it off a boundary all the same: one that has a boundary in it, cut on both sides. */
+static long map_new(size_t bytes)
 {
 	const int rw = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
-	long ret = ash_vmem_call_mmap(NULL, bytes, rw, flags, -1, 0), start;
+	long ret = map_at_boundary(bytes, rw, flags, -1, 0), start;
 
 	if (is_error(ret) || ret % (long)PB_BYTES == 0)
 		return ret;
-	ret = move_to_boundary(ret, bytes, rw, flags, -1, 0);
-	if (ret % (long)PB_BYTES == 0)
-		return ret;
-	(void)ash_vmem_call_munmap((void *)ret, bytes);
 	bytes = ash_align_up(bytes, ASH_PAGE_SIZE);
+	(void)ash_vmem_call_munmap((void *)ret, bytes);
 	ret = ash_vmem_call_mmap(NULL, bytes + PB_BYTES, rw, flags, -1, 0);
 	if (is_error(ret))
 		return ret;
@@ -228,7 +223,7 @@ static long map_at_boundary(size_t bytes)
 
 long ash_map_new(size_t bytes)
 {
-	const long ret = map_at_boundary(bytes);
+	const long ret = map_new(bytes);
 
 	if (is_error(ret))
 		return ret;

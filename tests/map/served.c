@@ -17,6 +17,12 @@
 #define PB ((size_t)2 << 20)
 enum { RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYMOUS };
 
+static bool is_move(long nr, long a, long b, long c, long d)
+{
+	(void)nr, (void)a, (void)c, (void)d;
+	return (b & 0xffff) == ((UFFDIO << 8) | 5);
+}
+
 /* Base pages: that there are huge ones is not to be counted on. */
 static void start_with(enum ash_huge_policy huge)
 {
@@ -101,6 +107,46 @@ static size_t huge_bytes(const void *p)
 	}
 	(void)fclose(f);
 	return sum;
+}
+
+/* So that its first pageblock, too, is one that can be recycled. */
+CHILD_TEST(a_mapping_of_any_size_begins_on_a_boundary)
+{
+	char *p[8];
+
+	start();
+	for (unsigned i = 0; i < 8; i++) {
+		p[i] = map((1 + i % 3) * PB + i * 4096);
+		EXPECT_EQ((uintptr_t)p[i] % PB, 0);
+		memset(p[i], 1, PB);
+	}
+	EXPECT_EQ(stats().slots, 1 + 2 + 3 + 1 + 2 + 3 + 1 + 2);
+	for (unsigned i = 0; i < 8; i++) {
+		EXPECT_EQ(ash_map_munmap(p[i], (1 + i % 3) * PB + i * 4096), 0);
+		EXPECT_EQ(madvise(p[i], (1 + i % 3) * PB + i * 4096, MADV_NORMAL), -1);
+	}
+	expect_clean();
+}
+
+/* The pages behind a mapping that was cut to size cannot be unmapped when the kernel has no more mappings to give. */
+CHILD_TEST(a_mapping_that_cannot_be_cut_is_where_the_kernel_likes)
+{
+	char *p;
+
+	start();
+	fake_on();
+	fake_fail(__NR_munmap, NULL, 0, 1, -ENOMEM);
+	p = map(PB + 4096);
+	fake_off();
+	memset(p, 1, PB + 4096);
+	EXPECT_EQ(ash_map_munmap(p, PB + 4096), 0);
+	fake_on();
+	fake_fail(__NR_munmap, NULL, 0, 2, -ENOMEM);
+	p = map(PB + 4096);
+	fake_off();
+	memset(p, 1, PB + 4096);
+	EXPECT_EQ(ash_map_munmap(p, PB + 4096), 0);
+	expect_clean();
 }
 
 CHILD_TEST(huge_pages_come_back_huge)
@@ -238,6 +284,55 @@ CHILD_TEST(a_refused_munmap_leaves_every_byte)
 	expect_clean();
 }
 
+static char *neighbour_at;
+
+/* Another thread's mapping comes to lie behind ours while pages are lent to it, is like ours in all, and is touched. */
+static bool neighbour_comes(long nr, long a, long b, long c, long d, long e, long *ret)
+{
+	(void)a, (void)c, (void)d, (void)e, (void)ret;
+	if (nr != __NR_ioctl || !is_move(nr, a, b, c, d) || neighbour_at == NULL)
+		return false;
+	if (mmap(neighbour_at, PB, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0) == neighbour_at) {
+		(void)madvise(neighbour_at, PB, MADV_HUGEPAGE);
+		(void)ash_vmem_name(neighbour_at, PB, "ashlar map");
+		*neighbour_at = 1;
+	}
+	neighbour_at = NULL;
+	return false;
+}
+
+/*
+ * The kernel's mapping is one, whatever happens beside it: where only a part was registered, the rest went over to the
+ * neighbour, for good, and an mremap of the whole found two mappings (EFAULT).
+ */
+CHILD_TEST(a_mapping_is_whole_although_its_neighbour_came_while_pages_were_lent)
+{
+	const size_t bytes = 2 * PB + 3 * 4096;
+	char *p, *around;
+
+	start_with(ASH_HUGE_AUTO);
+	p = map(2 * PB);
+	if (stats().state == ASH_MAP_REFUSED)
+		SKIP("this kernel does not move pages");
+	memset(p, 1, 2 * PB);
+	EXPECT_EQ(ash_map_munmap(p, 2 * PB), 0);
+	around = mmap(NULL, 8 * PB, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);
+	EXPECT(around != MAP_FAILED);
+	around = (char *)(((uintptr_t)around + PB - 1) & -PB);
+	EXPECT_EQ(munmap(around, 6 * PB), 0);
+	fake_on();
+	fake.front = neighbour_comes;
+	neighbour_at = around + bytes;
+	p = (char *)ash_map_mmap(around, bytes, RW, ANON, -1, 0);
+	fake_off();
+	EXPECT_EQ((uintptr_t)p, (uintptr_t)around);
+	if (neighbour_at != NULL)
+		SKIP("nothing was lent: few huge pages are to be had");
+	EXPECT(is_all(p, bytes, 0));
+	/* Growing: since Linux 6.17 several mappings may be moved together where their size stays. */
+	EXPECT_GT(ash_map_mremap(p, bytes, bytes + PB, MREMAP_MAYMOVE, NULL), 0);
+}
+
 /* A piece that cannot be unmapped alone may be unmapped as part of the whole. */
 CHILD_TEST(pieces_that_fail_are_asked_for_as_a_whole)
 {
@@ -252,12 +347,6 @@ CHILD_TEST(pieces_that_fail_are_asked_for_as_a_whole)
 	fake_off();
 	EXPECT_EQ(madvise(p, 2 * PB, MADV_NORMAL), -1);
 	expect_clean();
-}
-
-static bool is_move(long nr, long a, long b, long c, long d)
-{
-	(void)nr, (void)a, (void)c, (void)d;
-	return (b & 0xffff) == ((UFFDIO << 8) | 5);
 }
 
 /* Pinned for I/O, shared with a child, locked: the kernel says no, and the pages go where they always went. */
