@@ -38,12 +38,12 @@ static int drop_piece(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 
 uint32_t ash_zone_private(const struct ash_zone *z, ash_pfn_t pfn)
 {
-	return z->frames[pfn].private;
+	return __atomic_load_n(&z->frames[pfn].private, __ATOMIC_RELAXED);
 }
 
 void ash_zone_set_private(struct ash_zone *z, ash_pfn_t pfn, uint32_t value)
 {
-	z->frames[pfn].private = value;
+	__atomic_store_n(&z->frames[pfn].private, value, __ATOMIC_RELAXED);
 }
 
 ash_pfn_t ash_migrate_target_any(struct ash_zone *z, unsigned order, void *arg ASH_UNUSED)
@@ -92,7 +92,7 @@ static int isolate_piece(struct ash_zone *z, ash_pfn_t pfn, unsigned *order)
 }
 
 /* The move is over: src is an ordinary piece again. Returns whether its owner had freed it meanwhile. */
-static bool finish(struct ash_zone *z, ash_pfn_t src, ash_pfn_t dst, bool moved)
+static bool finish(struct ash_zone *z, ash_pfn_t src, bool moved)
 {
 	uint32_t word;
 	bool pending;
@@ -103,8 +103,6 @@ static bool finish(struct ash_zone *z, ash_pfn_t src, ash_pfn_t dst, bool moved)
 	while (!ash_frame_change(z->frames, src, &word, word & ~ash_frame_word(0, 0, 0, UINT8_MAX)))
 		;
 	pending = (ash_word_flags(word) & ASH_FRAME_FREE_PENDING) != 0;
-	if (moved && !pending)
-		z->frames[dst].private = z->frames[src].private;
 	if (moved || pending)
 		z->pgmigrate_success++;
 	else
@@ -127,6 +125,8 @@ int ash_migrate_piece(struct ash_zone *z, ash_pfn_t pfn, ash_migrate_target *tar
 	dst = ASH_FAULT(z->fault, "migration target") ? ASH_PFN_NONE : target(z, order, arg);
 	err = -ASH_ENOMEM;
 	if (dst != ASH_PFN_NONE) {
+		/* Before the owner can know dst: once it does, it may free it, and what is free has no word of an owner. */
+		ash_zone_set_private(z, dst, ash_zone_private(z, pfn));
 		err = -ASH_EAGAIN;
 		for (unsigned i = 0; i < MIGRATE_TRIES && err == -ASH_EAGAIN; i++)
 			err = ASH_FAULT(z->fault, "migrate") ? -ASH_EBUSY : z->ops->mover->migrate(z, dst, pfn, order);
@@ -135,7 +135,7 @@ int ash_migrate_piece(struct ash_zone *z, ash_pfn_t pfn, ash_migrate_target *tar
 	} else {
 		*why = ASH_BUSY_NO_MEMORY;
 	}
-	pending = finish(z, pfn, dst, err == 0);
+	pending = finish(z, pfn, err == 0);
 	/* Nobody finds dst, and src only its owner, who no longer has it or freed it: the ordinary free is good enough. */
 	if (dst != ASH_PFN_NONE && (err != 0 || pending))
 		ash_zone_free(z, dst, order, ASH_CPU_NONE);

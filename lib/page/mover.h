@@ -25,7 +25,8 @@ struct ash_mover_ops {
 	/* 0, or a negative error when the piece cannot be moved now. A second isolate of the same piece is refused. */
 	int (*isolate)(struct ash_zone *z, ash_pfn_t pfn, unsigned order);
 	/*
-	 * Make dst hold what src holds and everything that refers to src refer to dst. 0: done, src is the core's. A
+	 * Make dst hold what src holds and everything that refers to src refer to dst. 0: done, src is the core's; dst is
+	 * an ordinary piece of the owner's from the moment the owner makes it known, which it may then free. A
 	 * negative error: src is as it was, still isolated, dst unused; -ASH_EAGAIN asks for another try.
 	 */
 	int (*migrate)(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsigned order);
@@ -41,7 +42,10 @@ struct ash_shrinker_ops {
 	int (*drop)(struct ash_zone *z, ash_pfn_t pfn, unsigned order);
 };
 
-/* The owner's word of a piece's head, which travels with a move. Meaningful while the piece is allocated. */
+/*
+ * The owner's word of a piece's head, which travels with a move. Meaningful while the piece is allocated and its owner has
+ * set it. Both without ordering; a mover that is shown it while the owner changes it sees one of the two.
+ */
 uint32_t ash_zone_private(const struct ash_zone *z, ash_pfn_t pfn);
 void ash_zone_set_private(struct ash_zone *z, ash_pfn_t pfn, uint32_t value);
 

@@ -56,6 +56,30 @@ TEST(contig_moves_content)
 	fixture_end(&f);
 }
 
+/* As soon as migrate has made it known: another thread may be the one that frees it. */
+static void free_destination(struct ash_zone *z, ash_pfn_t dst, unsigned order)
+{
+	ash_zone_free_run_zeroed(z, dst, 1u << order);
+}
+
+TEST(contig_destination_may_be_freed_at_once)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	owner_init(&f, 64, 3, 5);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	for (unsigned i = 0; i < 3; i++)
+		owner_alloc(&f, 3);
+	owner.after = free_destination;
+	/* Each piece had been a whole pageblock: its word must not be left in the books of a free one. */
+	EXPECT_EQ(ash_zone_alloc_contig_range(f.z, owner.handle[0].pfn & ~7u, 8, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER, &g, NULL), 0);
+	EXPECT_EQ(owner.migrated, 1);
+	fixture_check(&f);
+	EXPECT_EQ(stats(&f).free, 64 - 24);
+	fixture_end(&f);
+}
+
 TEST(contig_no_room)
 {
 	struct fixture f;

@@ -18,6 +18,7 @@ struct owner {
 	unsigned migrated, refused, putback;
 	bool fail_migrate;
 	void (*during)(struct ash_zone *z, ash_pfn_t src, unsigned order); /* called in the middle of a migration */
+	void (*after)(struct ash_zone *z, ash_pfn_t dst, unsigned order);  /* and at its end */
 };
 
 static struct owner owner;
@@ -56,6 +57,10 @@ static int owner_migrate(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsig
 	owner.handle[i].pfn = dst;
 	owner.handle[i].isolated = false;
 	owner.migrated++;
+	if (owner.after != NULL) {
+		owner.handle[i].pfn = ASH_PFN_NONE;
+		owner.after(z, dst, order);
+	}
 	return 0;
 }
 
