@@ -20,6 +20,7 @@
 #include "arena/arena.h"
 #include "ctl/ctl.h"
 #include "heap/heap.h"
+#include "map/map.h"
 #include "os/thread.h"
 
 /* Written and read with the locks held, or by the only thread. */
@@ -50,9 +51,11 @@ void ash_fork_prepare(void)
 	if (!alone) {
 		if (_IO_list_lock != NULL)
 			_IO_list_lock();
+		ash_arena_fork_hold_contig();
 		ash_ctl_fork_prepare();
 		ash_thread_fork_prepare();
 		ash_heap_fork_prepare();
+		ash_object_fork_prepare();
 	}
 	now.alone = alone;
 	now.mask = before;
@@ -82,9 +85,11 @@ void ash_fork_parent(void)
 	if (now.arenas)
 		ash_arena_fork_parent();
 	if (!alone) {
+		ash_object_fork_done();
 		ash_heap_fork_parent();
 		ash_thread_fork_done();
 		ash_ctl_fork_done();
+		ash_arena_fork_release_contig();
 		if (_IO_list_unlock != NULL)
 			_IO_list_unlock();
 	}
@@ -101,9 +106,11 @@ void ash_fork_child(void)
 	if (faults)
 		ash_fork_fault_end();
 	if (!now.alone) {
+		ash_object_fork_done();
 		ash_heap_fork_child();
 		ash_thread_fork_done();
 		ash_ctl_fork_done();
+		ash_arena_fork_release_contig();
 		if (_IO_list_resetlock != NULL)
 			_IO_list_resetlock();
 	}

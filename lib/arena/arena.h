@@ -207,6 +207,40 @@ void ash_run_free(void *addr, size_t nr_frames);
 /* The same of frames that the caller has made empty: they read as zero and cost no memory. */
 void ash_run_free_zeroed(void *addr, size_t nr_frames);
 
+/*
+ * What owns MOVABLE and RECLAIMABLE runs: the functions of page/mover.h with addresses for frames, whose rules they keep,
+ * and with the run's word (below). One mover for all arenas, for good. They must not wait for what a thread may hold that
+ * forks or that asks for a contiguous run.
+ */
+struct ash_arena_mover {
+	int (*isolate)(void *addr, unsigned order, uint32_t word);
+	int (*migrate)(void *to, void *from, unsigned order, uint32_t word);
+	void (*putback)(void *addr, unsigned order, uint32_t word);
+	int (*drop)(void *addr, unsigned order, uint32_t word);
+};
+void ash_arena_set_mover(const struct ash_arena_mover *m);
+
+/*
+ * The owner's word of a run that is one piece (2^order frames): it is shown to the mover, and goes along when the run is
+ * moved. Before the owner has set it, it is anything. 0 for addresses outside of what is online.
+ */
+uint32_t ash_run_word(const void *addr);
+void ash_run_set_word(const void *addr, uint32_t word);
+
+/*
+ * A run as ash_run_alloc() gives it, UNMOVABLE, but where nothing that is free is long enough, a range of what is in use
+ * is emptied by its owners; and only where that cannot be is more memory brought online. Not from a mover's functions.
+ */
+ASH_MUST_USE int ash_run_alloc_contig(const struct ash_zonelist *zl, size_t nr_frames, unsigned align_order,
+				      struct ash_run *out);
+
+/* Have what can be moved put together, so that whole pageblocks become free. Not from a mover's functions. */
+void ash_arena_compact(void);
+
+/* The contig turn over fork, outermost; for a process that has threads. */
+void ash_arena_fork_hold_contig(void);
+void ash_arena_fork_release_contig(void);
+
 /* Free a pageblock that was allocated as one, without waiting for anybody: for signal handlers. */
 void ash_pageblock_free_trylock(void *addr);
 

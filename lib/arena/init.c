@@ -265,7 +265,7 @@ void ash_arenas_take_turns(void)
 
 bool ash_arenas_busy(void)
 {
-	bool busy = ash_lock_is_held(&ash_arenas.setup);
+	bool busy = ash_lock_is_held(&ash_arenas.contig) || ash_lock_is_held(&ash_arenas.setup);
 
 	for (unsigned i = 0; i < ash_registry.nr_spans; i++) {
 		struct ash_arena *a = ash_arena_peek(i);

@@ -4,6 +4,7 @@
  *
  * Lock order, outermost first:
  *
+ *      contig     ash_arenas.contig       one thread at a time empties ranges; held over the movers' functions
  *      setup      ash_arenas.setup        creating arenas and zonelists
  *      growth     ash_arena.growth        one thread at a time changes what is online; in fork by ascending index
  *      zone       inside lib/page         pcp locks, then the zone lock
@@ -70,6 +71,7 @@ struct ash_arena {
 };
 
 struct ash_arenas {
+	struct ash_lock contig;
 	struct ash_lock setup;
 	_Atomic bool ready;             /* release store at the end of set-up, acquire loads */
 	struct ash_arena_config config; /* (c) */
@@ -182,6 +184,10 @@ bool ash_arenas_busy(void);
 extern ASH_HIDDEN const struct ash_zone_ops ash_arena_zone_ops;
 /* The zone's guard_order for the option: the smallest that is at least so many bytes. */
 uint8_t ash_arena_guard_order(size_t bytes);
+
+/* contig.c */
+extern ASH_HIDDEN const struct ash_mover_ops ash_arena_mover_ops;
+extern ASH_HIDDEN const struct ash_shrinker_ops ash_arena_shrinker_ops;
 
 /* meta.c */
 ASH_MUST_USE int ash_meta_init(size_t nr_frames);

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "arena/internal.h"
+#include "page/mover.h"
 
 static struct ash_arena *arena_of(const void *addr, ash_pfn_t *pfn)
 {
@@ -132,6 +133,22 @@ void ash_run_free_zeroed(void *addr, size_t nr_frames)
 	struct ash_arena *a = arena_of(addr, &pfn);
 
 	ash_zone_free_run_zeroed(a->zone, pfn, (ash_pfn_t)nr_frames);
+}
+
+uint32_t ash_run_word(const void *addr)
+{
+	ash_pfn_t pfn;
+	struct ash_arena *a = arena_of(addr, &pfn);
+
+	return a != NULL && pfn < atomic_load_explicit(&a->end, memory_order_acquire) ? ash_zone_private(a->zone, pfn) : 0;
+}
+
+void ash_run_set_word(const void *addr, uint32_t word)
+{
+	ash_pfn_t pfn;
+	struct ash_arena *a = arena_of(addr, &pfn);
+
+	ash_zone_set_private(a->zone, pfn, word);
 }
 
 void ash_pageblock_free_trylock(void *addr)

@@ -44,6 +44,8 @@ const struct ash_zone_ops ash_arena_zone_ops = {
 	.bug = report_bug,
 	.frame_addr = frame_addr,
 	.guard = guard,
+	.mover = &ash_arena_mover_ops,
+	.shrinker = &ash_arena_shrinker_ops,
 };
 
 uint8_t ash_arena_guard_order(size_t bytes)

@@ -424,6 +424,7 @@ void ash_map_stats(struct ash_map_stats *out)
 		.slots = atomic_load_explicit(&ash_maps.slots, memory_order_relaxed),
 		.lent = atomic_load_explicit(&ash_maps.lent, memory_order_relaxed),
 		.harvested = atomic_load_explicit(&ash_maps.harvested, memory_order_relaxed),
+		.exchanged = atomic_load_explicit(&ash_maps.exchanged, memory_order_relaxed),
 		.refused = atomic_load_explicit(&ash_maps.refused, memory_order_relaxed),
 	};
 }

@@ -2,7 +2,7 @@
 /*
  * What lib/map shares between its own files.
  *
- * There are no locks. A slot belongs to whoever took it out of the table, or of the zone, and is not in either until it
+ * Slots need no lock. A slot belongs to whoever took it out of the table, or of the zone, and is not in either until it
  * is put back.
  */
 #ifndef ASH_MAP_INTERNAL_H
@@ -33,7 +33,7 @@ struct ash_maps {
 	_Atomic bool program; /* the program's own mappings are served */
 	_Atomic int error;
 	_Atomic bool base_pages; /* written before state says SERVING: there are no huge pages to be had */
-	_Atomic uint64_t calls, slots, lent, harvested, refused;
+	_Atomic uint64_t calls, slots, lent, harvested, refused, exchanged;
 };
 extern struct ash_maps ash_maps;
 
@@ -42,6 +42,10 @@ extern struct ash_maps ash_maps;
  */
 /* The slot that was there. UINT32_MAX: no memory for the table; nothing was set. */
 uint32_t ash_track_set(size_t block, uint32_t slot);
+/* The slot that is there now; 0: none. */
+uint32_t ash_track_get(size_t block);
+/* Put a slot in the place of another; both empty. false: the other is not there, or no longer; nothing has changed. */
+bool ash_track_exchange(size_t block, uint32_t old, uint32_t slot);
 /* Take the slot out: it is the caller's. */
 uint32_t ash_track_take(size_t block);
 /* The first block of [block, end) that has a slot, or end. Quick over address space that never had one. */
@@ -51,6 +55,15 @@ ASH_INLINE void *ash_slot_address(uint32_t slot)
 {
 	return ash_frame_address((size_t)(slot - 1) << ASH_PAGEBLOCK_ORDER);
 }
+
+/* The word of a slot's piece is the block number it was tracked under last; this marks those of objects (mover.c). */
+#define ASH_WORD_OBJECT (1u << 31)
+
+/* object.c, for the mover */
+int ash_object_isolate(void *addr, unsigned order, uint32_t word);
+int ash_object_migrate(void *to, void *from, unsigned order, uint32_t word);
+void ash_object_putback(void *addr, unsigned order, uint32_t word);
+int ash_object_drop(void *addr, unsigned order, uint32_t word);
 
 /* lend.c */
 /* A MOVABLE pageblock: 0 when there is none. *maybe_warm: it may hold pages. */

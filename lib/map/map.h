@@ -57,6 +57,30 @@ void ash_map_release(const void *addr, size_t bytes);
 /* Undo that for the pageblocks that lie wholly in [addr, addr + bytes), which is private anonymous memory. */
 void ash_map_adopt(const void *addr, size_t bytes);
 
+/*
+ * Memory that gives way when contiguous runs are wanted: docs/map.md. An object is one piece of 2^k frames; either it can be
+ * moved (isolate, migrate, putback) or it can be dropped. The functions are called with no lock of ours held but the contig
+ * turn; the contract is that of <ashlar/contig.h>.
+ */
+struct ash_object_ops {
+	int (*isolate)(void *p, size_t bytes, void *arg);
+	int (*migrate)(void *to, void *from, size_t bytes, void *arg);
+	void (*putback)(void *p, size_t bytes, void *arg);
+	int (*drop)(void *p, size_t bytes, void *arg);
+};
+/* NULL: *err is -EINVAL or -ENOMEM. Not zeroed. */
+void *ash_object_alloc(size_t bytes, const struct ash_object_ops *ops, void *arg, int *err);
+/* 0 or -EINVAL: there is none. */
+int ash_object_free(void *p);
+/* Ask for drops until so many bytes are free; how many are. */
+size_t ash_object_purge(size_t bytes);
+/* The lock over fork, after the contig turn, in a process that has threads. */
+void ash_object_fork_prepare(void);
+void ash_object_fork_done(void);
+
+/* Let slots and objects give way from now on: before a contiguous run is asked for. */
+void ash_map_use_mover(void);
+
 enum ash_map_state {
 	ASH_MAP_OFF,       /* not asked for */
 	ASH_MAP_UNPROVED,  /* asked for, not needed yet */
@@ -71,6 +95,7 @@ struct ash_map_stats {
 	uint64_t slots;     /* pageblocks of live mappings */
 	uint64_t lent;      /* pageblocks that got a warm page, ever */
 	uint64_t harvested; /* pageblocks whose page came back, ever */
+	uint64_t exchanged; /* slots that mappings were given for others, so that ranges became free, ever */
 	uint64_t refused;   /* pageblocks whose pages the kernel would not move, ever */
 };
 void ash_map_stats(struct ash_map_stats *out);

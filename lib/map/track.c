@@ -50,7 +50,25 @@ uint32_t ash_track_set(size_t block, uint32_t slot)
 {
 	leaf_entry *const e = entry_of(block, true);
 
+	/* Before the slot can be found here. */
+	ash_run_set_word(ash_slot_address(slot), (uint32_t)block);
 	return e != NULL ? atomic_exchange_explicit(e, slot, memory_order_acq_rel) : UINT32_MAX;
+}
+
+uint32_t ash_track_get(size_t block)
+{
+	leaf_entry *const e = entry_of(block, false);
+
+	return e != NULL ? atomic_load_explicit(e, memory_order_acquire) : 0;
+}
+
+/* Release: whoever takes the slot out finds it emptied. */
+bool ash_track_exchange(size_t block, uint32_t old, uint32_t slot)
+{
+	leaf_entry *const e = entry_of(block, false);
+
+	return e != NULL && atomic_compare_exchange_strong_explicit(e, &old, slot, memory_order_acq_rel,
+								    memory_order_relaxed);
 }
 
 uint32_t ash_track_take(size_t block)
