@@ -25,11 +25,45 @@ static const char *const rung_names[ASH_BACKING_NR] = {
 	[ASH_BACKING_BASE] = "base pages",
 };
 
-static void put_pool(struct ash_text *t, int node, unsigned page_shift)
+/* A node, or the policy whose memory is of several. */
+static void put_whose(struct ash_text *t, const struct ash_arena *a, int node)
+{
+	char policy[LINE_BYTES / 2];
+
+	if (node >= 0) {
+		ash_text_str(t, "node ");
+		ash_text_num(t, (uint64_t)node);
+	} else {
+		ash_policy_write(a->policy, ',', policy, sizeof(policy));
+		ash_text_str(t, a->policy->mode == ASH_POLICY_DEFAULT ? "the task's policy" : policy);
+	}
+}
+
+/* The pool of a node, or what those of all that the policy names hold together; false: there are none. */
+static bool add_pools(const struct ash_arena *a, int node, unsigned page_shift, struct ash_huge_pool *sum)
+{
+	const uint64_t nodes = node < 0 && a->policy != NULL ? a->policy->nodes : 0;
+	struct ash_huge_pool pool;
+	bool any = false;
+
+	if (nodes == 0)
+		return ash_huge_pool(node, page_shift, sum) == 0 || ash_huge_pool(-1, page_shift, sum) == 0;
+	*sum = (struct ash_huge_pool){ 0 };
+	for (uint64_t left = nodes; left != 0; left &= left - 1) {
+		if (ash_huge_pool((int)ash_ctz(left), page_shift, &pool) < 0)
+			continue;
+		sum->total += pool.total;
+		sum->free += pool.free;
+		any = true;
+	}
+	return any;
+}
+
+static void put_pool(struct ash_text *t, const struct ash_arena *a, int node, unsigned page_shift)
 {
 	struct ash_huge_pool pool;
 
-	if (ash_huge_pool(node, page_shift, &pool) < 0 && ash_huge_pool(-1, page_shift, &pool) < 0) {
+	if (!add_pools(a, node, page_shift, &pool)) {
 		ash_text_str(t, "; the kernel has no such pool");
 		return;
 	}
@@ -56,11 +90,11 @@ static void put_cgroup(struct ash_text *t, unsigned page_shift, size_t wanted)
 static void write_line(char line[LINE_BYTES], const struct ash_arena *a, enum ash_backing rung, size_t wanted,
 		       enum ash_backing instead)
 {
+	const int node = ash_arenas.bind ? ash_arena_node_of(a->index) : a->node;
 	struct ash_text t;
 
 	ash_text_init(&t, line, LINE_BYTES);
-	ash_text_str(&t, "node ");
-	ash_text_num(&t, (uint64_t)a->node);
+	put_whose(&t, a, node);
 	ash_text_str(&t, ": no ");
 	ash_text_str(&t, rung_names[rung]);
 	ash_text_str(&t, " (wanted ");
@@ -70,7 +104,7 @@ static void write_line(char line[LINE_BYTES], const struct ash_arena *a, enum as
 	} else {
 		const unsigned shift = rung == ASH_BACKING_HUGETLB_1G ? ASH_HUGE_1G_SHIFT : ASH_HUGE_2M_SHIFT;
 
-		put_pool(&t, a->node, shift);
+		put_pool(&t, a, node, shift);
 		put_cgroup(&t, shift, wanted);
 	}
 	ash_text_str(&t, ash_arenas.config.strict ? "): refused, as asked (strict)" : "): using ");

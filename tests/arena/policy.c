@@ -330,6 +330,48 @@ CHILD_TEST(strict_huge_pages_of_a_policy_do_not_become_small)
 	EXPECT_EQ(ash_zonelist_for(-1)->nr, 1);
 }
 
+static void dry(const char *text)
+{
+	struct ash_arena_config config = test_config();
+
+	topology_on(0x3);
+	config.huge = ASH_HUGE_2M;
+	config.small_start = 0;
+	config.policy = policy(text);
+	topology_start(config);
+	pool.free_2m = 0;
+	(void)topology_run(ash_zonelist_for(-1), 512);
+}
+
+CHILD_TEST(a_degraded_policy_is_named_by_its_node)
+{
+	dry("bind=1");
+	EXPECT(strstr(ash_arena_degraded(), "node 1: no 2 MiB huge pages (wanted 2 MiB") != NULL);
+}
+
+CHILD_TEST(a_degraded_policy_of_several_nodes_is_named_as_such)
+{
+	dry("interleave=all");
+	EXPECT(strstr(ash_arena_degraded(), "interleave=0-1: no 2 MiB huge pages (wanted 2 MiB") != NULL);
+}
+
+CHILD_TEST(a_degraded_policy_of_the_tasks_is_named_as_such)
+{
+	topology_on(0x3);
+	machine.task_mode = MPOL_BIND | MPOL_F_RELATIVE_NODES;
+	machine.task_nodes = 0x1;
+	{
+		struct ash_arena_config config = test_config();
+
+		config.huge = ASH_HUGE_2M;
+		config.small_start = 0;
+		topology_start(config);
+	}
+	pool.free_2m = 0;
+	(void)topology_run(ash_zonelist_for(-1), 512);
+	EXPECT(strstr(ash_arena_degraded(), "the task's policy: no 2 MiB huge pages") != NULL);
+}
+
 /* set_mempolicy may be called at any time, and by one thread for itself. */
 CHILD_TEST(a_task_that_gives_itself_a_policy_later_is_obeyed)
 {
@@ -511,6 +553,41 @@ CHILD_TEST(where_memory_is_is_asked_of_the_kernel)
 	fake_fail(__NR_move_pages, NULL, 0, UINT_MAX, -EPERM);
 	EXPECT_EQ(ash_arena_where(index, &where), -EPERM);
 	EXPECT_EQ(ash_arena_where(ash_arena_count(), &where), -ENOENT);
+}
+
+/* The kernel's balancing has unmapped a page: neither seen nor moved until it is mapped again. */
+static bool hidden, moved;
+
+static bool hides_pages(long nr, long a, long b, long c, long d, long e, long *ret)
+{
+	if (nr == __NR_move_pages) {
+		for (long i = 0; i < b; i++)
+			((int *)e)[i] = hidden ? -EFAULT : moved || d != 0;
+		moved |= d != 0 && !hidden;
+		*ret = 0;
+	} else if (nr == __NR_mincore) {
+		memset((void *)c, 1, (size_t)((b + 4095) / 4096));
+		*ret = 0;
+	} else if (nr == __NR_madvise && c == 22) {
+		hidden = false;
+		*ret = 0;
+	} else {
+		return topology_front(nr, a, b, c, d, e, ret);
+	}
+	return true;
+}
+
+CHILD_TEST(pages_that_balancing_has_hidden_are_moved)
+{
+	struct ash_run r;
+
+	topology_on(0x3);
+	start(NULL);
+	r = topology_run(ash_zonelist_for(0), 10);
+	fake.front = hides_pages;
+	hidden = true;
+	EXPECT_EQ(ash_arena_migrate(r.addr, 10 * ASH_PAGE_SIZE, 1), 0);
+	EXPECT(moved);
 }
 
 CHILD_TEST(a_kernel_that_moves_no_pages_is_told_of_honestly)
