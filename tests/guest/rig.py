@@ -72,6 +72,20 @@ def a_true_last_line_before_a_reset_is_not_a_result():
 
 
 @test
+def a_kernel_that_dies_while_it_starts_is_booted_again_but_not_for_ever():
+    got = shell('true', '--append', 'rdinit=/nonexistent root=/nonexistent')
+    expect(got, 125, 'without a result')
+    assert got[2].count('once more') == 2, got[2]
+
+
+@test
+def a_guest_that_began_is_not_begun_again():
+    got = shell('echo b >/proc/sysrq-trigger; sleep 100')
+    expect(got, 125, 'without a result')
+    assert 'once more' not in got[2], got[2]
+
+
+@test
 def a_hang_ends_in_time():
     expect(shell('sleep 1000', '--timeout', '6'), 124, 'too long')
 
