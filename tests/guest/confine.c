@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "heap/heap.h"
 
@@ -52,6 +53,26 @@ static void put(const char *path, const char *format, int value)
 	EXPECT(fd >= 0);
 	EXPECT_EQ(write(fd, text, (size_t)n), n);
 	close(fd);
+}
+
+/* That nodes have changed is seen within a second or so of wanting memory. */
+static void come_to_lie_on(int node, const char *what)
+{
+	struct pages count = { 0 };
+
+	for (unsigned tries = 0; tries < 200; tries++) {
+		char *p = ash_heap_malloc(3 * PIECE);
+
+		EXPECT(p != NULL);
+		memset(p, 1, 3 * PIECE);
+		memset(&count, 0, sizeof(count));
+		count_pages(&count, p, 3 * PIECE);
+		ash_heap_free(p);
+		if (count.on[node] == count.total)
+			return;
+		usleep(100000);
+	}
+	expect_all_on(&count, node, what);
 }
 
 /* This process into a group of its own; its memory is confined when that is said. */
@@ -164,6 +185,62 @@ CHILD_TEST(a_cpuset_that_shrinks_is_obeyed)
 	put(GROUP "/cpuset.mems", "%d", there);
 	take(&after);
 	expect_all_on(&after, there, "after");
+	check_zones();
+}
+
+static void expect_there_in_time(void *arg)
+{
+	come_to_lie_on(*(int *)arg, "in a wider cpuset");
+}
+
+/* One node is all there is for it when it starts. */
+CHILD_TEST(a_cpuset_that_widens_is_seen)
+{
+	struct pages before = { 0 };
+	int here, there;
+
+	two_nodes(&here, &there);
+	join_group();
+	put(GROUP "/cpuset.mems", "%d", here);
+	start(ASH_HUGE_AUTO, false);
+	take(&before);
+	expect_all_on(&before, here, "before");
+	put(GROUP "/cpuset.mems", "0-%d", nr_nodes() - 1);
+	in_thread_on(cpu_of(there), expect_there_in_time, &there);
+	check_zones();
+}
+
+/* What was bound to a node is so again, and not bound to what stood for it. */
+CHILD_TEST(a_cpuset_that_shrinks_and_widens_leaves_everything_as_it_was)
+{
+	const struct ash_zonelist *bound;
+	struct ash_policy p = { .mode = ASH_POLICY_BIND };
+	struct pages count = { 0 };
+	struct ash_run run;
+	int here, there;
+
+	two_nodes(&here, &there);
+	join_group();
+	put(GROUP "/cpuset.mems", "0-%d", nr_nodes() - 1);
+	start(ASH_HUGE_AUTO, false);
+	p.nodes = 1ull << there;
+	EXPECT_EQ(ash_zonelist_of_policy(&p, &bound), 0);
+	take(&count);
+	expect_all_on(&count, here, "before");
+	put(GROUP "/cpuset.mems", "%d", here);
+	take(&count);
+	in_thread_on(cpu_of(there), expect_there_in_time, &here);
+	put(GROUP "/cpuset.mems", "0-%d", nr_nodes() - 1);
+	in_thread_on(cpu_of(there), expect_there_in_time, &there);
+	come_to_lie_on(here, "near again");
+	for (unsigned i = 0; i < 8; i++) {
+		struct pages far = { 0 };
+
+		EXPECT_EQ(ash_run_alloc(bound, 1024, 0, ASH_MT_UNMOVABLE, &run), 0);
+		memset(run.addr, 1, 1024 * ASH_PAGE_SIZE);
+		count_pages(&far, run.addr, 1024 * ASH_PAGE_SIZE);
+		expect_all_on(&far, there, "bound as before");
+	}
 	check_zones();
 }
 

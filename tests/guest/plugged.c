@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory that comes while the process runs: of a node that had processors only, and of one that had nothing at all. For a
+ * machine with memory on node 0 and memory to be brought online on nodes 1 and 2.
+ */
+#include "guest/nodes.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "heap/heap.h"
+
+#define PIECE (6ul << 20)
+#define BLOCKS "/sys/devices/system/memory"
+
+/* Every block of the node's memory is brought online: how many there were. */
+static unsigned plug_in(int node)
+{
+	DIR *dir = opendir(BLOCKS);
+	const struct dirent *entry;
+	unsigned n = 0;
+	char path[256];
+
+	EXPECT(dir != NULL);
+	while ((entry = readdir(dir)) != NULL) {
+		int fd;
+
+		snprintf(path, sizeof(path), BLOCKS "/%.32s/node%d", entry->d_name, node);
+		if (strncmp(entry->d_name, "memory", 6) != 0 || access(path, F_OK) != 0)
+			continue;
+		snprintf(path, sizeof(path), BLOCKS "/%.32s/state", entry->d_name);
+		fd = open(path, O_WRONLY);
+		EXPECT(fd >= 0);
+		n += write(fd, "online", 6) == 6;
+		close(fd);
+	}
+	closedir(dir);
+	return n;
+}
+
+static struct pages take(struct ash_heap *heap)
+{
+	struct pages count = { 0 };
+	char *p = heap != NULL ? ash_heap_new_alloc(heap, 1, PIECE, false) : ash_heap_malloc(PIECE);
+
+	EXPECT(p != NULL);
+	memset(p, 1, PIECE);
+	count_pages(&count, p, PIECE);
+	if (heap == NULL)
+		ash_heap_free(p);
+	return count;
+}
+
+static void expect_in_time(void *arg)
+{
+	const int node = *(int *)arg;
+	struct pages count = take(NULL);
+
+	for (unsigned tries = 0; tries < 200 && count.on[node] < count.total; tries++) {
+		usleep(100000);
+		count = take(NULL);
+	}
+	expect_all_on(&count, node, "of a node whose memory has come");
+}
+
+CHILD_TEST(memory_that_is_plugged_in_is_used)
+{
+	struct ash_arena_config config = test_config();
+	int zero = 0, one = 1;
+	struct pages count;
+	struct ash_heap *heap;
+
+	EXPECT(!has_memory(1) && !has_memory(2));
+	run_on_cpu(cpu_of(0));
+	EXPECT_EQ(ash_arena_init(&config), 0);
+	EXPECT(ash_arena_is_several());
+	count = take(NULL);
+	expect_all_on(&count, 0, "at first");
+	in_thread_on(cpu_of(1), expect_in_time, &zero);
+	EXPECT_GT(plug_in(1), 0);
+	EXPECT(has_memory(1));
+	in_thread_on(cpu_of(1), expect_in_time, &one);
+	count = take(NULL);
+	expect_all_on(&count, 0, "of who runs on node 0");
+	EXPECT_GT(plug_in(2), 0);
+	/* Somebody has to want memory for that to be seen. */
+	heap = ash_heap_new(2);
+	EXPECT(heap != NULL);
+	for (unsigned tries = 0; tries < 200 && ash_zonelist_for(2)->nr < 3; tries++) {
+		usleep(100000);
+		(void)take(NULL);
+	}
+	ash_heap_new_destroy(heap);
+	heap = ash_heap_new(2);
+	EXPECT(heap != NULL);
+	for (unsigned i = 0; i < 8; i++) {
+		count = take(heap);
+		expect_all_on(&count, 2, "of a node that had nothing");
+	}
+	check_zones();
+}
