@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "arena/internal.h"
+#include "os/process.h"
 #include "os/resident.h"
 #include "os/signal.h"
 #include "os/uffd.h"
@@ -41,7 +42,8 @@ static bool exchange_begin(struct exchange *x, struct ash_arena *a)
 	x->arena = a;
 	ash_arena_take_turn(a);
 	ash_signals_block(&x->before);
-	x->fd = ash_uffd_open();
+	/* A filter, once there, stays; and some answer a call they do not know with SIGSYS. */
+	x->fd = ash_process_filtered() ? -EPERM : ash_uffd_open();
 	if (x->fd >= 0)
 		return true;
 	/* Too many descriptors are open just now; anything else stays so. */

@@ -6,6 +6,7 @@
 #include "os/file.h"
 #include "os/process.h"
 #include "os/sys.h"
+#include "os/text.h"
 
 int ash_process_id(void)
 {
@@ -21,6 +22,25 @@ struct ash_process_name ash_process_name(void)
 	for (long i = 0; i < n && i < (long)sizeof(name.text) - 1 && buf[i] != '\n'; i++)
 		name.text[i] = buf[i];
 	return name;
+}
+
+static int find_seccomp(void *arg, const char *line)
+{
+	const char *s = ash_after_prefix(line, "Seccomp:");
+
+	if (s != NULL) {
+		while (*s == '\t' || *s == ' ')
+			s++;
+		*(bool *)arg = *s != '0';
+	}
+	return 0;
+}
+
+bool ash_process_filtered(void)
+{
+	bool filtered = true;
+
+	return ash_file_lines("/proc/thread-self/status", find_seccomp, &filtered) != 0 || filtered;
 }
 
 static uint64_t microseconds(const struct timeval *t)

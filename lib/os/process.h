@@ -3,6 +3,7 @@
 #ifndef ASH_OS_PROCESS_H
 #define ASH_OS_PROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
@@ -14,6 +15,12 @@ struct ash_process_name {
 	char text[16];
 };
 struct ash_process_name ash_process_name(void);
+
+/*
+ * Whether the calling thread's system calls are filtered (seccomp(2)): one that the filter's author has not thought of may
+ * be the end of the process, not an error. true where that cannot be read. Costs some twenty microseconds.
+ */
+ASH_MUST_USE bool ash_process_filtered(void);
 
 struct ash_process_usage {
 	uint64_t user_us, system_us;

@@ -2,11 +2,17 @@
 /* Frames that change places: contents, memory, the kernel's mappings, and what happens where it cannot be done. */
 #include "arena/child.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "base/bits.h"
+#include "os/process.h"
 #include "os/resident.h"
 #include "os/uffd.h"
 
@@ -174,6 +180,46 @@ CHILD_TEST(without_descriptors_pages_are_copied)
 	EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
 	ash_run_move(to.addr, from.addr, 4, true);
 	EXPECT(marked(to.addr, 0, 4 * PB, 1));
+}
+
+/* A filter whose author has not heard of userfaultfd, and ends who calls what he has not heard of. */
+static void filter(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_userfaultfd, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		SKIP("system calls cannot be filtered here");
+}
+
+static void ask_for_a_descriptor(void)
+{
+	filter();
+	(void)syscall(__NR_userfaultfd, 0);
+}
+
+CHILD_TEST(behind_a_filter_that_kills_pages_are_copied)
+{
+	const struct ash_zonelist *zl = start();
+	const struct ash_run from = take(zl, 4), to = take(zl, 4), more = take(zl, 4);
+
+	mark(from, 4, 1);
+	EXPECT(!ash_process_filtered());
+	/* It does kill. */
+	if (child_status(ask_for_a_descriptor) != -SIGSYS)
+		SKIP("system calls cannot be filtered here");
+	/* Before the filter it may have been used. */
+	ash_run_move(to.addr, from.addr, 4, true);
+	filter();
+	EXPECT(ash_process_filtered());
+	ash_run_move(more.addr, to.addr, 4, true);
+	EXPECT(marked(more.addr, 0, 4 * PB, 1));
+	check_zones();
 }
 
 /* A part that the program has protected differently is another mapping of the kernel's. */

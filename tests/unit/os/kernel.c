@@ -17,6 +17,7 @@
 #include "os/huge.h"
 #include "os/numa.h"
 #include "os/policy.h"
+#include "os/process.h"
 #include "os/smaps.h"
 #include "os/sync.h"
 #include "os/thread.h"
@@ -365,6 +366,27 @@ TEST(smaps_counts_what_was_touched)
 	EXPECT_EQ(s.mappings, 1);
 	EXPECT_EQ(s.base + s.thp, 5 * ASH_PAGE_SIZE);
 	ash_vmem_unmap(p, ASH_MIB(1));
+}
+
+TEST(a_filter_is_seen_and_what_cannot_be_seen_is_one)
+{
+	static const struct {
+		const char *status;
+		bool filtered;
+	} cases[] = {
+		{ "Name:\tx\nNoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\n", false },
+		{ "Name:\tx\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n", true },
+		{ "Name:\tx\n", true },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		fake_on();
+		fake_file("/proc/thread-self/status", cases[i].status);
+		EXPECT_EQ(ash_process_filtered(), cases[i].filtered);
+		fake_fail(__NR_openat, NULL, 0, 1, -EACCES);
+		EXPECT(ash_process_filtered());
+		fake_off();
+	}
 }
 
 TEST(smaps_sorts_bytes_by_backing)
