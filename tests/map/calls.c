@@ -260,8 +260,14 @@ static void do_remap(unsigned first, unsigned nr)
 		nr = PAGES - to;
 	if ((flags & MREMAP_FIXED) == 0 && nr > PAGES - first)
 		nr = PAGES - first;
-	if ((flags & MREMAP_DONTUNMAP) != 0)
+	if ((flags & MREMAP_DONTUNMAP) != 0) {
 		old = nr = old < nr ? old : nr;
+		/*
+		 * It unlocks not what was moved but all of the kernel's mapping around it, and how neighbours were joined in
+		 * that may differ. So nothing is locked.
+		 */
+		(void)munlockall();
+	}
 	say("mremap(%u, %u, %u, %d, %u)", first, old, nr, flags, to);
 	remap_result(first, old, nr, to, flags,
 		     mremap(at(first), (size_t)old * PAGE, (size_t)nr * PAGE, flags, at(to)));
