@@ -6,6 +6,8 @@
  * Each kind of use lasts beyond the munmap where the kernel lets it: reads of a file that are in flight, pages in a pipe,
  * children of fork. A page that is recycled while somebody still refers to it shows as a word that nobody put there.
  *
+ * With ashlar another thread takes contiguous ranges out of the arenas meanwhile, as fast as it goes.
+ *
  * usage: as any test program; ASH_TEST_LONG=1 makes it a minute. Run it under the preload with map:on.
  */
 #include "harness/test.h"
@@ -316,6 +318,32 @@ static void *allocator(void *arg)
 	return NULL;
 }
 
+/* Where the allocator gives ranges out of memory in use: as many as there can be, of all sizes. */
+extern void *ash_contig_alloc(size_t bytes, size_t alignment, int node) __attribute__((weak));
+extern int ash_contig_free(void *p) __attribute__((weak));
+
+static void *taker(void *arg)
+{
+	uint64_t state = 11;
+	char *held[4] = { NULL };
+
+	(void)arg;
+	while (!stop && ash_contig_alloc != NULL) {
+		const size_t bytes = PB * (1 + test_random(&state) % 12);
+		char **p = &held[test_random(&state) % 4];
+
+		if (ash_contig_free(*p) != 0)
+			complain(&refused, "ash_contig_free", *p, PB, -1, 0);
+		*p = ash_contig_alloc(bytes, 0, -1);
+		for (size_t at = 0; *p != NULL && at < bytes; at += PB)
+			(*p)[at] = 7;
+		rounds[6] += *p != NULL;
+	}
+	for (unsigned i = 0; i < 4 && ash_contig_free != NULL; i++)
+		(void)ash_contig_free(held[i]);
+	return NULL;
+}
+
 static int make_file(void)
 {
 	char path[] = "/var/tmp/ash-hammer-XXXXXX";
@@ -337,7 +365,7 @@ static int make_file(void)
 
 TEST(recycling_loses_nothing)
 {
-	static void *(*const uses[])(void *) = { mapper, mapper, reader, piper, forker, allocator };
+	static void *(*const uses[])(void *) = { mapper, mapper, reader, piper, forker, allocator, taker };
 	enum { NR = sizeof(uses) / sizeof(uses[0]) };
 	const unsigned seconds = getenv("ASH_TEST_LONG") != NULL ? 60 : 2;
 	int fd = make_file();
@@ -355,8 +383,8 @@ TEST(recycling_loses_nothing)
 	stop = true;
 	for (unsigned i = 0; i < NR; i++)
 		EXPECT_EQ(pthread_join(threads[i], NULL), 0);
-	printf("# rounds: %lu mapped, %lu direct reads, %lu pipes, %lu forks, %lu signals, %lu allocations\n", rounds[0],
-	       rounds[1], rounds[2], rounds[3], rounds[4], rounds[5]);
+	printf("# rounds: %lu mapped, %lu direct reads, %lu pipes, %lu forks, %lu signals, %lu allocations, %lu ranges\n",
+	       rounds[0], rounds[1], rounds[2], rounds[3], rounds[4], rounds[5], rounds[6]);
 	EXPECT_EQ(wrong, 0);
 	EXPECT_EQ(refused, 0);
 	EXPECT_GT(rounds[0], 0);
