@@ -205,6 +205,25 @@ struct ash_dma_run {
  * must not allocate or free DMA memory. */
 ASH_API int ash_dma_walk_runs(int (*fn)(const struct ash_dma_run *run, void *arg), void *arg);
 
+/* All arenas together; sizes in bytes. */
+struct ash_dma_stats {
+	uint32_t size;           /* of this structure, set by the caller */
+	uint32_t arenas, reserves;
+	uint32_t unused;
+	uint64_t memory_bytes;   /* that the arenas have, shared buffers and reserves included */
+	uint64_t backed_bytes[4];/* of it: pages of 1 GiB, of 2 MiB, THP, base pages */
+	uint64_t free_bytes;     /* without a buffer or a slab on it; what is reserved is not counted */
+	uint64_t pinned_bytes;   /* with a long-term pin of the kernel */
+	uint64_t known_bytes;    /* with known physical addresses */
+	uint64_t longest_run_bytes; /* longest physically contiguous run, free or not */
+	uint64_t reserved_bytes, reserved_free_bytes;
+	uint64_t registered_bytes; /* memory of others (ash_dma_register) */
+	uint64_t grows;          /* times that memory came */
+	uint64_t failures;       /* requests refused */
+};
+/* Each figure was true at some moment during the call. 0; -EINVAL: stats->size is too small. */
+ASH_API int ash_dma_stats_read(struct ash_dma_stats *stats);
+
 /*
  * Pools: objects of one size, got and put in a few nanoseconds by any number of threads. Each thread has a cache of up to
  * 254 free objects that no other thread can take from, so a pool with a limit should have that many to spare per thread
@@ -284,7 +303,8 @@ ASH_API void *ash_dma_alloc_object(size_t bytes, const struct ash_dma_object_ops
  * Named reserves: bytes (rounded up to 2 MiB) of physically contiguous memory set aside under a name of up to 31
  * characters, with node, pages, address_bits and alignment of attr (NULL: none), for requests that name it in attr.reserve.
  * Nothing else is put there but movable objects, which are moved out when the memory is wanted (as CMA does).
- * ash_dma_reserve: 0; -EEXIST; -EINVAL; -ENOSPC: there are 16; -ENOMEM, -ENODATA as ash_dma_alloc().
+ * The option dma_reserve (ashlar(7)) makes them as the library is loaded, when long runs are still there to be had.
+ * ash_dma_reserve: 0; -EEXIST; -EINVAL; -ENOSPC: there are 16; -ENOMEM, -ENODATA as ash_dma_alloc(), also in *attr->error.
  * ash_dma_unreserve: 0; -ENOENT; -EBUSY: a buffer is out, or a borrower cannot move. Not while others use the name.
  */
 ASH_API int ash_dma_reserve(const char *name, size_t bytes, const struct ash_dma_attr *attr);

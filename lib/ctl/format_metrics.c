@@ -3,7 +3,7 @@
  * JSON and Prometheus from the same tables of metrics, so that they cannot drift apart: a metric is a 64-bit field of
  * the snapshot with a name, a unit and a sentence.
  *
- * JSON:        {"ashlar": {"version", "process": {...}, "options": {...}, "arenas": [...], "heap": {...}, "map": {...}}}
+ * JSON:        {"ashlar": {"version", "process": {...}, "options": {...}, "arenas": [...], "heap": {...}, "map": {...}, "dma": {...}}}
  * Prometheus:  ashlar_<group>_<name>_<unit>, labels node and arena, and order, migratetype, backing where they apply
  */
 #include "ctl/formats.h"
@@ -77,6 +77,23 @@ static const struct metric map_metrics[] = {
 	COUNTER(ash_map_stats, lent, "lent_pageblocks", PLAIN, "Warm pageblocks given to mappings."),
 	COUNTER(ash_map_stats, harvested, "harvested_pageblocks", PLAIN, "Pageblocks whose pages came back at munmap."),
 	COUNTER(ash_map_stats, refused, "refused_pageblocks", PLAIN, "Pageblocks whose pages the kernel would not move."),
+};
+
+static const struct metric dma_metrics[] = {
+	GAUGE(ash_dma_stats, memory_bytes, "memory", BYTES, "Memory of the arenas for devices."),
+	GAUGE(ash_dma_stats, backed_bytes[0], "1g", BYTES, "Of it on hugetlb pages of 1 GiB."),
+	GAUGE(ash_dma_stats, backed_bytes[1], "2m", BYTES, "Of it on hugetlb pages of 2 MiB."),
+	GAUGE(ash_dma_stats, backed_bytes[2], "thp", BYTES, "Of it on transparent huge pages."),
+	GAUGE(ash_dma_stats, backed_bytes[3], "base", BYTES, "Of it on base pages."),
+	GAUGE(ash_dma_stats, free_bytes, "free", BYTES, "Of it in nobody's hands, reserves not counted."),
+	GAUGE(ash_dma_stats, pinned_bytes, "pinned", BYTES, "Of it with a long-term pin of the kernel."),
+	GAUGE(ash_dma_stats, known_bytes, "known", BYTES, "Of it with known physical addresses."),
+	GAUGE(ash_dma_stats, longest_run_bytes, "longest_run", BYTES, "Longest physically contiguous run."),
+	GAUGE(ash_dma_stats, reserved_bytes, "reserved", BYTES, "Memory of named reserves."),
+	GAUGE(ash_dma_stats, reserved_free_bytes, "reserved_free", BYTES, "Of it not out as buffers."),
+	GAUGE(ash_dma_stats, registered_bytes, "registered", BYTES, "Memory of others registered for devices."),
+	COUNTER(ash_dma_stats, grows, "grows", PLAIN, "Times that memory came."),
+	COUNTER(ash_dma_stats, failures, "failures", PLAIN, "Requests refused."),
 };
 
 static const struct metric node_metrics[] = {
@@ -236,7 +253,13 @@ void ash_format_json(struct ash_writer *w, const struct ash_snapshot *s)
 	json_classes(w, &s->heap);
 	ash_write(w, "},\"map\":{");
 	json_metrics(w, map_metrics, ASH_ARRAY_LEN(map_metrics), &s->map);
-	ash_write(w, "}}}\n");
+	ash_write(w, "}");
+	if (s->has_dma) {
+		ash_write(w, ",\"dma\":{");
+		json_metrics(w, dma_metrics, ASH_ARRAY_LEN(dma_metrics), &s->dma);
+		ash_write(w, "}");
+	}
+	ash_write(w, "}}\n");
 }
 
 static void prom_head(struct ash_writer *w, const char *group, const struct metric *m)
@@ -369,6 +392,8 @@ void ash_format_prometheus(struct ash_writer *w, const struct ash_snapshot *s)
 	prom_group(w, "process", process_metrics, ASH_ARRAY_LEN(process_metrics), s);
 	prom_group(w, "heap", heap_metrics, ASH_ARRAY_LEN(heap_metrics), &s->heap);
 	prom_group(w, "map", map_metrics, ASH_ARRAY_LEN(map_metrics), &s->map);
+	if (s->has_dma)
+		prom_group(w, "dma", dma_metrics, ASH_ARRAY_LEN(dma_metrics), &s->dma);
 	prom_arenas(w, s);
 	prom_backing(w, s);
 	prom_free_areas(w, s);

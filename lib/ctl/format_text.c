@@ -215,6 +215,28 @@ static void write_map(struct ash_writer *w, const struct ash_map_stats *m)
 	}
 }
 
+static void write_dma(struct ash_writer *w, const struct ash_dma_stats *d)
+{
+	static const char *const kinds[] = { "1 GiB", "2 MiB", "THP", "base" };
+
+	ash_write(w, LABEL "%s", "dma", ash_size_text(d->memory_bytes).text);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(kinds); i++) {
+		if (d->backed_bytes[i] > 0)
+			ash_write(w, ", %s on %s pages", ash_size_text(d->backed_bytes[i]).text, kinds[i]);
+	}
+	ash_write(w, "; %s free\n", ash_size_text(d->free_bytes).text);
+	ash_write(w, LABEL "%s pinned, ", "", ash_size_text(d->pinned_bytes).text);
+	ash_write(w, "%s of known address, longest run ", ash_size_text(d->known_bytes).text);
+	ash_write(w, "%s; grown %llux, %llu refused\n", ash_size_text(d->longest_run_bytes).text,
+		  (unsigned long long)d->grows, (unsigned long long)d->failures);
+	if (d->reserves > 0) {
+		ash_write(w, LABEL "%u reserves of %s, ", "", d->reserves, ash_size_text(d->reserved_bytes).text);
+		ash_write(w, "%s of them free\n", ash_size_text(d->reserved_free_bytes).text);
+	}
+	if (d->registered_bytes > 0)
+		ash_write(w, LABEL "%s of others registered\n", "", ash_size_text(d->registered_bytes).text);
+}
+
 static void write_process(struct ash_writer *w, const struct ash_snapshot *s)
 {
 	ash_write(w, LABEL "peak RSS %s without hugetlb; page faults: %llu minor, %llu major\n", "process",
@@ -242,6 +264,8 @@ void ash_format_text(struct ash_writer *w, const struct ash_snapshot *s)
 		write_heap(w, &s->heap);
 		write_map(w, &s->map);
 	}
+	if (s->has_dma)
+		write_dma(w, &s->dma);
 	write_process(w, s);
 	ash_write(w, "----\n");
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "ctl/reserves.h"
 #include "os/policy.h"
 
 /* Longest part of a value that is repeated in a complaint. */
@@ -33,6 +34,7 @@ const struct ash_option ash_options_table[ASH_OPTION_NR] = {
 #define KIND_TYPE_MSEC uint32_t
 #define KIND_TYPE_PATH char[ASH_REPORT_FILE_MAX]
 #define KIND_TYPE_NUMA struct ash_policy
+#define KIND_TYPE_RESERVES char[ASH_REPORT_FILE_MAX]
 #define ASH_OPTION(name, k, member, d, a, s, h)                                                                        \
 	ASH_BUILD_ASSERT(sizeof(((struct ash_options *)0)->member) == sizeof(KIND_TYPE_##k), "option " #name);
 #include "ctl/options.def"
@@ -57,8 +59,7 @@ int ash_options_find(const char *key, size_t n)
 	return -1;
 }
 
-/* A whole number with an optional suffix K, M, G or T (suffixes allowed only where the kind has them). */
-static int parse_u64(const char *value, size_t n, bool suffixes, uint64_t *out)
+int ash_options_parse_number(const char *value, size_t n, bool suffixes, uint64_t *out)
 {
 	uint64_t v = 0;
 	size_t i = 0;
@@ -111,13 +112,13 @@ static int parse_number(const struct ash_option *row, const char *value, size_t 
 {
 	const char *dots = strstr(row->accepts, "..");
 	uint64_t min = 0, max = UINT64_MAX, v;
-	int err = parse_u64(value, n, row->kind == ASH_OPTION_SIZE, &v);
+	int err = ash_options_parse_number(value, n, row->kind == ASH_OPTION_SIZE, &v);
 
 	if (err != 0)
 		return err;
-	err = parse_u64(row->accepts, (size_t)(dots - row->accepts), true, &min);
+	err = ash_options_parse_number(row->accepts, (size_t)(dots - row->accepts), true, &min);
 	if (err == 0)
-		err = parse_u64(dots + 2, (size_t)(strchrnul(dots, '|') - dots - 2), true, &max);
+		err = ash_options_parse_number(dots + 2, (size_t)(strchrnul(dots, '|') - dots - 2), true, &max);
 	if (err != 0)
 		return err;
 	if (v < min || v > max)
@@ -160,6 +161,11 @@ int ash_options_set(struct ash_options *o, unsigned index, const char *value, si
 		if (err == 0)
 			*(size_t *)member = (size_t)number;
 		return err;
+	case ASH_OPTION_RESERVES:
+		err = ash_reserves_check(value, n);
+		if (err < 0)
+			return err;
+		ASH_FALLTHROUGH;
 	case ASH_OPTION_PATH:
 		if (n >= ASH_REPORT_FILE_MAX)
 			return -ERANGE;
@@ -214,6 +220,7 @@ void ash_options_write_value(struct ash_writer *w, const struct ash_options *o, 
 		write_size(w, *(const size_t *)member);
 		break;
 	case ASH_OPTION_PATH:
+	case ASH_OPTION_RESERVES:
 		ash_write_clean(w, member, strlen(member), ASH_REPORT_FILE_MAX);
 		break;
 	case ASH_OPTION_NUMA:

@@ -33,7 +33,8 @@ enum ash_stats_format {
 	ASH_STATS_FORMATS,
 };
 
-enum ash_option_kind { ASH_OPTION_ENUM, ASH_OPTION_BOOL, ASH_OPTION_SIZE, ASH_OPTION_MSEC, ASH_OPTION_PATH, ASH_OPTION_NUMA };
+enum ash_option_kind { ASH_OPTION_ENUM, ASH_OPTION_BOOL, ASH_OPTION_SIZE, ASH_OPTION_MSEC, ASH_OPTION_PATH, ASH_OPTION_NUMA,
+	ASH_OPTION_RESERVES };
 
 enum ash_option_source { ASH_SOURCE_DEFAULT, ASH_SOURCE_CONF, ASH_SOURCE_ENV };
 
@@ -53,6 +54,7 @@ struct ash_options {
 	bool map;
 	size_t report_pid; /* 0 = every process */
 	char report_file[ASH_REPORT_FILE_MAX]; /* "" = standard error */
+	char dma_reserve[ASH_REPORT_FILE_MAX]; /* as ctl/reserves.h reads it; "" = none */
 	uint8_t source[ASH_OPTION_NR];         /* enum ash_option_source */
 };
 
@@ -66,6 +68,9 @@ extern const struct ash_option ash_options_table[ASH_OPTION_NR];
 
 /* Index of the key that is exactly the n bytes at key, or -1. */
 int ash_options_find(const char *key, size_t n);
+
+/* A whole number, with a suffix K, M, G or T (powers of 1024) where suffixes are wanted: 0, -EINVAL, -ERANGE. */
+ASH_MUST_USE int ash_options_parse_number(const char *value, size_t n, bool suffixes, uint64_t *out);
 
 /* Set one option from text: 0, -EINVAL (not understood), -ERANGE (out of range). On error nothing changes. */
 ASH_MUST_USE int ash_options_set(struct ash_options *o, unsigned index, const char *value, size_t n);

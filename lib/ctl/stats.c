@@ -10,6 +10,19 @@
 #include "os/clock.h"
 #include "os/vmem.h"
 
+/*
+ * Buffers for devices are the API library's alone (docs/decisions/011-one-dma-state.md), and a layer that no layer here
+ * knows. The linker leaves this NULL where there is no such library in the process; under the preload it is the one that
+ * the program was linked with.
+ */
+extern int ash_dma_stats_read(struct ash_dma_stats *stats) __attribute__((weak));
+
+static void take_dma(struct ash_snapshot *s)
+{
+	s->dma.size = sizeof(s->dma);
+	s->has_dma = ash_dma_stats_read != NULL && ash_dma_stats_read(&s->dma) == 0 && s->dma.arenas > 0;
+}
+
 static void take_process(struct ash_snapshot *s)
 {
 	s->pid = ash_process_id();
@@ -52,6 +65,7 @@ struct ash_snapshot *ash_snapshot_take(void)
 	ash_ctl_options(&s->options);
 	s->degraded = "";
 	take_process(s);
+	take_dma(s);
 	if (!ash_arena_ready())
 		return s;
 	s->degraded = ash_arena_degraded();

@@ -8,6 +8,8 @@
 #ifndef ASH_CTL_STATS_H
 #define ASH_CTL_STATS_H
 
+#include <ashlar/dma.h>
+
 #include "arena/arena.h"
 #include "ctl/options.h"
 #include "ctl/writer.h"
@@ -46,6 +48,8 @@ struct ash_snapshot {
 	const char *degraded; /* "" when never */
 	struct ash_heap_stats heap;
 	struct ash_map_stats map;
+	bool has_dma; /* the process has the part of the library that buffers for devices come from */
+	struct ash_dma_stats dma;
 	unsigned nr_arenas, nr_arenas_left_out;
 	struct ash_snapshot_arena arenas[ASH_SNAPSHOT_ARENAS];
 	unsigned nr_nodes, nr_spills; /* 0 on one node */

@@ -100,6 +100,7 @@ void ash_dma_fail(const struct ash_dma_request *r, size_t bytes, int error, stru
 	uint64_t used;
 	uint32_t size;
 
+	atomic_fetch_add_explicit(&ash_dma.failures, 1, memory_order_relaxed);
 	if (out == NULL || out->size < sizeof(out->size))
 		return;
 	for (unsigned kind = 0; kind < ASH_DMA_KINDS && place < ash_dma.nr_nodes; kind++) {

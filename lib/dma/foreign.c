@@ -337,6 +337,15 @@ bool ash_dma_foreign_next(unsigned *i, void **va, size_t *bytes)
 	return false;
 }
 
+uint64_t ash_dma_foreign_bytes(void)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < FOREIGN_MAX; i++)
+		bytes += entry_bytes(&foreign.of[i]);
+	return bytes;
+}
+
 /* Pages of an entry that are elsewhere. Turn. */
 static long verify_entry(const char *p, size_t bytes)
 {

@@ -102,6 +102,7 @@ struct ash_dma_state {
 	struct ash_lock pins;           /* pin_used */
 	uint64_t pin_used[ASH_PIN_SLOTS / 64];
 	_Atomic uint32_t pin_slots[ASH_PIN_SLOTS]; /* (a) 2 MiB that each pin holds */
+	_Atomic uint64_t failures;      /* (a) requests refused */
 };
 extern ASH_HIDDEN struct ash_dma_state ash_dma;
 
@@ -232,6 +233,7 @@ void ash_dma_foreign_take_turn(void);
 void ash_dma_foreign_end_turn(void);
 /* The registrations one by one: begin with *i 0. Turn. */
 bool ash_dma_foreign_next(unsigned *i, void **va, size_t *bytes);
+uint64_t ash_dma_foreign_bytes(void);
 /* Pages that are not where they were when they were registered. */
 long ash_dma_foreign_verify(void);
 void ash_dma_foreign_forget(void);

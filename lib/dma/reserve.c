@@ -100,6 +100,7 @@ static int fill(struct reserve *r, size_t bytes, const struct ash_dma_attr *attr
 		return -ENOMEM;
 	err = set_aside(r, &want);
 	if (err < 0) {
+		ash_dma_fail(&want, bytes, -err, attr != NULL && attr->size >= sizeof(*attr) ? attr->error : NULL);
 		(void)ash_vmem_unmap(r->bitmap, bitmap_bytes(want.nr));
 		return err;
 	}

@@ -90,10 +90,17 @@ class Json(unittest.TestCase):
             'pool_1g_pages': 2, 'pool_1g_free_pages': 1})
         self.assertEqual(d['spills'], [{'from': 3, 'to': 0, 'reason': 'pool', 'runs': 2, 'spilled_bytes': 4 << 20}])
         self.assertEqual(d['heap']['slab_bytes'], 30 << 20)
+        self.assertEqual(d['dma'], {
+            'memory_bytes': 12 << 20, '1g_bytes': 0, '2m_bytes': 8 << 20, 'thp_bytes': 4 << 20, 'base_bytes': 0,
+            'free_bytes': 3 << 20, 'pinned_bytes': 12 << 20, 'known_bytes': 10 << 20, 'longest_run_bytes': 6 << 20,
+            'reserved_bytes': 2 << 20, 'reserved_free_bytes': 1 << 20, 'registered_bytes': 64 << 10, 'grows': 5,
+            'failures': 1})
         self.assertEqual(d['heap']['classes'][2], {'size': 64, 'slabs': 3, 'objects': 300, 'free': 20})
 
     def test_empty_and_hostile(self):
         self.assertEqual(json.loads(sample('json', 'empty'))['ashlar']['arenas'], [])
+        self.assertNotIn('dma', json.loads(sample('json', 'empty'))['ashlar'])
+        self.assertNotIn('ashlar_dma', sample('prometheus', 'empty'))
         d = json.loads(sample('json', 'hostile'))['ashlar']
         self.assertEqual(d['process']['name'], 'a"b\\c?<?&?')
         self.assertEqual(d['options']['report_file'], '/a"\\?/b,c')

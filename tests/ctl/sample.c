@@ -66,6 +66,21 @@ static void fill(struct ash_snapshot *s)
 					   .foreign_frees = 7,
 					   .remote_frees = 8,
 					   .nr_classes = 3 };
+	s->has_dma = true;
+	s->dma = (struct ash_dma_stats){ .size = sizeof(s->dma),
+					 .arenas = 2,
+					 .reserves = 1,
+					 .memory_bytes = 12 << 20,
+					 .backed_bytes = { 0, 8 << 20, 4 << 20, 0 },
+					 .free_bytes = 3 << 20,
+					 .pinned_bytes = 12 << 20,
+					 .known_bytes = 10 << 20,
+					 .longest_run_bytes = 6 << 20,
+					 .reserved_bytes = 2 << 20,
+					 .reserved_free_bytes = 1 << 20,
+					 .registered_bytes = 64 << 10,
+					 .grows = 5,
+					 .failures = 1 };
 	for (unsigned i = 0; i < 3; i++) {
 		s->heap.classes[i].size = 16 << i;
 		s->heap.classes[i].slabs = i + 1;

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "ctl/options.h"
+#include "ctl/reserves.h"
 
 static char diag_text[16384];
 static size_t diag_used;
@@ -110,7 +111,7 @@ TEST(every_key_is_read_from_conf_and_from_its_variable)
 {
 	struct ash_options o = LOAD_CONF("huge:2M,strict:yes,quiet:on,fork:cow,decay:never,small_start:4M,limit:1G,"
 					 "reserve:64G,policy:local,report:exit,report_pid:7,report_format:json,report_file:/a/b c,map:on,"
-					 "poison:yes,init_on_free:yes,guard:64K");
+					 "poison:yes,init_on_free:yes,guard:64K,dma_reserve:ring=2M/packets=64M@1");
 
 	for (int round = 0; round < 2; round++) {
 		EXPECT_STREQ(diag_text, "");
@@ -131,13 +132,14 @@ TEST(every_key_is_read_from_conf_and_from_its_variable)
 		EXPECT_EQ(o.arena.poison, true);
 		EXPECT_EQ(o.arena.init_on_free, true);
 		EXPECT_EQ(o.arena.guard, 64 << 10);
+		EXPECT_STREQ(o.dma_reserve, "ring=2M/packets=64M@1");
 		for (unsigned i = 0; i < ASH_OPTION_NR; i++)
 			EXPECT_EQ(o.source[i], round == 0 ? ASH_SOURCE_CONF : ASH_SOURCE_ENV);
 		o = LOAD("ASHLAR_HUGE", "2M", "ASHLAR_STRICT", "1", "ASHLAR_QUIET", "true", "ASHLAR_FORK", "cow",
 			 "ASHLAR_DECAY", "never", "ASHLAR_SMALL_START", "4m", "ASHLAR_LIMIT", "1073741824",
 			 "ASHLAR_RESERVE", "65536M", "ASHLAR_POLICY", "local", "ASHLAR_REPORT", "exit", "ASHLAR_REPORT_PID", "7", "ASHLAR_REPORT_FORMAT", "json",
 			 "ASHLAR_REPORT_FILE", "/a/b c", "ASHLAR_MAP", "yes", "ASHLAR_POISON", "1", "ASHLAR_INIT_ON_FREE", "1",
-			 "ASHLAR_GUARD", "65536");
+			 "ASHLAR_GUARD", "65536", "ASHLAR_DMA_RESERVE", "ring=2M/packets=64M@1");
 	}
 }
 
@@ -307,6 +309,43 @@ TEST(random_text_never_breaks_the_parser)
 		EXPECT_EQ(ash_writer_finish(&w), 0);
 		EXPECT_LE((int)o.arena.huge, ASH_HUGE_NONE);
 		EXPECT_LE(o.arena.limit, (size_t)16 << 40);
+	}
+}
+
+TEST(reserves_are_read_one_by_one)
+{
+	const char *at = "ring=2M/a.b-c_9=64M@3", *const whole = at;
+	size_t n = strlen(at);
+	struct ash_reserve_wish w;
+
+	EXPECT_EQ(ash_reserves_check(at, n), 0);
+	EXPECT_EQ(ash_reserve_next(&at, &n, &w), 1);
+	EXPECT_STREQ(w.name, "ring");
+	EXPECT_EQ(w.bytes, 2 << 20);
+	EXPECT_EQ(w.node, -1);
+	EXPECT_EQ(ash_reserve_next(&at, &n, &w), 1);
+	EXPECT_STREQ(w.name, "a.b-c_9");
+	EXPECT_EQ(w.bytes, 64 << 20);
+	EXPECT_EQ(w.node, 3);
+	EXPECT_EQ(ash_reserve_next(&at, &n, &w), 0);
+	EXPECT(at == whole + strlen(whole));
+	EXPECT_EQ(ash_reserves_check("", 0), 0);
+}
+
+TEST(what_is_no_reserve_is_refused_whole)
+{
+	static const char *const wrong[] = { "ring", "ring=", "=2M", "ring=2M/", "/ring=2M", "ring=2M//a=1M", "ring=2M@",
+					     "ring=2M@x", "ring=2M@1K", "ring@1=2M", "r ng=2M", "ring=0", "ring=2M@2000",
+					     "ring=2M/ring=4M", "ring=99999999999999999999", "ring=2X",
+					     "a_name_of_more_than_thirty_one_characters=2M" };
+
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		char conf[128];
+
+		EXPECT_LT(ash_reserves_check(wrong[i], strlen(wrong[i])), 0);
+		snprintf(conf, sizeof(conf), "dma_reserve:%s", wrong[i]);
+		EXPECT_STREQ(LOAD_CONF(conf).dma_reserve, "");
+		EXPECT(strstr(diag_text, "dma_reserve") != NULL);
 	}
 }
 
