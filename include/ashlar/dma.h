@@ -260,6 +260,49 @@ ASH_API void ash_dma_pool_put(struct ash_dma_pool *pool, void *object);
 ASH_API int ash_dma_pool_get_bulk(struct ash_dma_pool *pool, void **objects, size_t n);
 ASH_API void ash_dma_pool_put_bulk(struct ash_dma_pool *pool, void *const *objects, size_t n);
 
+/*
+ * The two calls above, inlined: an object in the thread's own cache is had, or put there, without a call. Define
+ * ASH_DMA_NO_INLINE before including this header to call the functions always. What follows is for these two only; its
+ * layout is part of what the library's soname promises.
+ */
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(ASH_DMA_NO_INLINE)
+struct ash_dma_pool_cache {
+	uint64_t nr;
+	void *object[255];
+};
+struct ash_dma_pool_face {
+	struct ash_dma_pool_cache *caches; /* by thread number; those of 0 are always empty */
+	size_t cache_max;
+};
+ASH_API extern __thread uint32_t ash_dma_thread;
+
+static inline struct ash_dma_pool_cache *ash_dma_pool_own_cache(const struct ash_dma_pool *pool)
+{
+	return &((const struct ash_dma_pool_face *)(const void *)pool)->caches[ash_dma_thread];
+}
+
+static inline void *ash_dma_pool_get_inline(struct ash_dma_pool *pool)
+{
+	struct ash_dma_pool_cache *c = ash_dma_pool_own_cache(pool);
+
+	return __builtin_expect(c->nr > 0, 1) ? c->object[--c->nr] : ash_dma_pool_get(pool);
+}
+
+static inline void ash_dma_pool_put_inline(struct ash_dma_pool *pool, void *object)
+{
+	struct ash_dma_pool_cache *c = ash_dma_pool_own_cache(pool);
+
+	/* An empty cache may be nobody's; a full one has to be flushed. */
+	if (__builtin_expect(c->nr - 1 < ((const struct ash_dma_pool_face *)(const void *)pool)->cache_max - 1, 1))
+		c->object[c->nr++] = object;
+	else
+		ash_dma_pool_put(pool, object);
+}
+
+#define ash_dma_pool_get(pool) ash_dma_pool_get_inline(pool)
+#define ash_dma_pool_put(pool, object) ash_dma_pool_put_inline(pool, object)
+#endif
+
 /* Call fn for every object there is, free or not, until it returns non-zero, which is then returned; else 0. out is 1 or 0
  * in a debug pool and -1 in others. Nobody may use the pool meanwhile. */
 ASH_API int ash_dma_pool_walk(struct ash_dma_pool *pool, int (*fn)(void *object, int out, void *arg), void *arg);

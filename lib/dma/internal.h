@@ -16,6 +16,7 @@
 #ifndef ASH_DMA_INTERNAL_H
 #define ASH_DMA_INTERNAL_H
 
+#define ASH_DMA_NO_INLINE
 #include <ashlar/dma.h>
 #include <stdatomic.h>
 

@@ -28,6 +28,7 @@ struct ash_dma_slab {
 	uint8_t *out; /* debug: per object, whether it is out */
 };
 
+/* The first two fields, and struct ash_dma_cache, are known to programs: the inline functions of <ashlar/dma.h>. */
 struct ash_dma_pool {
 	struct ash_dma_cache *caches; /* (c) [ASH_DMA_THREADS] */
 	size_t cache_max;             /* (c) 0: no caches */
@@ -49,8 +50,11 @@ struct ash_dma_pool {
 	struct ash_lock growth;       /* one thread at a time adds a slab */
 };
 
-/* The calling thread's number; 0: it has none. */
-extern ASH_HIDDEN ASH_TLS_DEFINE uint32_t ash_dma_thread;
+ASH_BUILD_ASSERT(offsetof(struct ash_dma_pool, caches) == 0 && offsetof(struct ash_dma_pool, cache_max) == 8 &&
+		 offsetof(struct ash_dma_cache, object) == 8, "as <ashlar/dma.h> has it");
+
+/* The calling thread's number; 0: it has none. Read by programs. */
+extern ASH_API ASH_TLS_DEFINE uint32_t ash_dma_thread;
 /* Give the thread a number, if there is one left. */
 void ash_dma_thread_number(void);
 /* The child of a fork: all numbers are free, its only thread has none. */

@@ -95,6 +95,30 @@ CHILD_TEST(a_limit_is_exact_and_there_from_the_start)
 	EXPECT_EQ(ash_dma_pool_destroy(pool), 0);
 }
 
+/* What the header inlines and what the library does are the same pool, also where a cache runs empty and full. */
+CHILD_TEST(inlined_and_called_it_is_one_pool)
+{
+	static void *objects[MANY];
+	struct ash_dma_pool *pool = make(64, 0, 0, 64, 0);
+
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < MANY; i++) {
+			objects[i] = i % 2 == round ? ash_dma_pool_get(pool) : (ash_dma_pool_get)(pool);
+			EXPECT(objects[i] != NULL);
+		}
+		check_objects(objects, MANY, 64, 64, 0);
+		EXPECT_EQ(info_of(pool).objects - info_of(pool).free, MANY);
+		for (unsigned i = 0; i < MANY; i++) {
+			if (i % 3 == 0)
+				ash_dma_pool_put(pool, objects[i]);
+			else
+				(ash_dma_pool_put)(pool, objects[i]);
+		}
+		EXPECT_EQ(info_of(pool).objects, info_of(pool).free);
+	}
+	EXPECT_EQ(ash_dma_pool_destroy(pool), 0);
+}
+
 CHILD_TEST(objects_of_a_physical_pool_are_physically_contiguous)
 {
 	struct ash_dma_attr attr = wish(ASH_DMA_PHYSICAL);
