@@ -261,9 +261,9 @@ ASH_API int ash_dma_pool_get_bulk(struct ash_dma_pool *pool, void **objects, siz
 ASH_API void ash_dma_pool_put_bulk(struct ash_dma_pool *pool, void *const *objects, size_t n);
 
 /*
- * The two calls above, inlined: an object in the thread's own cache is had, or put there, without a call. Define
- * ASH_DMA_NO_INLINE before including this header to call the functions always. What follows is for these two only; its
- * layout is part of what the library's soname promises.
+ * The four calls above, inlined: objects in the thread's own cache are had, or put there, without a call. Define
+ * ASH_DMA_NO_INLINE before including this header to call the functions always. What follows is for these only; its layout
+ * is part of what the library's soname promises.
  */
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(ASH_DMA_NO_INLINE)
 struct ash_dma_pool_cache {
@@ -299,6 +299,32 @@ static inline void ash_dma_pool_put_inline(struct ash_dma_pool *pool, void *obje
 		ash_dma_pool_put(pool, object);
 }
 
+static inline int ash_dma_pool_get_bulk_inline(struct ash_dma_pool *pool, void **objects, size_t n)
+{
+	struct ash_dma_pool_cache *c = ash_dma_pool_own_cache(pool);
+
+	if (__builtin_expect(c->nr < n, 0))
+		return ash_dma_pool_get_bulk(pool, objects, n);
+	c->nr -= n;
+	__builtin_memcpy(objects, &c->object[c->nr], n * sizeof(void *));
+	return 0;
+}
+
+static inline void ash_dma_pool_put_bulk_inline(struct ash_dma_pool *pool, void *const *objects, size_t n)
+{
+	struct ash_dma_pool_cache *c = ash_dma_pool_own_cache(pool);
+	const size_t most = ((const struct ash_dma_pool_face *)(const void *)pool)->cache_max;
+
+	if (__builtin_expect(c->nr > 0 && n <= most && c->nr <= most - n, 1)) {
+		__builtin_memcpy(&c->object[c->nr], objects, n * sizeof(void *));
+		c->nr += n;
+	} else {
+		ash_dma_pool_put_bulk(pool, objects, n);
+	}
+}
+
+#define ash_dma_pool_get_bulk(pool, objects, n) ash_dma_pool_get_bulk_inline(pool, objects, n)
+#define ash_dma_pool_put_bulk(pool, objects, n) ash_dma_pool_put_bulk_inline(pool, objects, n)
 #define ash_dma_pool_get(pool) ash_dma_pool_get_inline(pool)
 #define ash_dma_pool_put(pool, object) ash_dma_pool_put_inline(pool, object)
 #endif

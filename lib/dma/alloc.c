@@ -226,14 +226,14 @@ static bool end_frames(const struct buffer *b, const void *p)
 }
 
 /* A naturally aligned power of two is one piece, wherever it was found, and may go through the pcp. */
-static void free_frames(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr)
+static void free_frames(struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t nr)
 {
 	const unsigned order = ash_log2_ceil(nr);
 
 	if (nr == 1u << order && order <= ASH_DMA_PCP_ORDER && (pfn & (nr - 1)) == 0)
-		ash_zone_free(z, pfn, order, ash_dma_thread % ASH_DMA_PCPS);
+		ash_zone_free(a->zone, pfn, order, ash_dma_pcp(a));
 	else
-		ash_zone_free_run(z, pfn, nr);
+		ash_zone_free_run(a->zone, pfn, nr);
 }
 
 int ash_dma_free(void *p)
@@ -261,7 +261,7 @@ int ash_dma_free(void *p)
 		return ash_dma_object_free(b.arena, ash_dma_pfn(b.arena, p), b.tag);
 	if (!end_frames(&b, p))
 		return -EINVAL;
-	free_frames(b.arena->zone, ash_dma_pfn(b.arena, p), b.nr);
+	free_frames(b.arena, ash_dma_pfn(b.arena, p), b.nr);
 	return 0;
 }
 

@@ -35,6 +35,7 @@ enum {
 	ASH_DMA_ARENAS_MAX = 2 * ASH_NODES_MAX,
 	ASH_DMA_PCPS = 16,      /* slots of an arena's pcp, by thread number; 0 is shared by those without */
 	ASH_DMA_PCP_ORDER = 3,  /* and what goes through them */
+	ASH_DMA_PCP_LEAST = 8192, /* frames of an arena; in smaller ones each slot keeps so little that it only costs */
 };
 #define ASH_DMA_SLOT_BYTES ((size_t)ASH_DMA_SLOT_FRAMES << ASH_PAGE_SHIFT)
 

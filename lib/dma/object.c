@@ -216,7 +216,7 @@ static int take_piece(unsigned place, unsigned order, enum ash_migratetype mt, s
 		struct ash_page_grant grant;
 
 		if (a != NULL && atomic_load_explicit(&a->online, memory_order_relaxed) >> order != 0 &&
-		    ash_zone_alloc(a->zone, order, mt, ASH_ALLOC_CMA, ash_dma_thread % ASH_DMA_PCPS, &grant) == 0) {
+		    ash_zone_alloc(a->zone, order, mt, ASH_ALLOC_CMA, ash_dma_pcp(a), &grant) == 0) {
 			*out = (struct ash_dma_grant){ a, grant.pfn, grant.zeroed };
 			return 0;
 		}

@@ -55,6 +55,14 @@ ASH_BUILD_ASSERT(offsetof(struct ash_dma_pool, caches) == 0 && offsetof(struct a
 
 /* The calling thread's number; 0: it has none. Read by programs. */
 extern ASH_API ASH_TLS_DEFINE uint32_t ash_dma_thread;
+/* The pcp slot of the thread in an arena's zone. */
+ASH_INLINE unsigned ash_dma_pcp(const struct ash_dma_arena *a)
+{
+	if (atomic_load_explicit(&a->online, memory_order_relaxed) < ASH_DMA_PCP_LEAST)
+		return ASH_CPU_NONE;
+	return ash_dma_thread % ASH_DMA_PCPS;
+}
+
 /* Give the thread a number, if there is one left. */
 void ash_dma_thread_number(void);
 /* The child of a fork: all numbers are free, its only thread has none. */

@@ -60,7 +60,7 @@ static int take_free(struct ash_dma_arena *a, const struct ash_dma_request *r, s
 	int err;
 
 	if (r->nr == 1u << order && order <= ASH_DMA_PCP_ORDER && r->align_order <= order)
-		err = ash_zone_alloc(a->zone, order, ASH_MT_UNMOVABLE, 0, ash_dma_thread % ASH_DMA_PCPS, grant);
+		err = ash_zone_alloc(a->zone, order, ASH_MT_UNMOVABLE, 0, ash_dma_pcp(a), grant);
 	else
 		err = ash_zone_alloc_run(a->zone, r->nr, r->align_order, ASH_MT_UNMOVABLE, 0, grant);
 
