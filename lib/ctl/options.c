@@ -34,7 +34,7 @@ const struct ash_option ash_options_table[ASH_OPTION_NR] = {
 #define KIND_TYPE_MSEC uint32_t
 #define KIND_TYPE_PATH char[ASH_REPORT_FILE_MAX]
 #define KIND_TYPE_NUMA struct ash_policy
-#define KIND_TYPE_RESERVES char[ASH_REPORT_FILE_MAX]
+#define KIND_TYPE_RESERVES char[ASH_RESERVES_MAX]
 #define ASH_OPTION(name, k, member, d, a, s, h)                                                                        \
 	ASH_BUILD_ASSERT(sizeof(((struct ash_options *)0)->member) == sizeof(KIND_TYPE_##k), "option " #name);
 #include "ctl/options.def"
@@ -127,6 +127,15 @@ static int parse_number(const struct ash_option *row, const char *value, size_t 
 	return 0;
 }
 
+static int store_text(char *member, size_t size, const char *value, size_t n)
+{
+	if (n >= size)
+		return -ERANGE;
+	memcpy(member, value, n);
+	member[n] = '\0';
+	return 0;
+}
+
 int ash_options_set(struct ash_options *o, unsigned index, const char *value, size_t n)
 {
 	const struct ash_option *row = &ash_options_table[index];
@@ -163,15 +172,9 @@ int ash_options_set(struct ash_options *o, unsigned index, const char *value, si
 		return err;
 	case ASH_OPTION_RESERVES:
 		err = ash_reserves_check(value, n);
-		if (err < 0)
-			return err;
-		ASH_FALLTHROUGH;
+		return err < 0 ? err : store_text(member, ASH_RESERVES_MAX, value, n);
 	case ASH_OPTION_PATH:
-		if (n >= ASH_REPORT_FILE_MAX)
-			return -ERANGE;
-		memcpy(member, value, n);
-		((char *)member)[n] = '\0';
-		return 0;
+		return store_text(member, ASH_REPORT_FILE_MAX, value, n);
 	case ASH_OPTION_NUMA:
 		return ash_policy_read(member, value, n);
 	}

@@ -46,6 +46,7 @@ enum ash_option_index {
 };
 
 #define ASH_REPORT_FILE_MAX 512
+#define ASH_RESERVES_MAX 256
 
 struct ash_options {
 	struct ash_arena_config arena;
@@ -54,7 +55,7 @@ struct ash_options {
 	bool map;
 	size_t report_pid; /* 0 = every process */
 	char report_file[ASH_REPORT_FILE_MAX]; /* "" = standard error */
-	char dma_reserve[ASH_REPORT_FILE_MAX]; /* as ctl/reserves.h reads it; "" = none */
+	char dma_reserve[ASH_RESERVES_MAX];    /* as ctl/reserves.h reads it; "" = none */
 	uint8_t source[ASH_OPTION_NR];         /* enum ash_option_source */
 };
 
