@@ -209,6 +209,64 @@ CHILD_TEST(a_dma_buf_is_asked_for_as_the_driver_wants_it)
 	EXPECT_EQ(ash_dma_free(p), 0);
 }
 
+CHILD_TEST(a_real_dma_buf_is_the_same_memory)
+{
+	char *p, *seen;
+	int fd;
+
+	if (access("/dev/udmabuf", R_OK | W_OK) != 0)
+		SKIP("this kernel has no /dev/udmabuf, or it is not for us");
+	p = share(MIB(4), 0);
+	memset(p, 0x5a, MIB(4));
+	fd = ash_dma_export_udmabuf(p);
+	EXPECT(fd >= 0);
+	seen = mmap(NULL, MIB(4), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	EXPECT(seen != MAP_FAILED);
+	EXPECT_EQ(seen[MIB(3)], 0x5a);
+	seen[MIB(2) + 5] = 0x33;
+	EXPECT_EQ(p[MIB(2) + 5], 0x33);
+	/* Who imported it keeps the memory beyond the end of the buffer. */
+	EXPECT_EQ(ash_dma_free(p), 0);
+	EXPECT_EQ(seen[MIB(2) + 5], 0x33);
+	munmap(seen, MIB(4));
+	close(fd);
+}
+
+static unsigned made;
+
+static bool file_front(long nr, long a, long b, long c, long d, long e, long *ret)
+{
+	(void)a;
+	(void)b;
+	(void)d;
+	(void)e;
+	(void)ret;
+	made += (nr == __NR_openat && (c & O_CREAT) != 0) || nr == __NR_mknodat || nr == __NR_linkat || nr == __NR_symlinkat ||
+		nr == __NR_mkdirat;
+	return false;
+}
+
+/* What has no name cannot be left behind. */
+CHILD_TEST(no_file_is_ever_made)
+{
+	struct ash_dma_pool *pool;
+	char *p, *q;
+
+	fake_on();
+	fake.front = file_front;
+	p = share(MIB(4), 0);
+	q = ash_dma_alloc(MIB(3), NULL);
+	pool = ash_dma_pool_create("files", 100, 0, 0, NULL);
+	EXPECT(q != NULL && pool != NULL);
+	(void)ash_dma_reserve("files", MIB(2), NULL);
+	EXPECT_EQ(ash_dma_free(p), 0);
+	EXPECT_EQ(ash_dma_free(q), 0);
+	EXPECT_EQ(ash_dma_pool_destroy(pool), 0);
+	EXPECT_GT(fake.total, 10);
+	EXPECT_EQ(made, 0);
+	fake_off();
+}
+
 CHILD_TEST(buffers_are_an_io_urings_fixed_buffers)
 {
 	struct io_uring_params params = { .flags = 0 };
