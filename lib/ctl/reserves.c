@@ -64,14 +64,14 @@ int ash_reserve_next(const char **text, size_t *n, struct ash_reserve_wish *out)
 	return 1;
 }
 
-/* Whether what comes before has the name too. */
+/* Whether the name, filled up with zeros, is there more than once. */
 static bool is_twice(const char *text, size_t n, const char *name)
 {
 	struct ash_reserve_wish w;
 	unsigned times = 0;
 
 	while (ash_reserve_next(&text, &n, &w) > 0)
-		times += strcmp(w.name, name) == 0;
+		times += memcmp(w.name, name, sizeof(w.name)) == 0;
 	return times > 1;
 }
 

@@ -15,7 +15,7 @@
  * knows. The linker leaves this NULL where there is no such library in the process; under the preload it is the one that
  * the program was linked with.
  */
-extern int ash_dma_stats_read(struct ash_dma_stats *stats) __attribute__((weak));
+extern ASH_WEAK int ash_dma_stats_read(struct ash_dma_stats *stats);
 
 static void take_dma(struct ash_snapshot *s)
 {
