@@ -133,6 +133,62 @@ TEST(more_than_a_node_has_is_refused_and_nobody_is_killed)
 	EXPECT(ash_dma_alloc(MIB(512), &attr) == NULL);
 }
 
+/* What else there is to be had, each with room around the bytes that are copied. */
+enum { KIND_SMALL, KIND_POOL, KIND_RESERVE, KIND_SHARED, KIND_BASE, KIND_REGISTERED, KINDS, KIND_BYTES = 2040 };
+static struct ash_dma_pool *pool;
+static char *kind[KINDS];
+
+static void get_kinds(const struct ash_dma_iommu *iommu)
+{
+	struct ash_dma_attr attr = wish(ASH_DMA_PHYSICAL);
+
+	kind[KIND_SMALL] = get(2048, wish(ASH_DMA_PHYSICAL));
+	if (pool == NULL)
+		pool = ash_dma_pool_create("edu", 9000, 0, 0, &attr);
+	EXPECT(pool != NULL);
+	kind[KIND_POOL] = ash_dma_pool_get(pool);
+	(void)ash_dma_reserve("edu", MIB(2), NULL);
+	attr.reserve = "edu";
+	kind[KIND_RESERVE] = get(KIB(64), attr);
+	attr = wish(ASH_DMA_VIRTUAL);
+	attr.flags = ASH_DMA_SHARED;
+	kind[KIND_SHARED] = get(MIB(2), attr);
+	/* Base pages have a device address behind an IOMMU only. */
+	kind[KIND_BASE] = iommu != NULL ? get(KIB(64), wish_pages(ASH_DMA_VIRTUAL, ASH_DMA_PAGES_BASE)) :
+					  get(KIB(64), wish(ASH_DMA_PHYSICAL));
+	kind[KIND_REGISTERED] = mmap(NULL, KIB(64), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	EXPECT(kind[KIND_REGISTERED] != MAP_FAILED);
+	EXPECT_EQ(ash_dma_register(kind[KIND_REGISTERED], KIB(64)), ASH_DMA_PINNED_KERNEL);
+}
+
+/* From each kind into the next, in the larger ones across a boundary of frames. */
+static void copy_kinds(const struct ash_dma_iommu *iommu)
+{
+	for (unsigned i = 0; i < KINDS; i++) {
+		char *from = kind[i], *to = kind[(i + 1) % KINDS];
+
+		EXPECT(from != NULL && to != NULL);
+		from += i == KIND_SMALL ? 4 : KIB(4) - 1000;
+		to += (i + 1) % KINDS == KIND_SMALL ? 4 : KIB(4) - 500;
+		check_copy(iommu, from, to, KIND_BYTES);
+	}
+}
+
+static void end_kinds(void)
+{
+	ash_dma_pool_put(pool, kind[KIND_POOL]);
+	EXPECT_EQ(ash_dma_free(kind[KIND_SMALL]) | ash_dma_free(kind[KIND_RESERVE]) | ash_dma_free(kind[KIND_BASE]), 0);
+}
+
+TEST(into_every_kind_of_buffer_by_physical_address)
+{
+	get_kinds(NULL);
+	copy_kinds(NULL);
+	end_kinds();
+	EXPECT_EQ(ash_dma_free(kind[KIND_SHARED]), 0);
+	EXPECT_EQ(ash_dma_unregister(kind[KIND_REGISTERED], 0), 0);
+}
+
 TEST(into_a_gibibyte_in_one_segment)
 {
 	struct ash_dma_attr attr = wish(ASH_DMA_PHYSICAL);
@@ -166,9 +222,37 @@ TEST(a_freed_buffer_is_not_written)
 	EXPECT_EQ(ash_dma_free(b) | ash_dma_free(c), 0);
 }
 
-enum { OBJECTS = 2048 };
+enum { OBJECTS = 8192, RUN = 16 };
 static unsigned char *object[OBJECTS];
 static unsigned moves;
+
+/* Have the arena own a run of many megabytes, free: what is to be emptied later, and where its contents can go. */
+static void own_run(void)
+{
+	struct ash_dma_attr attr = wish_pages(ASH_DMA_PHYSICAL, ASH_DMA_PAGES_2M);
+
+	attr.node = 0;
+	attr.flags |= ASH_DMA_NODE_STRICT;
+	EXPECT_EQ(ash_dma_free(get(MIB(RUN), attr)), 0);
+}
+
+/* All that is free becomes objects, and every second of these free: nowhere are there two free frames side by side. */
+static size_t fill_with_objects(const struct ash_dma_object_ops *ops)
+{
+	size_t n = 0;
+
+	while (n < OBJECTS && (object[n] = ash_dma_alloc_object(4096, ops, &object[n], 0, ASH_DMA_NO_GROW)) != NULL) {
+		memset(object[n], (int)(n % 251), 4096);
+		n++;
+	}
+	EXPECT_GE(n, MIB(RUN) / 4096);
+	EXPECT_LT(n, OBJECTS);
+	for (size_t i = 0; i < n; i += 2) {
+		EXPECT_EQ(ash_dma_free(object[i]), 0);
+		object[i] = NULL;
+	}
+	return n;
+}
 
 static int on_move(void *to, void *from, size_t bytes, void *arg)
 {
@@ -187,17 +271,11 @@ TEST(after_fragmentation_the_device_has_a_long_run_and_moved_objects_are_not_wri
 {
 	const struct ash_dma_object_ops movable = { on_move, NULL };
 	struct ash_dma_attr attr = wish(ASH_DMA_PHYSICAL);
+	size_t n;
 	char *p;
 
-	for (size_t i = 0; i < OBJECTS; i++) {
-		object[i] = ash_dma_alloc_object(4096, &movable, &object[i], 0, 0);
-		EXPECT(object[i] != NULL);
-		memset(object[i], (int)(i % 251), 4096);
-	}
-	for (size_t i = 0; i < OBJECTS; i += 2) {
-		EXPECT_EQ(ash_dma_free(object[i]), 0);
-		object[i] = NULL;
-	}
+	own_run();
+	n = fill_with_objects(&movable);
 	attr.flags = ASH_DMA_NO_GROW | ASH_DMA_NODE_STRICT;
 	attr.node = 0;
 	p = get(MIB(3), attr);
@@ -205,7 +283,7 @@ TEST(after_fragmentation_the_device_has_a_long_run_and_moved_objects_are_not_wri
 	witness_agrees(p, MIB(3));
 	check_copy(NULL, p + MIB(2) - 2000, p + MIB(1), EDU_MOST);
 	check_copy(NULL, p + 1, p + MIB(3) - EDU_MOST - 1, EDU_MOST);
-	for (size_t i = 1; i < OBJECTS; i += 2) {
+	for (size_t i = 1; i < n; i += 2) {
 		for (size_t k = 0; k < 4096; k++)
 			EXPECT_EQ(object[i][k], i % 251);
 		EXPECT_EQ(ash_dma_free(object[i]), 0);
@@ -293,14 +371,31 @@ TEST(behind_an_iommu_through_vfio)
 {
 	struct ash_dma_iommu *iommu;
 	char *before = get(MIB(3), wish_pages(ASH_DMA_VIRTUAL, ASH_DMA_PAGES_2M)), *after;
+	uint64_t late;
 	size_t len;
 
 	edu_close(&edu);
 	open_vfio();
-	iommu = ash_dma_iommu_vfio(container, ASH_DMA_IOVA_OFFSET);
+	/* To pin, the kernel may have to wait for pages that it is busy with itself; it does not always wait long enough. */
+	for (unsigned tries = 0; (iommu = ash_dma_iommu_vfio(container, ASH_DMA_IOVA_OFFSET)) == NULL && tries < 5; tries++) {
+		printf("# not attached: errno %d\n", errno);
+		sleep(1);
+	}
 	EXPECT(iommu != NULL);
 	EXPECT_NE(ash_dma_iova(iommu, before, NULL), ash_dma_translate(before, NULL));
 	check_copy(iommu, before + MIB(2) - 1000, before + KIB(300), 2500);
+	get_kinds(iommu);
+	copy_kinds(iommu);
+	end_kinds();
+	/* A mapped range is not let go; one that its owner takes away is out of the device's reach at once. */
+	late = ash_dma_iova(iommu, kind[KIND_REGISTERED], NULL);
+	EXPECT_EQ(ash_dma_unregister(kind[KIND_REGISTERED], 0), -EBUSY);
+	EXPECT_EQ(ash_dma_free(kind[KIND_SHARED]), -EBUSY);
+	memset(kind[KIND_REGISTERED], 0x44, KIB(4));
+	EXPECT_EQ(ash_dma_unregister(kind[KIND_REGISTERED], ASH_DMA_UNMAP), 0);
+	edu_transfer(&edu, EDU_BUFFER, late, 100, EDU_TO_MEMORY);
+	for (size_t i = 0; i < KIB(4); i++)
+		EXPECT_EQ(kind[KIND_REGISTERED][i], 0x44);
 	/* What comes later is mapped when it comes. */
 	after = get(MIB(5), wish(ASH_DMA_VIRTUAL));
 	check_copy(iommu, after + MIB(4) - 777, after + 4096, 2000);
