@@ -75,6 +75,7 @@ struct ash_arena_config {
 	/* Layers against misuse (struct ash_hardening of page/zone.h): */
 	bool poison;           /* runs are overwritten when freed, and checked when allocated again */
 	bool init_on_free;     /* runs are zeroed when freed */
+	bool init_on_alloc;    /* runs read as zero when allocated */
 	size_t guard;          /* runs take multiples of this; what is left over is inaccessible; 0 = no */
 	struct ash_policy policy; /* of the process, on a machine with several nodes */
 };

@@ -166,6 +166,7 @@ static int zone_create(struct ash_arena *a, size_t first)
 		.hardening = {
 			.poison = ash_arenas.config.poison,
 			.init_on_free = ash_arenas.config.init_on_free,
+			.init_on_alloc = ash_arenas.config.init_on_alloc,
 			.guard_order = ash_arena_guard_order(ash_arenas.config.guard),
 		},
 	};

@@ -56,7 +56,7 @@ static bool runs_are_watched(void)
 {
 	const struct ash_arena_config *config = ash_arena_config();
 
-	return config->poison || config->init_on_free || config->guard != 0;
+	return config->poison || config->init_on_free || config->init_on_alloc || config->guard != 0;
 }
 
 /* The tag is cleared by now. False: the run is not one to keep. */

@@ -22,6 +22,7 @@ TEST(defaults_of_the_table_are_the_arenas_own)
 	EXPECT_EQ(o.arena.reserve, arena.reserve);
 	EXPECT_EQ(o.arena.poison, arena.poison);
 	EXPECT_EQ(o.arena.init_on_free, arena.init_on_free);
+	EXPECT_EQ(o.arena.init_on_alloc, arena.init_on_alloc);
 	EXPECT_EQ(o.arena.guard, arena.guard);
 	EXPECT_EQ(memcmp(&o.arena.policy, &arena.policy, sizeof(arena.policy)), 0);
 }

@@ -111,7 +111,7 @@ TEST(every_key_is_read_from_conf_and_from_its_variable)
 {
 	struct ash_options o = LOAD_CONF("huge:2M,strict:yes,quiet:on,fork:cow,decay:never,small_start:4M,limit:1G,"
 					 "reserve:64G,policy:local,report:exit,report_pid:7,report_format:json,report_file:/a/b c,map:on,"
-					 "poison:yes,init_on_free:yes,guard:64K,dma_reserve:ring=2M/packets=64M@1");
+					 "poison:yes,init_on_free:yes,init_on_alloc:yes,guard:64K,dma_reserve:ring=2M/packets=64M@1");
 
 	for (int round = 0; round < 2; round++) {
 		EXPECT_STREQ(diag_text, "");
@@ -131,6 +131,7 @@ TEST(every_key_is_read_from_conf_and_from_its_variable)
 		EXPECT_EQ(o.map, true);
 		EXPECT_EQ(o.arena.poison, true);
 		EXPECT_EQ(o.arena.init_on_free, true);
+		EXPECT_EQ(o.arena.init_on_alloc, true);
 		EXPECT_EQ(o.arena.guard, 64 << 10);
 		EXPECT_STREQ(o.dma_reserve, "ring=2M/packets=64M@1");
 		for (unsigned i = 0; i < ASH_OPTION_NR; i++)
@@ -139,6 +140,7 @@ TEST(every_key_is_read_from_conf_and_from_its_variable)
 			 "ASHLAR_DECAY", "never", "ASHLAR_SMALL_START", "4m", "ASHLAR_LIMIT", "1073741824",
 			 "ASHLAR_RESERVE", "65536M", "ASHLAR_POLICY", "local", "ASHLAR_REPORT", "exit", "ASHLAR_REPORT_PID", "7", "ASHLAR_REPORT_FORMAT", "json",
 			 "ASHLAR_REPORT_FILE", "/a/b c", "ASHLAR_MAP", "yes", "ASHLAR_POISON", "1", "ASHLAR_INIT_ON_FREE", "1",
+			 "ASHLAR_INIT_ON_ALLOC", "1",
 			 "ASHLAR_GUARD", "65536", "ASHLAR_DMA_RESERVE", "ring=2M/packets=64M@1");
 	}
 }

@@ -109,3 +109,24 @@ TEST(good_programs_notice_nothing)
 	EXPECT_EQ(ends(use_well), 0);
 	EXPECT_STREQ(said, "");
 }
+
+/* Only with init_on_alloc: nothing of a block that is freed is in the one that takes its place. */
+TEST(a_large_block_reads_as_zero)
+{
+	const char *conf = getenv("ASHLAR_CONF");
+
+	if (!under_ashlar() || conf == NULL || strstr(conf, "init_on_alloc:yes") == NULL)
+		SKIP("only the preload has this option");
+	for (unsigned round = 0; round < 50; round++) {
+		const size_t size = BIG + (size_t)round * 8192;
+		unsigned char *p = malloc(size);
+
+		EXPECT(p != NULL);
+		for (size_t i = 0; i < size; i++) {
+			if (p[i] != 0)
+				TEST_FAIL("byte %zu of %zu is %u in round %u", i, size, p[i], round);
+		}
+		memset(p, 0xa5, malloc_usable_size(p));
+		free(p);
+	}
+}
