@@ -115,13 +115,37 @@ static ash_pfn_t pop_last(struct ash_zone *z, struct ash_pcp_list *l)
 	return pfn;
 }
 
-/* A batch on its way to the zone. */
-struct outgoing {
-	unsigned nr;
-	ash_pfn_t frames;
-	ash_pfn_t pfn[SHRINK_PIECES];
-	uint8_t order[SHRINK_PIECES];
+struct outgoing_piece {
+	ash_pfn_t pfn;
+	uint8_t order, flags; /* enum ash_free_flags */
 };
+
+/* A batch on its way to the zone: the pieces as they were cached, and what they make where they are each other's buddies. */
+struct outgoing {
+	unsigned nr, nr_merged;
+	ash_pfn_t frames;
+	struct outgoing_piece piece[SHRINK_PIECES], merged[SHRINK_PIECES];
+};
+
+/*
+ * Who frees a row, in either direction, frees buddies one after the other: they are put together before the zone lock is
+ * taken. Nothing is written for that: the frames' words change under the lock only.
+ */
+static void outgoing_add(const struct ash_zone *z, struct outgoing *out, struct outgoing_piece p)
+{
+	out->piece[out->nr++] = p;
+	out->frames += ash_order_frames(p.order);
+	while (out->nr_merged > 0 && p.order < z->max_order) {
+		const struct outgoing_piece *last = &out->merged[out->nr_merged - 1];
+
+		if (last->order != p.order || (last->pfn ^ p.pfn) != ash_order_frames(p.order) ||
+		    (p.order >= z->pageblock_order && last->flags != p.flags))
+			break;
+		p = (struct outgoing_piece){ last->pfn & p.pfn, (uint8_t)(p.order + 1), last->flags & p.flags };
+		out->nr_merged--;
+	}
+	out->merged[out->nr_merged++] = p;
+}
 
 /* From the cold ends, list `index` first, each list until it is empty, until there are enough frames. Inside. */
 static void gather(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint32_t frames, struct outgoing *out)
@@ -130,7 +154,7 @@ static void gather(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 
 	if (frames > inside)
 		frames = inside;
-	out->nr = 0;
+	out->nr = out->nr_merged = 0;
 	out->frames = 0;
 	for (; out->frames < frames && out->nr < SHRINK_PIECES; index = index + 1 < ASH_PCP_LISTS ? index + 1 : 0) {
 		struct ash_pcp_list *l = &pcp->list[index];
@@ -138,10 +162,9 @@ static void gather(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 
 		while (l->first != 0 && out->frames < frames && out->nr < SHRINK_PIECES) {
 			const ash_pfn_t pfn = pop_last(z, l);
+			const unsigned flags = ash_word_zeroed(ash_frame_load(z->frames, pfn)) ? ASH_FREE_ZEROED : 0;
 
-			out->pfn[out->nr] = pfn;
-			out->order[out->nr++] = (uint8_t)order;
-			out->frames += ash_order_frames(order);
+			outgoing_add(z, out, (struct outgoing_piece){ pfn, (uint8_t)order, (uint8_t)flags });
 		}
 	}
 	pcp->drained += out->frames;
@@ -155,11 +178,11 @@ static void gather(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
  */
 static void prefetch_buddies(const struct ash_zone *z, const struct outgoing *out)
 {
-	for (unsigned i = 0; i < out->nr; i++) {
-		const unsigned low = out->order[i] < 2 ? 2 : out->order[i];
+	for (unsigned i = 0; i < out->nr_merged; i++) {
+		const struct outgoing_piece *p = &out->merged[i];
 
-		for (unsigned order = low; order < (unsigned)out->order[i] + PREFETCH_ORDERS; order++)
-			ash_prefetch_write(&z->frames[ash_order_start(out->pfn[i], order) ^ ash_order_frames(order)]);
+		for (unsigned order = p->order < 2 ? 2 : p->order; order < (unsigned)p->order + PREFETCH_ORDERS; order++)
+			ash_prefetch_write(&z->frames[ash_order_start(p->pfn, order) ^ ash_order_frames(order)]);
 	}
 }
 
@@ -172,9 +195,11 @@ static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing 
 {
 	const ash_pfn_t last = z->nr_frames - 1;
 
-	for (unsigned i = 0; i < out->nr; i++) {
-		for (unsigned order = out->order[i]; order < (unsigned)out->order[i] + PREFETCH_LINKS; order++) {
-			const ash_pfn_t head = ash_order_start(out->pfn[i], order), buddy = head ^ ash_order_frames(order);
+	for (unsigned i = 0; i < out->nr_merged; i++) {
+		const struct outgoing_piece *p = &out->merged[i];
+
+		for (unsigned order = p->order; order < (unsigned)p->order + PREFETCH_LINKS; order++) {
+			const ash_pfn_t head = ash_order_start(p->pfn, order), buddy = head ^ ash_order_frames(order);
 			const struct ash_frame *f = &z->frames[lower(buddy, last)];
 			/* By arithmetic, not by a branch that nobody could guess: frame 0 where there is nothing to fetch. */
 			const ash_pfn_t mask = -(ash_pfn_t)ash_buddy_is_free(z, head, order);
@@ -188,23 +213,26 @@ static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing 
 /* Free up to a batch of frames in one zone lock hold. Inside. */
 static void shrink(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint32_t frames)
 {
+	const struct outgoing_piece *p;
 	struct outgoing out;
+	unsigned nr;
 
 	gather(z, pcp, index, frames, &out);
 	prefetch_buddies(z, &out);
 	ash_zone_lock(z);
 	ash_deferred_drain(z);
 	prefetch_neighbours(z, &out);
-	for (unsigned i = 0; i < out.nr; i++) {
-		const ash_pfn_t pfn = out.pfn[i];
-		const unsigned order = out.order[i], flags = ash_word_zeroed(ash_frame_load(z->frames, pfn)) ? ASH_FREE_ZEROED : 0;
-
+	for (unsigned i = 0; i < out.nr; i++)
+		ash_frame_store(z->frames, out.piece[i].pfn, 0);
+	/* A request that waits for a buddy of some order must see it form. */
+	p = z->capture == NULL ? out.merged : out.piece;
+	nr = z->capture == NULL ? out.nr_merged : out.nr;
+	for (; nr > 0; nr--, p++) {
 		/* The block's type is asked now and here; what the pcp thought of it does not count. */
-		ash_frame_store(z->frames, pfn, 0);
-		if (ASH_LIKELY(order < z->pageblock_order))
-			ash_buddy_free_one(z, pfn, order, ash_pageblock_type(z, pfn), flags);
+		if (ASH_LIKELY(p->order < z->pageblock_order))
+			ash_buddy_free_one(z, p->pfn, p->order, ash_pageblock_type(z, p->pfn), p->flags);
 		else
-			ash_buddy_free(z, pfn, order, flags);
+			ash_buddy_free(z, p->pfn, p->order, p->flags);
 	}
 	ash_zone_unlock(z);
 }

@@ -220,6 +220,53 @@ TEST(a_batch_leaves_from_the_cold_end)
 	EXPECT_EQ(scene_stats(&s).pcp, 0);
 }
 
+/* Ours: buddies that leave together are put together first, in whichever direction they were freed. */
+TEST(a_row_leaves_the_pcp_as_one_piece)
+{
+	for (unsigned down = 0; down < 2; down++) {
+		scene_open_edge(&s, 4, 5, "MMUM", 0, 0, 1);
+		scene_pcp_marks(&s, 64, 64, 64);
+		for (ash_pfn_t i = 0; i < 50; i++)
+			ash_zone_free(s.z, down ? 49 - i : i, 0, 0);
+		EXPECT_EQ(scene_stats(&s).pcp, 50);
+		EXPECT_STREQ(scene_freelist(&s), "");
+		ash_zone_drain(s.z);
+		EXPECT_STATE(&s, "0:5 M, 32:4 U, 48:1 M", "MMUM");
+	}
+}
+
+/* Zeroed and not: below a pageblock what comes together is not zeroed; whole pageblocks keep it each for itself. */
+TEST(a_row_that_is_zeroed_in_part)
+{
+	scene_open_edge(&s, 2, 4, "MMMM", 0, 0, 1);
+	scene_pcp_marks(&s, 64, 64, 64);
+	for (ash_pfn_t pfn = 0; pfn < 16; pfn++) {
+		const bool zeroed = pfn / 4 == 1 || pfn / 4 == 2 || pfn == 12;
+
+		ash_zone_free(s.z, pfn, 0, 0);
+		ash_frame_store(s.z->frames, pfn, ash_frame_word(ASH_FRAME_PCP, 0, ASH_MT_MOVABLE, zeroed ? ASH_FRAME_ZEROED : 0));
+	}
+	ash_zone_drain(s.z);
+	EXPECT_STATE(&s, "0:4 M", "MMMM");
+	EXPECT_EQ(scene_stats(&s).free_zeroed, 8);
+}
+
+/* Who waits for a buddy of some order (compaction's capture) is shown it, though it leaves as part of a larger piece. */
+TEST(a_row_passes_by_who_waits_for_a_part_of_it)
+{
+	struct ash_capture capture = { .order = 1, .mt = ASH_MT_MOVABLE, .pfn = ASH_PFN_NONE };
+
+	scene_open_edge(&s, 4, 4, "MM", 0, 0, 1);
+	scene_pcp_marks(&s, 64, 64, 64);
+	for (ash_pfn_t pfn = 0; pfn < 8; pfn++)
+		ash_zone_free(s.z, pfn, 0, 0);
+	s.z->capture = &capture;
+	ash_zone_drain(s.z);
+	s.z->capture = NULL;
+	EXPECT_EQ(capture.pfn, 0);
+	EXPECT_STATE(&s, "2:1 M, 4:2 M", "MM");
+}
+
 /* [K page_alloc.c:alloc_frozen_pages_nolock_noprof] with the zone lock held: from the pcp, or a refusal at once. */
 TEST(T80_trylock_allocation_never_waits)
 {
