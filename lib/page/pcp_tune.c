@@ -43,11 +43,12 @@ static void store(_Atomic uint32_t *p, uint32_t value)
 	atomic_store_explicit(p, value, memory_order_relaxed);
 }
 
+/* Where low is above high, because both have just changed, high counts. */
 static uint32_t clamp(uint32_t value, uint32_t low, uint32_t high)
 {
-	if (value > high)
-		value = high;
-	return value < low ? low : value;
+	if (value < low)
+		value = low;
+	return value > high ? high : value;
 }
 
 void ash_pcp_resize(struct ash_zone *z)
@@ -165,15 +166,16 @@ void ash_zone_pcp_decay(struct ash_zone *z)
 {
 	for (unsigned i = 0; i < z->nr_cpus; i++) {
 		struct ash_pcp *pcp = &z->pcps[i];
-		const uint32_t min = load(&z->pcp_high_min);
 		uint32_t high;
 
-		if (load(&pcp->tune.high) <= min)
+		if (load(&pcp->tune.high) <= load(&z->pcp_high_min))
 			continue;
 		ash_pcp_lock(z, pcp);
+		/* The marks as they are now: whoever has set them to 0 meanwhile drains next, and relies on what it then leaves. */
 		high = ash_pcp_high(z, pcp);
-		store(&pcp->tune.high, clamp(high - high / HIGH_FRACTION, min, high));
+		high = clamp(high - high / HIGH_FRACTION, load(&z->pcp_high_min), load(&z->pcp_high_max));
+		store(&pcp->tune.high, high);
 		ash_unlock(&pcp->lock, z->lock_ops);
-		ash_pcp_trim(z, pcp, high - high / HIGH_FRACTION);
+		ash_pcp_trim(z, pcp, high);
 	}
 }

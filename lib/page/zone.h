@@ -172,7 +172,7 @@ ASH_MUST_USE int ash_zone_report_begin_max(struct ash_zone *z, unsigned min_orde
 					   unsigned *order);
 void ash_zone_report_end(struct ash_zone *z, ash_pfn_t pfn, unsigned order, bool zeroed);
 
-/* Give every pcp's frames back to the free areas (kernel: drain_all_pages). Their high marks start anew. */
+/* Give every pcp's frames back to the free areas (kernel: drain_all_pages). Those that had any begin anew to adapt. */
 void ash_zone_drain(struct ash_zone *z);
 
 /*

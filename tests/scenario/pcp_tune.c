@@ -82,6 +82,7 @@ TEST(refills_raise_the_high_mark_up_to_the_highest)
 		EXPECT_LE(marks().count, marks().high);
 	}
 	EXPECT_EQ(marks().high, MAX);
+	EXPECT_EQ(s.z->pcps[0].tune.high, MAX);
 	scene_mark(&s);
 	for (unsigned i = 0; i < MAX - 64; i++)
 		ash_zone_free(s.z, pfn[i], 0, 0);
@@ -97,9 +98,21 @@ TEST(frees_raise_the_high_mark)
 	for (ash_pfn_t pfn = 0; pfn < 256; pfn++)
 		ash_zone_free(s.z, pfn, 0, 0);
 	EXPECT_EQ(marks().high, MAX);
+	EXPECT_EQ(s.z->pcps[0].tune.high, MAX);
 	EXPECT_LE(marks().count, MAX);
 	EXPECT_EQ(scene_stats(&s).pcp + scene_stats(&s).free, 256);
 	EXPECT(scene_fault(&s) == NULL);
+}
+
+/* Ours: what leaves first is at the end of a chain of frames, which is kept as long as the cache can hold. */
+TEST(a_pcp_keeps_so_many_pieces)
+{
+	scene_open_edge(&s, 9, 10, "MMMMMMMMMMMMMMMM", 0, 0, 1);
+	scene_pcp_marks(&s, 63, 252, 8000);
+	for (ash_pfn_t pfn = 0; pfn < 6000; pfn++)
+		ash_zone_free(s.z, pfn, 0, 0);
+	EXPECT_EQ(marks().high, 2048);
+	EXPECT_LE(marks().count, 2048);
 }
 
 /* Where the highest mark is the lowest, it does not move. */
