@@ -168,3 +168,12 @@ TEST(T17_large_piece_over_an_isolated_block)
 	EXPECT_EQ(scene_stats(&s).free, 8);
 	EXPECT_EQ(scene_stats(&s).free_blocks, 8);
 }
+
+/* [K page_alloc.c:buddy_merge_likely] the same of whole pageblocks: to the tail where the next merge is likely. */
+TEST(T16_a_pageblock_whose_next_merge_is_likely_goes_to_the_tail)
+{
+	scene_open(&s, 2, 5, "MMMMMMMM");
+	scene_free(&s, "16:2, 8:3, 0:2");
+	EXPECT_STREQ(scene_list(&s, 2, ASH_MT_MOVABLE), "16 0");
+	EXPECT_STATE(&s, "0:2 M, 8:3 M, 16:2 M", "MMMMMMMM");
+}
