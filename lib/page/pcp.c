@@ -200,12 +200,15 @@ static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing 
 
 		for (unsigned order = p->order; order < (unsigned)p->order + PREFETCH_LINKS; order++) {
 			const ash_pfn_t head = ash_order_start(p->pfn, order), buddy = head ^ ash_order_frames(order);
-			const struct ash_frame *f = &z->frames[lower(buddy, last)];
-			/* By arithmetic, not by a branch that nobody could guess: frame 0 where there is nothing to fetch. */
 			const ash_pfn_t mask = -(ash_pfn_t)ash_buddy_is_free(z, head, order);
+			/*
+			 * By arithmetic, not by a branch that nobody could guess. What is no buddy is somebody else's, and its
+			 * links may be changing: instead the piece's own are read, which lead nowhere in particular.
+			 */
+			const struct ash_frame *f = &z->frames[p->pfn ^ ((p->pfn ^ buddy) & mask)];
 
-			ash_prefetch_write(&z->frames[lower(f->next & mask, last)]);
-			ash_prefetch_write(&z->frames[lower(f->prev & mask, last)]);
+			ash_prefetch_write(&z->frames[lower(f->next, last)]);
+			ash_prefetch_write(&z->frames[lower(f->prev, last)]);
 		}
 	}
 }
