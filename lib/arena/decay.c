@@ -13,6 +13,11 @@
 #include "os/clock.h"
 
 #define BLOCKS_ALL SIZE_MAX
+enum {
+	PART_ORDER = 4,                 /* the least piece of a pageblock that is returned */
+	PART_SHARE = 4,                 /* parts stay up to this share of what is used, */
+	PART_KEEP = 2 * ASH_PB_FRAMES,  /* and so much */
+};
 
 /* T: one held buddy after the other. MADV_DONTNEED frees whole huge pages and keeps the mapping. */
 static size_t t_return(struct ash_arena *a, size_t max)
@@ -35,6 +40,29 @@ static size_t t_return(struct ash_arena *a, size_t max)
 	}
 	(void)atomic_fetch_add_explicit(&a->returned_blocks, n, memory_order_relaxed);
 	return n;
+}
+
+/*
+ * T: free pieces of partly used pageblocks, in base pages, which splits their huge pages: what stands there is slower to
+ * reach from now on, and to touch again. So only where it is much beside what is used, and no piece below 64 KiB.
+ */
+static void t_return_parts(struct ash_arena *a, size_t max)
+{
+	size_t n = 0;
+
+	while (n < max) {
+		ash_pfn_t pfn;
+		unsigned order;
+		bool gone;
+
+		if (ash_zone_report_begin_small(a->zone, PART_ORDER, &pfn, &order) < 0)
+			break;
+		gone = ash_vmem_discard(ash_arena_address(a, pfn), ASH_PAGE_SIZE << order) == 0;
+		ash_zone_report_end(a->zone, pfn, order, gone);
+		if (!gone)
+			break;
+		n += (size_t)1 << order;
+	}
 }
 
 /* After a fork an H arena may hold ordinary memory (fork.c); then it returns as T does. */
@@ -78,6 +106,28 @@ static uint32_t sample(struct ash_arena *a, uint64_t intervals)
 	return low;
 }
 
+/*
+ * Frames of partly used pageblocks that nobody needed for a decay time, in excess of what is worth keeping. Counted anew
+ * each time it has been looked at for so long: what went back is free as before, and looks the same.
+ */
+static size_t parts_to_return(struct ash_arena *a, uint64_t intervals)
+{
+	struct ash_zone_stats s;
+	size_t parts, keep, low;
+
+	ash_zone_stats(a->zone, &s);
+	parts = (size_t)(s.free - s.free_blocks);
+	keep = ash_max((size_t)(s.present - s.free) / PART_SHARE, PART_KEEP);
+	a->parts_low = ash_min(a->parts_low, parts);
+	a->parts_seen += (uint32_t)ash_min(intervals, ASH_DECAY_SLOTS);
+	if (a->parts_seen < ASH_DECAY_SLOTS)
+		return 0;
+	low = a->parts_low;
+	a->parts_low = SIZE_MAX;
+	a->parts_seen = 0;
+	return low > keep ? low - keep : 0;
+}
+
 static size_t decay_arena(struct ash_arena *a, uint64_t intervals)
 {
 	uint32_t low;
@@ -88,6 +138,8 @@ static size_t decay_arena(struct ash_arena *a, uint64_t intervals)
 		return 0;
 	low = sample(a, intervals);
 	n = low > 0 ? return_blocks(a, low) : 0;
+	if (a->kind == ASH_ARENA_T)
+		t_return_parts(a, parts_to_return(a, intervals));
 	for (unsigned i = 0; i < ASH_DECAY_SLOTS; i++)
 		a->free_low[i] -= a->free_low[i] < n ? a->free_low[i] : (uint32_t)n;
 	ash_arena_end_turn(a);

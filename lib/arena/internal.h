@@ -65,6 +65,9 @@ struct ash_arena {
 
 	uint32_t free_low[ASH_DECAY_SLOTS]; /* (g) samples: free resident pageblocks, newest first */
 
+	size_t parts_low;                   /* (g) the least of the free frames of partly used pageblocks since */
+	uint32_t parts_seen;                /* (g) samples that this is of */
+
 	_Atomic size_t online, peak_online; /* (g,a) frames */
 	_Atomic size_t backed[ASH_BACKING_NR];
 	_Atomic uint64_t grows, returned_blocks, fallbacks;

@@ -8,6 +8,8 @@
  */
 #include "heap/fast.h"
 
+#include "os/clock.h"
+
 #define CARVE_GROWTH 2u
 #define OVERFLOW_BATCH 64u /* objects, at most */
 
@@ -39,6 +41,8 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 	struct ash_slab *s;
 	unsigned nr;
 
+	if (ASH_UNLIKELY(h->sweep_skip-- == 0))
+		(void)ash_heap_decay(h);
 	if (ash_remote_drain(h) && bin->head != NULL)
 		return ash_bin_pop(bin);
 
@@ -98,6 +102,38 @@ void ash_bin_flush(struct ash_heap *h, unsigned cls)
 	h->bins[cls].extra = 0;
 }
 
+/*
+ * One bin after the other is emptied, each once in a decay time, and at the end of a turn the slabs and runs that are kept:
+ * or a heap that has shrunk would hold on to objects all over the memory that it had at its largest. A bin in use pays a
+ * refill for it.
+ */
+static void sweep(struct ash_heap *h, uint64_t now, uint32_t decay_ms)
+{
+	const uint64_t step = decay_ms / ASH_NR_CLASSES + 1;
+	uint64_t nr = h->sweep_due != 0 ? ash_min((now - h->sweep_due) / step + 1, ASH_NR_CLASSES) : 0;
+
+	h->sweep_due = now + step;
+	for (; nr > 0; nr--) {
+		ash_bin_flush(h, h->sweep_class);
+		if (++h->sweep_class < ASH_NR_CLASSES)
+			continue;
+		h->sweep_class = 0;
+		ash_remote_flush(h);
+		ash_heap_release_empty(h);
+		ash_large_drop_kept(h);
+	}
+}
+
+size_t ash_heap_decay(struct ash_heap *h)
+{
+	const uint32_t decay_ms = ash_arena_config()->decay_ms;
+	const uint64_t now = decay_ms != UINT32_MAX ? ash_clock_ms() : 0;
+
+	if (now >= h->sweep_due && !h->first_class && decay_ms != UINT32_MAX)
+		sweep(h, now, decay_ms);
+	return ash_arena_decay();
+}
+
 /* For a thread that ends: the objects stay of which many are little memory, for the next thread to start with. */
 void ash_heap_flush_bigger(struct ash_heap *h, uint32_t bytes)
 {
@@ -121,7 +157,7 @@ void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin)
 	bin_give_back(h, cls, gone);
 	bin->extra = left > keep ? (int32_t)(left - keep) : 0;
 	bin->room = (int32_t)(max - left) + bin->extra;
-	ash_arena_decay();
+	(void)ash_heap_decay(h);
 }
 
 void ash_heap_flush(struct ash_heap *h)

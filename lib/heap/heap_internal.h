@@ -118,6 +118,9 @@ struct ash_heap {
 	struct ash_slab *all;                         /* (o) every slab (first-class heaps: and large run) */
 	struct ash_outbox outbox[ASH_OUTBOXES];       /* (o) */
 	struct ash_kept kept;                         /* (o) empty in a first-class heap */
+	uint64_t sweep_due;                           /* (o) clock of the next bin to be emptied; 0: not set yet */
+	uint8_t sweep_class;                          /* (o) whose it is */
+	uint8_t sweep_skip;                           /* (o) refills until the clock is read again */
 	uint64_t slab_frames;                         /* (r) frames in slabs */
 	uint64_t empty_frames;                        /* (r) of these in empty[] */
 	int64_t large_frames, large_count;            /* (r) allocated minus freed by this heap: sum over heaps */
@@ -207,6 +210,8 @@ void ash_heaps_unlock(void);
 ASH_MUST_USE void *ash_bin_refill(struct ash_heap *h, unsigned cls);
 void ash_bin_flush(struct ash_heap *h, unsigned cls);
 void ash_heap_flush(struct ash_heap *h);
+/* On slow paths: what a heap has cached for a decay time goes back; then the arenas' turn. The bytes these returned. */
+size_t ash_heap_decay(struct ash_heap *h);
 void ash_heap_flush_bigger(struct ash_heap *h, uint32_t bytes);
 ASH_NOINLINE void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin);
 

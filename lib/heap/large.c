@@ -155,7 +155,7 @@ void ash_large_free(void *p, uint32_t tag)
 	if (!kept_put(self, p, nr))
 		ash_run_free(p, nr);
 	/* Memory that the process has shown it can do without is not held back here. */
-	if (ash_arena_decay() > 0)
+	if (ash_heap_decay(self) > 0)
 		ash_large_drop_kept(self);
 }
 
@@ -205,6 +205,6 @@ void *ash_large_move(void *p, uint32_t tag, size_t size)
 	ash_run_move(to, p, blocks, zeroed);
 	if (nr > whole)
 		ash_run_free((char *)p + (whole << ASH_PAGE_SHIFT), nr - whole);
-	(void)ash_arena_decay();
+	(void)ash_heap_decay(self);
 	return to;
 }

@@ -35,15 +35,24 @@ void ash_slab_unlink_all(struct ash_heap *h, struct ash_slab *s)
 		s->all_next->all_prev = s->all_prev;
 }
 
+/*
+ * The first is the next to use. It stays the first if it is lower in memory: so objects gather at low addresses, and slabs
+ * above have a chance to become empty.
+ */
 static void slab_link_partial(struct ash_heap *h, struct ash_slab *s)
 {
-	struct ash_slab **head = &h->partial[s->cls];
+	struct ash_slab *after = h->partial[s->cls];
+	struct ash_slab **link = &h->partial[s->cls];
 
-	s->prev = NULL;
-	s->next = *head;
-	if (*head != NULL)
-		(*head)->prev = s;
-	*head = s;
+	if (after == NULL || s < after)
+		after = NULL;
+	else
+		link = &after->next;
+	s->prev = after;
+	s->next = *link;
+	if (s->next != NULL)
+		s->next->prev = s;
+	*link = s;
 	s->partial = true;
 }
 

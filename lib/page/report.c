@@ -31,13 +31,14 @@ static void resident_part(const struct ash_zone *z, ash_pfn_t head, unsigned ord
 	*pfn = ash_order_start(b, *part_order);
 }
 
-int ash_zone_report_begin_max(struct ash_zone *z, unsigned min_order, unsigned max_order, ash_pfn_t *pfn,
-			      unsigned *order)
+/* Of buddies of at most from_order. */
+static int report_begin(struct ash_zone *z, unsigned from_order, unsigned min_order, unsigned max_order, ash_pfn_t *pfn,
+			unsigned *order)
 {
 	int err = -ASH_ENOSPC;
 
 	ash_zone_lock(z);
-	for (unsigned o = z->max_order + 1u; err != 0 && o-- > min_order;) {
+	for (unsigned o = from_order + 1u; err != 0 && o-- > min_order;) {
 		for (unsigned t = 0; err != 0 && t < ASH_MT_ISOLATE; t++) {
 			const enum ash_migratetype mt = (enum ash_migratetype)t;
 			/* The resident list's tail: what would be used last. */
@@ -55,6 +56,19 @@ int ash_zone_report_begin_max(struct ash_zone *z, unsigned min_order, unsigned m
 	}
 	ash_zone_unlock(z);
 	return err;
+}
+
+int ash_zone_report_begin_max(struct ash_zone *z, unsigned min_order, unsigned max_order, ash_pfn_t *pfn,
+			      unsigned *order)
+{
+	return report_begin(z, z->max_order, min_order, max_order, pfn, order);
+}
+
+int ash_zone_report_begin_small(struct ash_zone *z, unsigned min_order, ash_pfn_t *pfn, unsigned *order)
+{
+	const unsigned most = z->pageblock_order - 1u;
+
+	return z->pageblock_order == 0 ? -ASH_ENOSPC : report_begin(z, most, min_order, most, pfn, order);
 }
 
 int ash_zone_report_begin(struct ash_zone *z, unsigned min_order, ash_pfn_t *pfn, unsigned *order)

@@ -170,6 +170,8 @@ ASH_MUST_USE int ash_zone_report_begin(struct ash_zone *z, unsigned min_order, a
 /* The same for at most 2^max_order frames at a time, min_order <= max_order: the rest of a larger buddy stays listed. */
 ASH_MUST_USE int ash_zone_report_begin_max(struct ash_zone *z, unsigned min_order, unsigned max_order, ash_pfn_t *pfn,
 					   unsigned *order);
+/* The same for what is free of pageblocks that are partly used: pieces of less than pageblock order. */
+ASH_MUST_USE int ash_zone_report_begin_small(struct ash_zone *z, unsigned min_order, ash_pfn_t *pfn, unsigned *order);
 void ash_zone_report_end(struct ash_zone *z, ash_pfn_t pfn, unsigned order, bool zeroed);
 
 /* Give every pcp's frames back to the free areas (kernel: drain_all_pages). Those that had any begin anew to adapt. */

@@ -120,6 +120,36 @@ CHILD_TEST(only_what_was_idle_all_the_time_is_returned)
 	EXPECT_LE(returned, 22 * ASH_MIB(2));
 }
 
+/* One run in each pageblock stays: of the rest, all but a little goes back, and what stays keeps its contents. */
+CHILD_TEST(parts_of_pageblocks_are_returned_when_they_are_most_of_the_memory)
+{
+	enum { BLOCKS = 16, RUNS = 16, NR = 512 / RUNS };
+	const struct ash_zonelist *zl = start(DECAY_MS, ASH_HUGE_AUTO);
+	struct ash_run r[BLOCKS * RUNS];
+	size_t before;
+
+	(void)run(zl, 512);
+	for (unsigned i = 0; i < BLOCKS * RUNS; i++)
+		r[i] = run(zl, NR);
+	before = resident(0);
+	EXPECT_GE(before, BLOCKS * ASH_MIB(2));
+	for (unsigned i = 0; i < BLOCKS * RUNS; i++)
+		if (i % RUNS != 5)
+			ash_run_free(r[i].addr, NR);
+	(void)pass(DECAY_MS - TICK_MS);
+	EXPECT_EQ(resident(0), before);
+	(void)pass(3 * DECAY_MS);
+	EXPECT_LE(resident(0), before / 2);
+	for (unsigned i = 5; i < BLOCKS * RUNS; i += RUNS)
+		for (size_t b = 0; b < NR * ASH_PAGE_SIZE; b += 4096)
+			EXPECT_EQ(((char *)r[i].addr)[b], 1);
+	check_zones();
+	/* It can be used again. */
+	for (unsigned i = 0; i < BLOCKS; i++)
+		(void)run(zl, 4 * NR);
+	check_zones();
+}
+
 CHILD_TEST(never_and_at_once_mean_what_they_say)
 {
 	const struct ash_zonelist *zl = start(UINT32_MAX, ASH_HUGE_AUTO);

@@ -62,6 +62,12 @@ static void *map(size_t bytes)
 void ash_arena_config_default(struct ash_arena_config *config)
 {
 	memset(config, 0, sizeof(*config));
+	config->decay_ms = UINT32_MAX;
+}
+
+void fake_arena_decay_ms(uint32_t ms)
+{
+	the_config.decay_ms = ms;
 }
 
 int ash_arena_init(const struct ash_arena_config *config)

@@ -9,12 +9,15 @@
 #define ASH_TESTS_UNIT_HEAP_FAKE_ARENA_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define FAKE_FRAMES (1u << 15) /* 128 MiB */
 
 /* Refuse the n-th run allocation or extension from now (1 = the next) and all after it; 0 = never. */
 void fake_arena_fail_at(unsigned n);
 size_t fake_arena_used_frames(void);
+/* The option; never, until this is called. */
+void fake_arena_decay_ms(uint32_t ms);
 /* Broken promises since the start, each printed. */
 unsigned fake_arena_faults(void);
 

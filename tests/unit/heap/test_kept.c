@@ -6,6 +6,7 @@
 
 #include "fake_arena.h"
 #include "heap/fast.h"
+#include "os/sys.h"
 
 #define KIB(n) ((size_t)(n) << 10)
 
@@ -123,6 +124,67 @@ TEST(a_thread_that_ends_leaves_small_bins_to_the_next_and_no_large_ones)
 	ash_heap_trim();
 	EXPECT_EQ(fake_arena_used_frames(), 0);
 	EXPECT_EQ(fake_arena_faults(), 0);
+}
+
+static uint64_t clock_ms = 1000;
+
+static uint64_t now_ms(void)
+{
+	return clock_ms;
+}
+
+/* A heap at rest that does a little: what it has cached goes back within a decay time, and not before. */
+TEST(what_a_heap_caches_is_given_back_in_a_decay_time)
+{
+	static const struct ash_sys_ops turned = { .now_ms = now_ms };
+	enum { NR = 2000, DECAY_MS = 1000 };
+	static void *p[NR];
+	size_t live, held;
+
+	ash_heap_trim();
+	ash_sys_hook = &turned;
+	fake_arena_decay_ms(DECAY_MS);
+	ash_heap_free(ash_heap_malloc(1 << 20));
+	live = fake_arena_used_frames();
+	for (unsigned i = 0; i < NR; i++)
+		p[i] = ash_heap_malloc(16 + i % 3000);
+	for (unsigned i = 0; i < NR; i++)
+		ash_heap_free(p[i]);
+	held = fake_arena_used_frames();
+	EXPECT_GT(held, live);
+	ash_heap_free(ash_heap_malloc(1 << 20));
+	EXPECT_EQ(fake_arena_used_frames(), held);
+	for (unsigned ms = 0; ms < 2 * DECAY_MS; ms += 100) {
+		clock_ms += 100;
+		ash_heap_free(ash_heap_malloc(1 << 20));
+	}
+	EXPECT_EQ(fake_arena_used_frames(), live);
+	fake_arena_decay_ms(UINT32_MAX);
+	ash_sys_hook = NULL;
+}
+
+/* Of two slabs with room the lower one is used, whichever got an object back last. */
+TEST(the_lower_slab_is_used_first)
+{
+	enum { SIZE = 1024, IN_SLAB = 64, NR = 3 * IN_SLAB };
+	void *p[NR], *low, *high;
+
+	ash_heap_trim();
+	for (unsigned i = 0; i < NR; i++)
+		p[i] = ash_heap_malloc(SIZE);
+	for (unsigned round = 0; round < 2; round++) {
+		low = p[3];
+		high = p[NR - 3];
+		ash_heap_free(round == 0 ? low : high);
+		ash_heap_flush_thread();
+		ash_heap_free(round == 0 ? high : low);
+		ash_heap_flush_thread();
+		EXPECT_EQ((uintptr_t)ash_heap_malloc(SIZE), (uintptr_t)low);
+		EXPECT_EQ((uintptr_t)ash_heap_malloc(SIZE), (uintptr_t)high);
+	}
+	for (unsigned i = 0; i < NR; i++)
+		ash_heap_free(p[i]);
+	ash_heap_trim();
 }
 
 static uint32_t bin_length(unsigned cls)

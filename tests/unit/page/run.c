@@ -244,6 +244,42 @@ TEST(report_shows_resident_once)
 	fixture_end(&f);
 }
 
+TEST(small_reports_are_of_partly_used_blocks_only)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	ash_pfn_t pfn;
+	unsigned order;
+
+	fixture_init(&f, 64, 3, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	EXPECT_EQ(ash_zone_report_begin_small(f.z, 0, &pfn, &order), -ASH_ENOSPC);
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_UNMOVABLE, 0, ASH_CPU_NONE, &g), 0);
+	for (unsigned want = 3; want-- > 1;) {
+		EXPECT_EQ(ash_zone_report_begin_small(f.z, 1, &pfn, &order), 0);
+		EXPECT_EQ(order, want);
+		EXPECT_EQ(pfn >> 3, g.pfn >> 3);
+		fixture_check(&f);
+		ash_zone_report_end(f.z, pfn, order, true);
+	}
+	EXPECT_EQ(ash_zone_report_begin_small(f.z, 1, &pfn, &order), -ASH_ENOSPC);
+	ash_zone_free(f.z, g.pfn, 0, ASH_CPU_NONE);
+	EXPECT_EQ(stats(&f).free, 64);
+	fixture_end(&f);
+}
+
+TEST(small_reports_need_blocks_of_several_frames)
+{
+	struct fixture f;
+	ash_pfn_t pfn;
+	unsigned order;
+
+	fixture_init(&f, 64, 0, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	EXPECT_EQ(ash_zone_report_begin_small(f.z, 0, &pfn, &order), -ASH_ENOSPC);
+	fixture_end(&f);
+}
+
 TEST(report_leaves_zeroed_neighbours_alone)
 {
 	struct fixture f;
