@@ -5,9 +5,12 @@ A measurement is what bench-measure prints, a dictionary; "time" is the figure t
 Servers listen on a socket in a private folder only and are ended by their own process handle.
 """
 import copy
+import glob
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -135,6 +138,69 @@ def redis_list(bench, allocator):
     return _redis(bench, allocator, ["-t", "lpush,lrange_100", "-n", "60000", "-P", "16"])
 
 
+def node(bench, allocator):
+    """Buffers and strings: what V8 takes from malloc, beside a heap of its own."""
+    return bench.measure(allocator, ["node", os.path.join(HERE, "scripts", "buffers.js")])
+
+
+def java(bench, allocator):
+    """Direct buffers are malloc's; the Java heap is the machine's own mapping, kept small."""
+    return bench.measure(allocator, ["java", "-Xmx64m", "-XX:+UseSerialGC",
+                                     os.path.join(HERE, "scripts", "Buffers.java")])
+
+
+def rocksdb(bench, allocator):
+    folder = tempfile.mkdtemp(dir=bench.tmp)
+    try:
+        return bench.measure(allocator, ["db_bench", "--benchmarks=fillrandom,readrandom", "--num=60000",
+                                         "--value_size=200", "--write_buffer_size=8388608", "--db=" + folder])
+    finally:
+        shutil.rmtree(folder)
+
+
+POSTGRES = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+
+
+def postgres(bench, allocator):
+    """pgbench's own script against a server under the allocator; the client without. Not as root: postgres refuses."""
+    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
+    folder = tempfile.mkdtemp(prefix="ashlar-pg-")
+
+    def call(program, *arguments):
+        subprocess.run(as_user + [os.path.join(POSTGRES[-1], program)] + list(arguments), check=True, timeout=120,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+
+    try:
+        if as_user:
+            shutil.chown(folder, "postgres", "postgres")
+        data = os.path.join(folder, "data")
+        call("initdb", "-N", "-A", "trust", "-D", data)
+        server = bench.start(allocator, as_user + [os.path.join(POSTGRES[-1], "postgres"), "-D", data, "-k", folder,
+                                                   "-c", "listen_addresses=", "-c", "fsync=off"], folder=folder)
+        try:
+            deadline = time.monotonic() + 30
+            while not os.path.exists(os.path.join(folder, ".s.PGSQL.5432.lock")):
+                if time.monotonic() > deadline or server.poll() is not None:
+                    raise RuntimeError("postgres does not start")
+                time.sleep(0.05)
+            time.sleep(0.5)
+            call("pgbench", "-h", folder, "-i", "-q", "postgres")
+            begin = time.monotonic()
+            call("pgbench", "-h", folder, "-c", "2", "-t", "1500", "postgres")
+            took = time.monotonic() - begin
+            call("pg_ctl", "stop", "-m", "fast", "-D", data)
+            server.wait(timeout=30)
+        finally:
+            if server.poll() is None:
+                server.kill()
+                server.wait()
+        result = bench.finished(server)
+        result["time"] = took
+        return result
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 # Name, the program that must be installed, the function.
 PROGRAMS = (
     ("python3", "/usr/bin/python3", python),
@@ -144,9 +210,16 @@ PROGRAMS = (
     ("sqlite3", "sqlite3", sqlite),
     ("gcc", "gcc", gcc),
     ("redis-set", "redis-benchmark", redis_set),
+    ("node", "node", node),
+    ("java", "java", java),
+    ("rocksdb", "db_bench", rocksdb),
+    ("postgres", "pgbench", postgres),
     ("redis-list", "redis-benchmark", redis_list),
 )
 
 
 def installed():
+    for name, needs, _ in PROGRAMS:
+        if not shutil.which(needs):
+            print("%s is left out: %s is not installed" % (name, needs), file=sys.stderr)
     return [(name, run) for name, needs, run in PROGRAMS if shutil.which(needs)]
