@@ -13,6 +13,7 @@
 #include "os/smaps.h"
 #include "remote.h"
 #include "stat_map.h"
+#include "stat_nodes.h"
 
 enum { ARENAS_MAX = ASH_ZONELIST_MAX, OPT_JSON = 256, OPT_MAP, OPT_HELP };
 
@@ -41,6 +42,13 @@ struct arena {
 	struct ash_smaps actual;
 	bool actual_known;
 	struct zone_place place;
+	bool nodes_known;
+	struct node_bytes nodes;
+};
+
+/* What was asked of a node: struct ash_numastat. */
+struct node {
+	uint64_t hit, miss, foreign, local, other;
 };
 
 struct stat {
@@ -48,7 +56,8 @@ struct stat {
 	char name[32];
 	const char *library;
 	struct arena arenas[ARENAS_MAX], total;
-	int nr_arenas;
+	int nr_arenas, nr_nodes;
+	struct node nodes[ASH_NODES_MAX];
 	uint64_t slabs, large, large_count;
 	int nr_heaps;
 };
@@ -95,6 +104,7 @@ static bool read_arena(const struct remote *r, const struct remote_record *recor
 	a->fallbacks = remote_number(record, "fallbacks", 0);
 	snprintf(smaps, sizeof(smaps), "/proc/%d/smaps", (int)r->pid);
 	a->actual_known = ash_smaps_read_file(smaps, a->start, a->start + span, &a->actual) == 0;
+	a->nodes_known = node_bytes_read(r->pid, a->start, a->start + span, &a->nodes);
 	return true;
 }
 
@@ -127,6 +137,30 @@ static bool each_arena(void *arg, const struct remote_record *record)
 		return false;
 	add(&s->total, &s->arenas[s->nr_arenas++]);
 	return true;
+}
+
+static bool each_node(void *arg, const struct remote_record *record)
+{
+	struct stat *s = ((const struct reading *)arg)->to;
+
+	if (s->nr_nodes == ASH_NODES_MAX)
+		return false;
+	s->nodes[s->nr_nodes++] = (struct node){
+		.hit = bytes_of(record, "hit"),
+		.miss = bytes_of(record, "miss"),
+		.foreign = bytes_of(record, "foreign"),
+		.local = bytes_of(record, "local"),
+		.other = bytes_of(record, "other"),
+	};
+	return true;
+}
+
+/* There is more to tell of nodes than that there is one. */
+static bool is_told(const struct stat *s, int i)
+{
+	const struct node *n = &s->nodes[i];
+
+	return i < s->nr_nodes && (n->hit | n->miss | n->foreign) != 0;
 }
 
 static bool each_heap(void *arg, const struct remote_record *record)
@@ -173,6 +207,49 @@ static void print_row(const struct arena *a)
 	putchar('\n');
 }
 
+static void print_arena_nodes(const struct arena *a)
+{
+	char label[32];
+
+	if (!a->nodes_known) {
+		puts("    by node: not known, its numa_maps cannot be read");
+		return;
+	}
+	printf("    by node (%s):", a->nodes.policy[0] != '\0' ? a->nodes.policy : "nothing yet");
+	for (int node = 0; node < ASH_NODES_MAX; node++) {
+		snprintf(label, sizeof(label), "node %d", node);
+		if (a->nodes.on[node] != 0)
+			print_size(label, a->nodes.on[node]);
+	}
+	putchar('\n');
+}
+
+static void print_nodes(const struct stat *s)
+{
+	for (int i = 0; i < s->nr_nodes; i++) {
+		const struct node *n = &s->nodes[i];
+
+		if (!is_told(s, i))
+			continue;
+		printf("asked of node %d:", i);
+		print_size("hit", n->hit);
+		print_size("miss", n->miss);
+		print_size("foreign", n->foreign);
+		print_size("local", n->local);
+		print_size("other", n->other);
+		putchar('\n');
+	}
+}
+
+static void print_whose(const struct arena *a)
+{
+	if (a->node >= 0)
+		printf("node %d, ", a->node);
+	else
+		fputs("a policy's, ", stdout);
+	fputs(a->hugetlb ? "hugetlb:" : "ordinary memory:", stdout);
+}
+
 /* What can be read of it: a process may end meanwhile. */
 static void print_text(const struct stat *s, const struct remote *map)
 {
@@ -182,8 +259,10 @@ static void print_text(const struct stat *s, const struct remote *map)
 		return;
 	}
 	for (int i = 0; i < s->nr_arenas; i++) {
-		printf("node %d, %s:", s->arenas[i].node, s->arenas[i].hugetlb ? "hugetlb" : "ordinary memory");
+		print_whose(&s->arenas[i]);
 		print_row(&s->arenas[i]);
+		if (s->nr_nodes > 0)
+			print_arena_nodes(&s->arenas[i]);
 		if (map != NULL && !stat_map_print(map, &s->arenas[i].place))
 			puts("    its pageblocks cannot be read");
 	}
@@ -193,6 +272,7 @@ static void print_text(const struct stat *s, const struct remote *map)
 		fputs("all:", stdout);
 		print_row(&s->total);
 	}
+	print_nodes(s);
 	printf("heaps: %d,", s->nr_heaps);
 	print_size("slabs", s->slabs);
 	print_size("large blocks", s->large);
@@ -211,7 +291,37 @@ static void print_json_arena(const struct arena *a)
 	if (a->actual_known)
 		printf(",\"resident_bytes\":{\"hugetlb_1g\":%zu,\"hugetlb_2m\":%zu,\"thp\":%zu,\"base\":%zu}",
 		       a->actual.huge_1g, a->actual.huge_2m, a->actual.thp, a->actual.base);
+	if (a->nodes_known) {
+		const char *comma = "";
+
+		/* The kernel's word has no character that JSON would want escaped. */
+		printf(",\"policy\":\"%s\",\"node_bytes\":{", a->nodes.policy);
+		for (int node = 0; node < ASH_NODES_MAX; node++) {
+			if (a->nodes.on[node] == 0)
+				continue;
+			printf("%s\"%d\":%" PRIu64, comma, node, a->nodes.on[node]);
+			comma = ",";
+		}
+		putchar('}');
+	}
 	putchar('}');
+}
+
+static void print_json_nodes(const struct stat *s)
+{
+	const char *comma = "";
+
+	fputs("],\"nodes\":[", stdout);
+	for (int i = 0; i < s->nr_nodes; i++) {
+		const struct node *n = &s->nodes[i];
+
+		if (!is_told(s, i))
+			continue;
+		printf("%s{\"node\":%d,\"numa_hit_bytes\":%" PRIu64 ",\"numa_miss_bytes\":%" PRIu64
+		       ",\"numa_foreign_bytes\":%" PRIu64 ",\"local_node_bytes\":%" PRIu64 ",\"other_node_bytes\":%" PRIu64 "}",
+		       comma, i, n->hit, n->miss, n->foreign, n->local, n->other);
+		comma = ",";
+	}
 }
 
 static void print_json(const struct stat *s)
@@ -231,6 +341,7 @@ static void print_json(const struct stat *s)
 			putchar(',');
 		print_json_arena(&s->arenas[i]);
 	}
+	print_json_nodes(s);
 	printf("],\"heaps\":%d,\"slab_bytes\":%" PRIu64 ",\"large_bytes\":%" PRIu64 ",\"large_count\":%" PRIu64 "}\n",
 	       s->nr_heaps, s->slabs, s->large, s->large_count);
 }
@@ -288,7 +399,8 @@ int cmd_stat(int argc, char **argv)
 	snprintf(path, sizeof(path), "/proc/%d/comm", (int)s.pid);
 	if (read_small_file(path, s.name, sizeof(s.name)) < 0)
 		s.name[0] = '\0';
-	if (!remote_each(&r, r.view.arenas, each_arena, &reading) || !remote_each(&r, r.view.heaps, each_heap, &reading)) {
+	if (!remote_each(&r, r.view.nodes, each_node, &reading) || !remote_each(&r, r.view.arenas, each_arena, &reading) ||
+	    !remote_each(&r, r.view.heaps, each_heap, &reading)) {
 		complain("process %d ended, or its memory is not what ashlar left there", (int)s.pid);
 		return STATUS_FAILED;
 	}

@@ -14,4 +14,5 @@ ASH_EXPORT const struct ash_view ash_view = {
 	.arenas = &ash_arena_view,
 	.heaps = &ash_heap_view,
 	.zone = ash_zone_view,
+	.nodes = &ash_node_view,
 };

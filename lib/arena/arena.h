@@ -386,7 +386,7 @@ ASH_MUST_USE int ash_arena_where(unsigned index, struct ash_placement *out);
 ASH_MUST_USE int ash_arena_actual(unsigned index, size_t bytes[ASH_BACKING_NR]);
 
 /* The arenas for a reader in another process. */
-extern ASH_HIDDEN const struct ash_view_list ash_arena_view;
+extern ASH_HIDDEN const struct ash_view_list ash_arena_view, ash_node_view;
 
 /* The last degradation line ("" when none), for reports. */
 const char *ash_arena_degraded(void);

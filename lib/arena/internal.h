@@ -84,6 +84,7 @@ struct ash_arenas {
 	_Atomic unsigned nr_nodes;      /* (a) nodes that have a slot, the first ones: written last, with the setup turn held */
 	int16_t nodes[ASH_NODES_MAX];   /* (c) once counted: kernel numbers, in the order in which they came to be usable */
 	_Atomic uint64_t usable;        /* (a) those that the process may use and that have memory */
+	uint32_t nr_counted;            /* (c) nodes with counts: all of them, or none on one node */
 	bool bind;                      /* (c) place memory by node: several may be used, or that may come to be so */
 	struct ash_numa *numa;          /* (c) then, and only then */
 	unsigned align_order;           /* (c) spans are aligned to 2^this frames */
@@ -96,10 +97,16 @@ struct ash_arenas {
 };
 extern struct ash_arenas ash_arenas;
 
+/* Frames by node: struct ash_numastat. */
+struct ash_node_counts {
+	_Atomic uint64_t hit, miss, foreign, local, other;
+};
+
 enum { ASH_SPILLS = 32 };
 
 /* What only a process with several nodes has: it is metadata, so that others do not pay for it. */
 struct ash_numa {
+	const struct ash_node_counts *counted[ASH_NODES_MAX]; /* (c) what another process reads, and so the first (view.c) */
 	_Atomic(const struct ash_zonelist *) zonelists[ASH_ZONELIST_HOMES];  /* (a) asked for by number */
 	_Atomic(const struct ash_zonelist *) local_zonelists[ASH_NODES_MAX]; /* (a) of who runs there: yielding */
 	_Atomic(const struct ash_zonelist *) process_zonelist;               /* (a) the process's policy; NULL: by node */
@@ -107,9 +114,7 @@ struct ash_numa {
 	_Atomic uint64_t look_due; /* (a) clock of the next look at the nodes */
 	struct ash_policy policies[ASH_POLICY_SLOTS]; /* (setup turn) to add; constant once counted; the first is DEFAULT */
 	_Atomic unsigned nr_policies;                 /* (a) written with the setup turn held */
-	struct {
-		_Atomic uint64_t hit, miss, foreign, local, other;
-	} counts[ASH_NODES_MAX];                      /* (a) frames */
+	struct ash_node_counts counts[ASH_NODES_MAX];
 	struct {
 		_Atomic uint32_t key; /* (a) 0: free; else from, to and reason; set once */
 		_Atomic uint64_t runs, frames;

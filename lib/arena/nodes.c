@@ -214,6 +214,13 @@ const struct ash_zonelist *ash_zonelist_local(unsigned node)
 	return zl != NULL ? zl : zonelist_build(node, true);
 }
 
+static void publish_counts(void)
+{
+	for (unsigned node = 0; node < ASH_NODES_MAX; node++)
+		ash_arenas.numa->counted[node] = &ash_arenas.numa->counts[node];
+	ash_arenas.nr_counted = ASH_NODES_MAX;
+}
+
 int ash_nodes_start(void)
 {
 	const unsigned here = (unsigned)ash_numa_current();
@@ -221,6 +228,8 @@ int ash_nodes_start(void)
 
 	if (ash_arenas.bind) {
 		ash_arenas.numa = ash_meta_alloc(sizeof(*ash_arenas.numa));
+		if (ash_arenas.numa != NULL)
+			publish_counts();
 		ash_arenas.zonelist = ash_arenas.numa != NULL ? ash_zonelist_local(here) : NULL;
 		return ash_arenas.zonelist != NULL ? 0 : -ENOMEM;
 	}

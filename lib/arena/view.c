@@ -19,3 +19,21 @@ static const struct ash_view_field fields[] = {
 };
 
 const struct ash_view_list ash_arena_view = { .array = ash_arenas.arenas, .nr = &ash_registry.nr_spans, .fields = fields };
+
+static const struct ash_view_field node_fields[] = {
+	ASH_VIEW(struct ash_node_counts, hit),
+	ASH_VIEW(struct ash_node_counts, miss),
+	ASH_VIEW(struct ash_node_counts, foreign),
+	ASH_VIEW(struct ash_node_counts, local),
+	ASH_VIEW(struct ash_node_counts, other),
+	{ .name = "" },
+};
+
+ASH_BUILD_ASSERT(offsetof(struct ash_numa, counted) == 0, "whoever follows the pointer finds the array");
+
+const struct ash_view_list ash_node_view = {
+	.array = &ash_arenas.numa,
+	.nr = &ash_arenas.nr_counted,
+	.fields = node_fields,
+	.indirect = 1,
+};

@@ -39,6 +39,14 @@ redis() { "$@" redis-server --save "" --port 0 --unixsocket /tmp/redis --daemoni
 '''
 RUN_IT = f'env ASHLAR_CONF=report:exit LD_PRELOAD={PRELOAD}'
 PERL_IT, PYTHON_IT = f"perl -e '{PERL}'", f"{PYTHON} -I -S -c '{PYTHON_HEAP}'"
+
+
+def stat(options):
+    """A heap that stays, looked at from outside once it is there."""
+    return (f'rm -f /tmp/there; env ASHLAR_CONF={options} LD_PRELOAD={PRELOAD} perl -e \'my @x = map {{ "y" x 5000 }} 1 .. 4000; '
+            f'open(my $f, ">", "/tmp/there"); sleep 1000\' & until [ -e /tmp/there ]; do sleep 0.2; done; {ASHLAR} stat $!; kill $!')
+
+
 # Section: the script.
 SCRIPTS = {
     'cpu0': f'{RUN_IT} taskset 1 {PERL_IT}',
@@ -57,6 +65,7 @@ SCRIPTS = {
     'run': f'taskset 1 {ASHLAR} run --membind "!0" -- {PERL_IT}',
     'doctor': f'{ASHLAR} doctor; test $? -le 1',
     'wait': f'env LD_PRELOAD={PRELOAD} {WAIT_PROGRAM} {WAIT_PLUGIN}',
+    'stat': stat('policy:interleave=all') + '; ' + stat('quiet:yes'),
 }
 # Refused calls and missing files, for a program that has two nodes all the same; with and without a wish for huge pages.
 for _error in (1, 38):
@@ -182,6 +191,15 @@ def huge_pages_come_from_the_pool_of_the_node(sections):
 def doctor_knows_the_nodes(sections):
     out = sections['doctor']
     assert '2 NUMA nodes' in out and re.search(r'preloaded library loads', out), out
+
+
+@test
+def a_live_process_is_told_of_by_node(sections):
+    out = sections['stat']
+    found = re.search(r'^ +by node \(interleave\S*:0-1\):  node 0 (\S+) MiB  node 1 (\S+) MiB$', out, re.M)
+    assert found and min(map(float, found.groups())) > 4, out
+    local = re.search(r'^asked of node (\d):  hit (\S+) MiB  miss 0.0 MiB  foreign 0.0 MiB', out, re.M)
+    assert local and float(local[2]) > 4, out
 
 
 @test
