@@ -187,7 +187,7 @@ static ASH_NOINLINE void free_remote(void *p, uint32_t tag)
 	if (ASH_LIKELY(self != NULL))
 		ash_remote_free(self, p, tag);
 	else
-		ash_remote_send(ash_heaps.table[tag >> ASH_TAG_OWNER_SHIFT], p, p);
+		ash_remote_send_one(ash_heaps.table[tag >> ASH_TAG_OWNER_SHIFT], p);
 	ash_heap_settle();
 }
 

@@ -39,6 +39,7 @@
 /* A free object: its first word links it to the next, in a bin, a slab or a remote list. */
 struct ash_object {
 	struct ash_object *next;
+	struct ash_object *batch; /* of the first of a batch on a remote list: the first of the one before it; see remote.c */
 };
 
 /* A thread's stack of free objects of one class; sixteen bytes, four to a cache line. */
@@ -81,7 +82,8 @@ extern ASH_HIDDEN struct ash_slab *ash_slabs; /* (c) one per 2^ASH_SLAB_MIN_ORDE
 struct ash_outbox {
 	int64_t credit; /* (o) room for more, << 32, minus what ash_class_cost says per object; empty: 0 */
 	uint32_t tag;   /* (o) its owner's: owner << ASH_TAG_OWNER_SHIFT; 0: empty */
-	struct ash_object *head, *tail;
+	struct ash_object *head;
+	void *unused;   /* the fast path indexes outboxes by a shift */
 };
 #define ASH_OUTBOXES 8
 
@@ -226,7 +228,7 @@ void ash_heap_release_empty(struct ash_heap *h);
 
 /* remote.c: frees by threads that do not own the object. */
 void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag);
-void ash_remote_send(struct ash_heap *h, struct ash_object *head, struct ash_object *tail);
+void ash_remote_send_one(struct ash_heap *h, struct ash_object *o);
 void ash_remote_flush(struct ash_heap *self);
 bool ash_remote_drain(struct ash_heap *h);
 void ash_remote_drain_to_slabs(struct ash_heap *h);

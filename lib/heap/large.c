@@ -138,7 +138,7 @@ void ash_large_free(void *p, uint32_t tag)
 		ash_heap_corrupt("free of an address inside a block", p);
 	if ((tag & ASH_TAG_LISTED) != 0) {
 		/* The list is its heap's: the run goes home like a small object, linked through its first word. */
-		ash_remote_send(ash_slab_at(ash_frame_index(p), ASH_SLAB_MIN_ORDER)->owner, p, p);
+		ash_remote_send_one(ash_slab_at(ash_frame_index(p), ASH_SLAB_MIN_ORDER)->owner, p);
 		return;
 	}
 	const uint32_t nr = tag & ASH_TAG_FRAMES_MASK;
