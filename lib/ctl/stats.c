@@ -11,7 +11,7 @@
 #include "os/vmem.h"
 
 /*
- * Buffers for devices are the API library's alone (docs/decisions/011-one-dma-state.md), and a layer that no layer here
+ * Buffers for devices are the API library's alone (docs/decisions/015-one-dma-state.md), and a layer that no layer here
  * knows. The linker leaves this NULL where there is no such library in the process; under the preload it is the one that
  * the program was linked with.
  */
