@@ -9,6 +9,8 @@
  * There is no thread for this. Clients call ash_arena_decay() on slow paths; when nothing is due it is one clock read and
  * one load. System calls are made with no zone lock held: the page core holds the pageblocks out of reach meanwhile.
  */
+#include <string.h>
+
 #include "arena/internal.h"
 #include "os/clock.h"
 
@@ -86,46 +88,45 @@ uint32_t ash_arena_free_resident(struct ash_arena *a)
 	return (uint32_t)(frames / ASH_PB_FRAMES);
 }
 
-/* Enter the sample for each interval that went by unseen too: nothing was freed or allocated on a slow path meanwhile. */
-static uint32_t sample(struct ash_arena *a, uint64_t intervals)
+/*
+ * The least of one decay time, newest sample first. A sample is entered for each interval that went by unseen too: nothing
+ * was freed or allocated on a slow path meanwhile.
+ */
+static uint32_t sample(uint32_t samples[ASH_DECAY_SLOTS], uint32_t now, uint64_t intervals)
 {
-	const uint32_t now = ash_arena_free_resident(a);
 	uint32_t low = now;
 
 	if (intervals > ASH_DECAY_SLOTS)
 		intervals = ASH_DECAY_SLOTS;
 	for (; intervals > 0; intervals--) {
-		const uint32_t between = intervals > 1 && a->free_low[0] < now ? a->free_low[0] : now;
+		const uint32_t between = intervals > 1 ? ash_min(samples[0], now) : now;
 
 		for (unsigned i = ASH_DECAY_SLOTS - 1; i > 0; i--)
-			a->free_low[i] = a->free_low[i - 1];
-		a->free_low[0] = between;
+			samples[i] = samples[i - 1];
+		samples[0] = between;
 	}
 	for (unsigned i = 0; i < ASH_DECAY_SLOTS; i++)
-		low = a->free_low[i] < low ? a->free_low[i] : low;
+		low = ash_min(low, samples[i]);
 	return low;
 }
 
 /*
  * Frames of partly used pageblocks that nobody needed for a decay time, in excess of what is worth keeping. Counted anew
- * each time it has been looked at for so long: what went back is free as before, and looks the same.
+ * after that: what went back is free as before, and looks the same.
  */
 static size_t parts_to_return(struct ash_arena *a, uint64_t intervals)
 {
 	struct ash_zone_stats s;
-	size_t parts, keep, low;
+	size_t keep;
+	uint32_t low;
 
 	ash_zone_stats(a->zone, &s);
-	parts = (size_t)(s.free - s.free_blocks);
+	low = sample(a->parts_low, (uint32_t)(s.free - s.free_blocks), intervals);
 	keep = ash_max((size_t)(s.present - s.free) / PART_SHARE, PART_KEEP);
-	a->parts_low = ash_min(a->parts_low, parts);
-	a->parts_seen += (uint32_t)ash_min(intervals, ASH_DECAY_SLOTS);
-	if (a->parts_seen < ASH_DECAY_SLOTS)
+	if (low <= keep)
 		return 0;
-	low = a->parts_low;
-	a->parts_low = SIZE_MAX;
-	a->parts_seen = 0;
-	return low > keep ? low - keep : 0;
+	memset(a->parts_low, 0, sizeof(a->parts_low));
+	return low - keep;
 }
 
 static size_t decay_arena(struct ash_arena *a, uint64_t intervals)
@@ -136,7 +137,7 @@ static size_t decay_arena(struct ash_arena *a, uint64_t intervals)
 	/* Growing matters more, and whoever grows has use for what we would return. */
 	if (!ash_lock_try(&a->growth))
 		return 0;
-	low = sample(a, intervals);
+	low = sample(a->free_low, ash_arena_free_resident(a), intervals);
 	n = low > 0 ? return_blocks(a, low) : 0;
 	if (a->kind == ASH_ARENA_T)
 		t_return_parts(a, parts_to_return(a, intervals));

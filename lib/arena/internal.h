@@ -63,10 +63,8 @@ struct ash_arena {
 	void *rescue;                /* (g) between fork handlers: the copy that becomes the child's memory */
 	ash_pfn_t rescue_frames;
 
-	uint32_t free_low[ASH_DECAY_SLOTS]; /* (g) samples: free resident pageblocks, newest first */
-
-	size_t parts_low;                   /* (g) the least of the free frames of partly used pageblocks since */
-	uint32_t parts_seen;                /* (g) samples that this is of */
+	uint32_t free_low[ASH_DECAY_SLOTS];  /* (g) samples: free resident pageblocks, newest first */
+	uint32_t parts_low[ASH_DECAY_SLOTS]; /* (g) samples: free frames of partly used pageblocks */
 
 	_Atomic size_t online, peak_online; /* (g,a) frames */
 	_Atomic size_t backed[ASH_BACKING_NR];

@@ -103,13 +103,15 @@ void ash_bin_flush(struct ash_heap *h, unsigned cls)
 }
 
 /*
- * One bin after the other is emptied, each once in a decay time, and at the end of a turn the slabs and runs that are kept:
- * or a heap that has shrunk would hold on to objects all over the memory that it had at its largest. A bin in use pays a
- * refill for it.
+ * One bin after the other is emptied, and at the end of a turn the slabs and runs that are kept: or a heap that has shrunk
+ * would hold on to objects all over the memory that it had at its largest. A bin in use pays a refill for it. Several turns
+ * in a decay time, because what a bin gives back has a decay time of its own to wait, in the arena.
  */
+enum { SWEEPS = 4 };
+
 static void sweep(struct ash_heap *h, uint64_t now, uint32_t decay_ms)
 {
-	const uint64_t step = decay_ms / ASH_NR_CLASSES + 1;
+	const uint64_t step = decay_ms / (SWEEPS * ASH_NR_CLASSES) + 1;
 	uint64_t nr = h->sweep_due != 0 ? ash_min((now - h->sweep_due) / step + 1, ASH_NR_CLASSES) : 0;
 
 	h->sweep_due = now + step;

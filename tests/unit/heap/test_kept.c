@@ -154,8 +154,8 @@ TEST(what_a_heap_caches_is_given_back_in_a_decay_time)
 	EXPECT_GT(held, live);
 	ash_heap_free(ash_heap_malloc(1 << 20));
 	EXPECT_EQ(fake_arena_used_frames(), held);
-	for (unsigned ms = 0; ms < 2 * DECAY_MS; ms += 100) {
-		clock_ms += 100;
+	for (unsigned ms = 0; ms < 3 * DECAY_MS / 4; ms += 50) {
+		clock_ms += 50;
 		ash_heap_free(ash_heap_malloc(1 << 20));
 	}
 	EXPECT_EQ(fake_arena_used_frames(), live);
