@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -93,8 +94,46 @@ def gcc(bench, allocator):
     return bench.measure(allocator, ["gcc", "-O1", "-c", source, "-o", bench.path("large.o")])
 
 
+def _timed(command, limit=120, **how):
+    """Seconds that a client takes. A wait with a time-out would look at it every 50 ms, and times would be steps of that."""
+    begin = time.monotonic()
+    client = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **how)
+    guard = threading.Timer(limit, client.kill)
+    guard.start()
+    try:
+        status = client.wait()
+    finally:
+        guard.cancel()
+    if status != 0:
+        raise RuntimeError("%s ended with %d" % (command[0], status))
+    return time.monotonic() - begin
+
+
+def _serve(bench, server, ready, load, stop):
+    """One measurement of a server that has been started: time is the client's, memory the server's.
+
+    ready(): whether it answers yet; load(): use it, and the seconds that took; stop(): ask it to end.
+    """
+    try:
+        deadline = time.monotonic() + 30
+        while not ready():
+            if time.monotonic() > deadline or server.poll() is not None:
+                raise RuntimeError("the server does not answer")
+            time.sleep(0.02)
+        took = load()
+        stop()
+        server.wait(timeout=30)
+    finally:
+        if server.poll() is None:
+            server.kill()
+            server.wait()
+    result = bench.finished(server)
+    result["time"] = took
+    return result
+
+
 def _redis(bench, allocator, arguments):
-    """The server under the allocator, the client without: time is the client's, memory the server's.
+    """The server under the allocator, the client without.
 
     Debian's redis-server is linked to libjemalloc; without a preload it would be measured under that. So the C library
     is preloaded for the C library's turn.
@@ -105,29 +144,16 @@ def _redis(bench, allocator, arguments):
     socket = bench.path("redis.sock")
     if os.path.exists(socket):
         os.unlink(socket)
+
+    def ask(*words):
+        return subprocess.run(["redis-cli", "-s", socket] + list(words), stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, check=False).returncode == 0
+
     server = bench.start(allocator, ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "",
                                      "--appendonly", "no", "--dir", bench.path("")])
-    try:
-        deadline = time.monotonic() + 10
-        while subprocess.run(["redis-cli", "-s", socket, "ping"], stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL, check=False).returncode != 0:
-            if time.monotonic() > deadline or server.poll() is not None:
-                raise RuntimeError("redis-server does not answer")
-            time.sleep(0.01)
-        begin = time.monotonic()
-        subprocess.run(["redis-benchmark", "-s", socket, "-q"] + arguments, stdout=subprocess.DEVNULL, check=True,
-                       timeout=120)
-        took = time.monotonic() - begin
-        subprocess.run(["redis-cli", "-s", socket, "shutdown", "nosave"], stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, check=False)
-        server.wait(timeout=20)
-    finally:
-        if server.poll() is None:
-            server.kill()
-            server.wait()
-    result = bench.finished(server)
-    result["time"] = took
-    return result
+    return _serve(bench, server, lambda: ask("ping"),
+                  lambda: _timed(["redis-benchmark", "-s", socket, "-q"] + arguments),
+                  lambda: ask("shutdown", "nosave"))
 
 
 def redis_set(bench, allocator):
@@ -167,8 +193,12 @@ def postgres(bench, allocator):
     folder = tempfile.mkdtemp(prefix="ashlar-pg-")
 
     def call(program, *arguments):
-        subprocess.run(as_user + [os.path.join(POSTGRES[-1], program)] + list(arguments), check=True, timeout=120,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+        return _timed(as_user + [os.path.join(POSTGRES[-1], program)] + list(arguments), cwd=folder)
+
+    def load():
+        time.sleep(0.5)
+        call("pgbench", "-h", folder, "-i", "-q", "postgres")
+        return call("pgbench", "-h", folder, "-c", "2", "-t", "1500", "postgres")
 
     try:
         if as_user:
@@ -177,26 +207,8 @@ def postgres(bench, allocator):
         call("initdb", "-N", "-A", "trust", "-D", data)
         server = bench.start(allocator, as_user + [os.path.join(POSTGRES[-1], "postgres"), "-D", data, "-k", folder,
                                                    "-c", "listen_addresses=", "-c", "fsync=off"], folder=folder)
-        try:
-            deadline = time.monotonic() + 30
-            while not os.path.exists(os.path.join(folder, ".s.PGSQL.5432.lock")):
-                if time.monotonic() > deadline or server.poll() is not None:
-                    raise RuntimeError("postgres does not start")
-                time.sleep(0.05)
-            time.sleep(0.5)
-            call("pgbench", "-h", folder, "-i", "-q", "postgres")
-            begin = time.monotonic()
-            call("pgbench", "-h", folder, "-c", "2", "-t", "1500", "postgres")
-            took = time.monotonic() - begin
-            call("pg_ctl", "stop", "-m", "fast", "-D", data)
-            server.wait(timeout=30)
-        finally:
-            if server.poll() is None:
-                server.kill()
-                server.wait()
-        result = bench.finished(server)
-        result["time"] = took
-        return result
+        return _serve(bench, server, lambda: os.path.exists(os.path.join(folder, ".s.PGSQL.5432.lock")), load,
+                      lambda: call("pg_ctl", "stop", "-m", "fast", "-D", data))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
