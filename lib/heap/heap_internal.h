@@ -83,8 +83,7 @@ struct ash_outbox {
 	int64_t credit; /* (o) room for more, << 32, minus what ash_class_cost says per object; empty: 0 */
 	uint32_t tag;   /* (o) its owner's: owner << ASH_TAG_OWNER_SHIFT; 0: empty */
 	struct ash_object *head;
-	void *unused;   /* the fast path indexes outboxes by a shift */
-};
+} ASH_ALIGNED(32); /* the fast path indexes outboxes by a shift */
 #define ASH_OUTBOXES 8
 
 /*
