@@ -8,6 +8,8 @@
  * phases=, requests= of each phase, cache= objects; threads= do the same beside one another, each with its own state.
  */
 #include <pthread.h>
+#include <stdalign.h>
+#include <string.h>
 
 #include "bench.h"
 
@@ -16,8 +18,9 @@ struct object {
 	size_t size;
 };
 
+/* Of two workers in one cache line each would wait for the other, under one allocator and not under the next. */
 struct worker {
-	pthread_t thread;
+	alignas(128) pthread_t thread;
 	uint64_t state, ops;
 	struct object *cache;
 	size_t oldest;
@@ -115,7 +118,7 @@ int main(int argc, char **argv)
 {
 	const unsigned threads = (unsigned)bench_arg(argc, argv, "threads", 1);
 	const uint64_t start = bench_now();
-	struct worker *workers = calloc(threads, sizeof(*workers));
+	struct worker *workers = aligned_alloc(alignof(struct worker), threads * sizeof(*workers));
 	uint64_t ops = 0;
 
 	phases = (unsigned)bench_arg(argc, argv, "phases", 6);
@@ -123,6 +126,7 @@ int main(int argc, char **argv)
 	cache_len = bench_arg(argc, argv, "cache", 50000);
 	if (workers == NULL || cache_len == 0)
 		bench_die("nothing to do");
+	memset(workers, 0, threads * sizeof(*workers));
 	for (unsigned i = 0; i < threads; i++) {
 		struct worker *w = &workers[i];
 
