@@ -21,6 +21,7 @@
 
 #define SPARE_MIN ASH_PB_BYTES
 #define SPARE_MAX ASH_MIB(8)
+#define SHARED_FRAMES 64u /* runs up to this many leave room in their pageblock for other threads' */
 #define OUTGROWN ASH_MIB(16) /* online in the whole process, when an arena's start is made huge */
 enum { T_SPARE_SHARE = 8, H_SPARE_SHARE = 16, DRY_MS = 1000, TAKE_TRIES = 8 };
 
@@ -101,8 +102,18 @@ static enum ash_backing t_backing(const struct ash_arena *a, ash_pfn_t first)
 	return first < a->small_frames || ash_arenas.config.huge == ASH_HUGE_NONE ? ASH_BACKING_BASE : ASH_BACKING_THP;
 }
 
-/* Commit and online [end, new_end). */
-static int t_extend(struct ash_arena *a, ash_pfn_t new_end)
+/*
+ * Two threads with runs in one fresh pageblock would fault at the same time, and both clear a huge page, one of them in
+ * vain. So it is there before anybody can have a part of it: a touch, where the kernel may still choose base pages.
+ */
+static void t_touch(struct ash_arena *a, ash_pfn_t first, ash_pfn_t end)
+{
+	if (ash_arenas.config.huge != ASH_HUGE_NONE && first >= a->small_frames && end - first == ASH_PB_FRAMES)
+		*(volatile char *)ash_arena_address(a, first) = 0;
+}
+
+/* Commit and online [end, new_end). touch: what it is for is short. */
+static int t_extend(struct ash_arena *a, ash_pfn_t new_end, bool touch)
 {
 	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
 	const size_t bytes = (size_t)(new_end - end) << ASH_PAGE_SHIFT;
@@ -119,6 +130,8 @@ static int t_extend(struct ash_arena *a, ash_pfn_t new_end)
 	}
 	if (ASH_UNLIKELY(ash_arena_is_pieced(a)))
 		(void)!ash_arena_place(a, addr, (uintptr_t)addr - a->start, bytes, ASH_PAGE_SIZE);
+	if (touch)
+		t_touch(a, end, new_end);
 	if (end < a->small_frames && new_end > a->small_frames) {
 		cut = a->small_frames;
 		err = ash_arena_online(a, end, cut, ASH_BACKING_BASE);
@@ -153,13 +166,15 @@ static ash_pfn_t t_round(const struct ash_arena *a, size_t need_end, bool spare)
 
 static int t_grow_to(struct ash_arena *a, size_t need_end)
 {
+	/* What is touched is taken pageblock by pageblock. */
+	const bool touch = need_end - atomic_load_explicit(&a->end, memory_order_relaxed) <= SHARED_FRAMES;
 	int err;
 
 	if (need_end > a->nr_frames)
 		return -ENOMEM;
-	err = t_extend(a, t_round(a, need_end, true));
-	if (err < 0)
-		err = t_extend(a, t_round(a, need_end, false));
+	err = t_extend(a, t_round(a, need_end, !touch), touch);
+	if (err < 0 && !touch)
+		err = t_extend(a, t_round(a, need_end, false), touch);
 	return err;
 }
 
