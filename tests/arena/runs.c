@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "base/bits.h"
+#include "os/vmem.h"
 
 static const struct ash_zonelist *start(struct ash_arena_config config)
 {
@@ -282,6 +283,28 @@ CHILD_TEST(a_small_process_stays_on_base_pages_and_a_grown_one_is_huge)
 	       bytes[ASH_BACKING_THP] >> 20);
 	EXPECT_GE(asked * 100, (asked + not_asked) * 95);
 	EXPECT_LE(bytes[ASH_BACKING_THP], asked);
+}
+
+CHILD_TEST(a_fresh_pageblock_for_short_runs_is_there_before_it_is_shared)
+{
+	const struct ash_zonelist *zl = start(test_config());
+	const size_t pageblock = 1ul << ASH_PAGEBLOCK_ORDER;
+	struct ash_run first = run(zl, 16, 4), next;
+
+	/* Nothing of this is touched here. The start is base pages: each is for whoever has it. */
+	EXPECT_EQ(ash_vmem_resident(first.addr), 0);
+	do
+		next = run(zl, 16, 4);
+	while (ash_frame_index(next.addr) < ash_arena_config()->small_start >> ASH_PAGE_SHIFT);
+	EXPECT_EQ(ash_vmem_resident(next.addr), 1);
+	/* What nobody shares comes with its first use, which may never be. */
+	next = run(zl, pageblock, 0);
+	EXPECT_EQ(ash_vmem_resident(next.addr), 0);
+	next = run(zl, 8 * pageblock, 0);
+	EXPECT_EQ(ash_vmem_resident(next.addr), 0);
+	next = run(zl, 100, 0);
+	EXPECT(next.zeroed);
+	check_zones();
 }
 
 CHILD_TEST(policy_none_has_base_pages_only)
