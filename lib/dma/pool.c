@@ -240,6 +240,9 @@ static void flush_own(struct ash_dma_pool *pool)
 {
 	struct ash_dma_cache *c = cache_of(pool);
 
+	/* That of who has no number is everybody's, and always empty. */
+	if (c->nr == 0)
+		return;
 	push(pool, c->object, c->nr);
 	c->nr = 0;
 }
