@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Futex wait and wake; see sync.h. */
+#include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
@@ -15,6 +16,11 @@ void ash_futex_wait(_Atomic uint32_t *word, uint32_t value)
 void ash_futex_wake(_Atomic uint32_t *word)
 {
 	(void)ash_sys(__NR_futex, (long)word, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+}
+
+void ash_futex_wake_all(_Atomic uint32_t *word)
+{
+	(void)ash_sys(__NR_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0, 0);
 }
 
 const struct ash_lock_ops ash_futex_ops = { .wait = ash_futex_wait, .wake = ash_futex_wake };

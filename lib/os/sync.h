@@ -8,6 +8,7 @@
 /* For every lock of a hosted process: waiters sleep in the kernel. */
 void ash_futex_wait(_Atomic uint32_t *word, uint32_t value);
 void ash_futex_wake(_Atomic uint32_t *word);
+void ash_futex_wake_all(_Atomic uint32_t *word);
 extern const struct ash_lock_ops ash_futex_ops;
 
 /* The kernel's number of the calling thread; a system call. */
