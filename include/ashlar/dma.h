@@ -122,8 +122,8 @@ ASH_API void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *attr) ASH_A
 
 /*
  * End p. Its memory stays in the arena, for the next buffer, until ash_dma_trim(). NULL: nothing happens.
- * 0; -EBUSY: p is shared and a listener (an IOMMU) still needs it; -EINVAL: p is no buffer of this process. (Of two
- * ends of one buffer below 4 KiB the second is not noticed.)
+ * 0; -EBUSY: p is shared and a listener (an IOMMU) still needs it, or is being told of it and calls this; -EINVAL: p is
+ * no buffer of this process. (Of two ends of one buffer below 4 KiB the second is not noticed.)
  */
 ASH_API int ash_dma_free(void *p);
 
@@ -201,8 +201,8 @@ struct ash_dma_run {
 	size_t len;
 };
 
-/* Call fn for each run of every arena, in address order, until it returns non-zero; that is then returned, else 0. fn
- * must not allocate or free DMA memory. */
+/* Call fn for each run of every arena, in address order, until it returns non-zero; that is then returned, else 0. No lock
+ * is held meanwhile: what comes and goes during the walk may or may not be met. */
 ASH_API int ash_dma_walk_runs(int (*fn)(const struct ash_dma_run *run, void *arg), void *arg);
 
 /* All arenas together; sizes in bytes. */
@@ -435,17 +435,28 @@ ASH_API int ash_dma_unregister(void *p, unsigned flags);
 
 /*
  * Events. A listener is told of all memory that the arenas have (MAPPED, when it registers), get and give back, a range
- * at a time, and of memory that is registered in the same way. MAPPED comes before any buffer is there and UNMAPPING after the last has gone; either may be refused by
- * returning non-zero: then the memory is not used (the request that wanted it fails), or it stays. Those that had been
- * told are told UNMAPPED or STAYS. UNMAPPED comes last, with the memory still readable; when a listener unregisters it
- * hears UNMAPPED for all there is.
- * Listeners are called one at a time per arena and may translate; they must not allocate, free, trim or (un)register.
+ * at a time, and of memory that is registered in the same way. MAPPED comes before any buffer is there and UNMAPPING after
+ * the last has gone; either may be refused by returning non-zero: then the memory is not used (the request that wanted it
+ * fails), or it stays. Those that had been told are told UNMAPPED or STAYS. UNMAPPED comes last, with the memory still
+ * readable; when a listener unregisters it hears UNMAPPED for all there is. A range may go in other pieces than it came in.
+ *
+ * Listeners are called with no lock held: they may do anything, calls of this library included, and take locks under which
+ * others call it. Of one range a listener hears in order and never twice at a time; of several it may hear at the same time,
+ * from several threads. What it must not do is fork and return, or leave by longjmp.
+ *
+ *  - Memory that comes because of what a listener does is told to it when its call returns, and it cannot refuse that.
+ *  - In a listener nobody is waited for. What others are telling of at the time is told later by them: MAPPED to one that
+ *    is registered there (who then cannot refuse it), UNMAPPED to one that unregisters. Ending a shared buffer or a
+ *    registration that is being told of is -EBUSY there.
+ *  - Elsewhere both calls wait for listeners that are running: do not hold a lock that one of them takes. Once
+ *    ash_dma_events_unregister() has returned, no call of the listener runs or will.
+ *
+ * ash_dma_events_register: 0; -EBUSY: it refused what there is; -ENOSPC: there are 32 already; -ENOMEM.
+ * ash_dma_events_unregister: 0; -ENOENT: no such pair.
  */
 enum ash_dma_event { ASH_DMA_EVENT_MAPPED, ASH_DMA_EVENT_UNMAPPING, ASH_DMA_EVENT_STAYS, ASH_DMA_EVENT_UNMAPPED };
 typedef int (*ash_dma_event_fn)(enum ash_dma_event event, void *va, size_t bytes, void *arg);
-/* 0; -EBUSY: it refused what there is; -ENOSPC: there are 32 already; -ENOMEM. */
 ASH_API int ash_dma_events_register(ash_dma_event_fn fn, void *arg);
-/* 0; -ENOENT: no such pair. */
 ASH_API int ash_dma_events_unregister(ash_dma_event_fn fn, void *arg);
 
 /* Which addresses a device is given behind an IOMMU. */
@@ -466,7 +477,7 @@ struct ash_dma_iommu;
 ASH_API struct ash_dma_iommu *ash_dma_iommu_vfio(int container, enum ash_dma_iova how) ASH_API_MUST_USE;
 ASH_API struct ash_dma_iommu *ash_dma_iommu_iommufd(int iommufd, uint32_t ioas, enum ash_dma_iova how)
 	ASH_API_MUST_USE;
-/* Unmap everything. The device must have been stopped. NULL: nothing happens. */
+/* Unmap everything. The device must have been stopped. NULL: nothing happens. These three not in a listener. */
 ASH_API void ash_dma_iommu_end(struct ash_dma_iommu *iommu);
 
 /* The address of p for a device behind iommu (NULL: without an IOMMU, the physical address), and *len as

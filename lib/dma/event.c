@@ -1,135 +1,148 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Events: who keeps a table of the arenas' memory (an IOMMU, a registration cache) hears of it in time.
- *
- * Listeners are called under a growth turn, so that what they hear is in order; the list changes only with all turns
- * held. A listener can refuse: then the memory does not come, or stays, and those that had been told are told so.
+ * Events: who keeps a table of the arenas' memory (an IOMMU, a registration cache) hears of it in time, with no lock held.
+ * How is os/listen.h's; here are the ranges: slots of an arena that came together, or lie in one run, and registrations.
  */
 #include <errno.h>
-#include <limits.h>
 
 #include "dma/internal.h"
 
-static struct {
-	struct {
-		ash_dma_event_fn fn;
-		void *arg;
-	} of[ASH_DMA_LISTENERS_MAX];
-	unsigned nr;
-} listeners;
-
-/* setup, then every growth turn: nothing comes or goes meanwhile. */
-static void take_turns(void)
+static int call(ash_listen_fn *fn, enum ash_listen_event event, void *va, size_t bytes, void *arg)
 {
-	ash_lock(&ash_dma.setup, &ash_futex_ops);
-	for (unsigned i = 0; i < ASH_DMA_ARENAS_MAX; i++) {
-		if (ash_dma_arena_peek(i) != NULL)
-			ash_dma_take_turn(ash_dma_arena_peek(i));
-	}
-	ash_dma_foreign_take_turn();
+	return ((ash_dma_event_fn)fn)((enum ash_dma_event)event, va, bytes, arg);
 }
 
-static void end_turns(void)
+ASH_BUILD_ASSERT((int)ASH_DMA_EVENT_MAPPED == (int)ASH_LISTEN_COMES &&
+			 (int)ASH_DMA_EVENT_UNMAPPING == (int)ASH_LISTEN_LEAVING &&
+			 (int)ASH_DMA_EVENT_STAYS == (int)ASH_LISTEN_STAYS &&
+			 (int)ASH_DMA_EVENT_UNMAPPED == (int)ASH_LISTEN_GONE, "one event, two names");
+
+static size_t bytes_of(ash_pfn_t first, ash_pfn_t end)
 {
-	ash_dma_foreign_end_turn();
-	for (unsigned i = ASH_DMA_ARENAS_MAX; i-- > 0;) {
-		if (ash_dma_arena_peek(i) != NULL)
-			ash_dma_end_turn(ash_dma_arena_peek(i));
-	}
-	ash_unlock(&ash_dma.setup, &ash_futex_ops);
+	return (size_t)(end - first) << ASH_PAGE_SHIFT;
 }
 
-int ash_dma_event(enum ash_dma_event event, void *va, size_t bytes)
+int ash_dma_event_come(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, uint32_t *told)
 {
-	const bool may_refuse = event == ASH_DMA_EVENT_MAPPED || event == ASH_DMA_EVENT_UNMAPPING;
-	const enum ash_dma_event back = event == ASH_DMA_EVENT_MAPPED ? ASH_DMA_EVENT_UNMAPPED : ASH_DMA_EVENT_STAYS;
+	*told = 0;
+	for (;;) {
+		const int err = ash_listen_tell(&ash_dma_listeners, ash_dma_address(a, first), bytes_of(first, end), told, true);
 
-	for (unsigned i = 0; i < listeners.nr; i++) {
-		if (listeners.of[i].fn(event, va, bytes, listeners.of[i].arg) == 0 || !may_refuse)
-			continue;
-		while (i-- > 0)
-			(void)listeners.of[i].fn(back, va, bytes, listeners.of[i].arg);
+		if (err < 0)
+			return err;
+		ash_dma_take_turn(a);
+		if (ash_listen_settled(&ash_dma_listeners, *told))
+			return 0;
+		ash_dma_end_turn(a);
+	}
+}
+
+void ash_dma_event_settle(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, uint32_t told)
+{
+	bool settled = false;
+
+	while (!settled) {
+		(void)ash_listen_tell(&ash_dma_listeners, ash_dma_address(a, first), bytes_of(first, end), &told, false);
+		ash_dma_take_turn(a);
+		settled = ash_listen_settled(&ash_dma_listeners, told);
+		if (settled)
+			ash_dma_slots_let_go(a, first, end, told);
+		ash_dma_end_turn(a);
+	}
+	ash_listen_let_go(&ash_dma_listeners);
+}
+
+int ash_dma_event_wait(struct ash_lock *turn)
+{
+	/* Before the turn ends: what is let go then is not missed. */
+	const uint32_t changes = atomic_load_explicit(&ash_dma_listeners.changes, memory_order_acquire);
+
+	ash_unlock(turn, &ash_futex_ops);
+	if (ash_listen_inside(&ash_dma_listeners))
 		return -EBUSY;
-	}
+	ash_listen_wait(&ash_dma_listeners, changes);
 	return 0;
 }
 
-/* Tell one listener of the first `most` runs and registrations there are. The number it was told of before it refused. */
-static unsigned replay(ash_dma_event_fn fn, void *arg, enum ash_dma_event event, unsigned most, bool *refused)
+static struct ash_dma_slot *slot_at(const struct ash_dma_arena *a, ash_pfn_t pfn)
 {
-	unsigned told = 0, registration = 0;
-	size_t bytes;
-	void *va;
+	return &a->slots[pfn >> ASH_DMA_SLOT_ORDER];
+}
 
-	*refused = false;
-	for (unsigned i = 0; i < ASH_DMA_ARENAS_MAX; i++) {
-		const struct ash_dma_arena *a = ash_dma_arena_peek(i);
-		ash_pfn_t pfn = a != NULL ? a->low : 0, first, end;
+/*
+ * The next slots of one run, or of one shared buffer, from *pfn on, that nobody has in hand and somebody should hear of: [*first, *pfn). false: there
+ * are none. *left: some that are in hand and in use are not known to those in the mask. Growth turn.
+ */
+static bool next_unsettled(const struct ash_dma_arena *a, ash_pfn_t *pfn, ash_pfn_t *first, uint32_t mask, bool *left)
+{
+	ash_pfn_t run_end = 0, run_first;
+	uint32_t told = 0;
+	bool found = false;
 
-		while (a != NULL && told < most && ash_dma_next_run(a, &pfn, &first, &end)) {
-			*refused = fn(event, ash_dma_address(a, first), (size_t)(end - first) << ASH_PAGE_SHIFT, arg) != 0;
-			if (*refused && event == ASH_DMA_EVENT_MAPPED)
-				return told;
-			told++;
+	for (; *pfn < a->high; *pfn += ASH_DMA_SLOT_FRAMES) {
+		const struct ash_dma_slot *s = slot_at(a, *pfn);
+		const bool there = atomic_load_explicit(&s->len, memory_order_relaxed) != 0;
+
+		if (found && (!there || (*pfn >= run_end && !s->follows) || s->hand != ASH_DMA_NO_HAND || s->told != told))
+			return true;
+		if (found || !there)
+			continue;
+		if (s->hand == ASH_DMA_IN_HAND && (s->told & mask) != mask)
+			*left = true;
+		if (s->hand != ASH_DMA_NO_HAND || ash_listen_settled(&ash_dma_listeners, s->told))
+			continue;
+		run_end = *pfn;
+		found = ash_dma_next_run(a, &run_end, &run_first, &run_end);
+		*first = *pfn;
+		told = s->told;
+	}
+	return found;
+}
+
+static bool introduce_arena(struct ash_dma_arena *a, uint32_t mask)
+{
+	ash_pfn_t pfn = 0, first = 0;
+	bool left = false, found = true;
+
+	while (found) {
+		uint32_t told = 0;
+
+		ash_dma_take_turn(a);
+		pfn = pfn < a->low ? a->low : pfn;
+		found = next_unsettled(a, &pfn, &first, mask, &left);
+		if (found) {
+			told = slot_at(a, first)->told;
+			ash_dma_slots_hold(a, first, pfn, ASH_DMA_IN_HAND);
 		}
+		ash_dma_end_turn(a);
+		if (found)
+			ash_dma_event_settle(a, first, pfn, told);
 	}
-	while (told < most && ash_dma_foreign_next(&registration, &va, &bytes)) {
-		*refused = fn(event, va, bytes, arg) != 0;
-		if (*refused && event == ASH_DMA_EVENT_MAPPED)
-			return told;
-		told++;
-	}
-	return told;
+	return left;
 }
 
-static int introduce(ash_dma_event_fn fn, void *arg)
+static bool introduce(uint32_t mask)
 {
-	bool refused, ignored;
-	const unsigned told = replay(fn, arg, ASH_DMA_EVENT_MAPPED, UINT_MAX, &refused);
+	bool left = false;
 
-	if (refused)
-		(void)replay(fn, arg, ASH_DMA_EVENT_UNMAPPED, told, &ignored);
-	return refused ? -EBUSY : 0;
+	for (unsigned i = 0; i < ASH_DMA_ARENAS_MAX; i++) {
+		struct ash_dma_arena *a = ash_dma_arena_peek(i);
+
+		left = (a != NULL && introduce_arena(a, mask)) || left;
+	}
+	return ash_dma_foreign_introduce(mask) || left;
 }
+
+struct ash_listeners ash_dma_listeners = { .call = call, .introduce = introduce, .list = ASH_LISTEN_DMA };
 
 int ash_dma_events_register(ash_dma_event_fn fn, void *arg)
 {
-	int err = ash_dma_setup();
+	const int err = ash_dma_setup();
 
-	if (err < 0)
-		return err;
-	take_turns();
-	if (listeners.nr == ASH_DMA_LISTENERS_MAX)
-		err = -ENOSPC;
-	else
-		err = introduce(fn, arg);
-	if (err == 0) {
-		listeners.of[listeners.nr].fn = fn;
-		listeners.of[listeners.nr++].arg = arg;
-	}
-	end_turns();
-	return err;
+	return err < 0 ? err : ash_listen_join(&ash_dma_listeners, (ash_listen_fn *)fn, arg);
 }
 
 int ash_dma_events_unregister(ash_dma_event_fn fn, void *arg)
 {
-	bool ignored;
-	unsigned i;
-
-	take_turns();
-	for (i = 0; i < listeners.nr && (listeners.of[i].fn != fn || listeners.of[i].arg != arg); i++)
-		;
-	if (i < listeners.nr) {
-		(void)replay(fn, arg, ASH_DMA_EVENT_UNMAPPED, UINT_MAX, &ignored);
-		for (listeners.nr--; i < listeners.nr; i++)
-			listeners.of[i] = listeners.of[i + 1];
-		i = UINT32_MAX;
-	}
-	end_turns();
-	return i == UINT32_MAX ? 0 : -ENOENT;
-}
-
-void ash_dma_events_forget(void)
-{
-	listeners.nr = 0;
+	return ash_listen_leave(&ash_dma_listeners, (ash_listen_fn *)fn, arg);
 }

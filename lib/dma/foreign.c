@@ -28,11 +28,13 @@ struct foreign {
 	_Atomic size_t nr;
 	size_t table_bytes;                  /* (turn) of the mapping that extents is in */
 	unsigned nr_pins;                    /* (turn) */
+	enum ash_dma_hand hand;              /* (turn) */
+	uint32_t told;                       /* (turn) as a slot's */
 	uint16_t pins[ASH_DMA_FOREIGN_PINS]; /* (turn) */
 };
 
 static struct {
-	struct ash_lock turn; /* held over system calls and listeners, as a growth turn is */
+	struct ash_lock turn; /* held over system calls, as a growth turn is */
 	_Atomic unsigned high;       /* entries ever used */
 	struct foreign of[FOREIGN_MAX];
 } foreign;
@@ -136,6 +138,16 @@ bool ash_dma_foreign_offset(const void *p, uint64_t *offset)
 	return true;
 }
 
+static void take_turn(void)
+{
+	ash_lock(&foreign.turn, &ash_futex_ops);
+}
+
+static void end_turn(void)
+{
+	ash_unlock(&foreign.turn, &ash_futex_ops);
+}
+
 static size_t entry_bytes(const struct foreign *f)
 {
 	return atomic_load_explicit(&f->bytes, memory_order_relaxed);
@@ -234,7 +246,7 @@ static void look_up(struct foreign *f, const char *p, struct view *v)
 	v->extents = extents;
 }
 
-/* Turn. Nobody is told any more. */
+/* Turn. Nobody knows it. */
 static void end_entry(struct foreign *f)
 {
 	const struct extent *extents = atomic_load_explicit(&f->extents, memory_order_relaxed);
@@ -245,15 +257,16 @@ static void end_entry(struct foreign *f)
 		(void)ash_vmem_unmap((void *)(uintptr_t)extents, f->table_bytes);
 }
 
-/* Turn. */
-static int enter(char *p, size_t bytes)
+/* A registration that can be translated, and is in hand. */
+static int enter(char *p, size_t bytes, struct foreign **out)
 {
 	struct view v = { .start = (uintptr_t)p, .bytes = bytes };
 	struct foreign *f;
-	int err = claim((uintptr_t)p, bytes, &f), pinned;
+	int err = claim((uintptr_t)p, bytes, out), pinned;
 
 	if (err < 0)
 		return err;
+	f = *out;
 	pinned = pin(f, p, bytes);
 	if (pinned == -EFAULT)
 		return pinned;
@@ -261,21 +274,43 @@ static int enter(char *p, size_t bytes)
 	if (pinned == 0)
 		look_up(f, p, &v);
 	v.offset = find_offset(bytes);
+	f->hand = ASH_DMA_IN_HAND_FRESH;
+	f->told = 0;
 	publish(f, v);
 	if ((unsigned)(f - foreign.of) >= atomic_load_explicit(&foreign.high, memory_order_relaxed))
 		atomic_store_explicit(&foreign.high, (unsigned)(f - foreign.of) + 1, memory_order_release);
-	err = ash_dma_event(ASH_DMA_EVENT_MAPPED, p, bytes);
-	if (err < 0) {
-		end_entry(f);
-		return err;
-	}
 	return pinned == 0 ? ASH_DMA_PINNED_KERNEL : ASH_DMA_PINNED_LOCKED;
+}
+
+/* It is in hand: have everybody know, and let it go. fresh: a listener may refuse, and it ends. No turn. */
+static int settle(struct foreign *f, uint32_t told, bool fresh)
+{
+	void *p = (void *)entry_start(f);
+	const size_t bytes = entry_bytes(f);
+	bool settled = false;
+	int err = 0;
+
+	while (err == 0 && !settled) {
+		err = ash_listen_tell(&ash_dma_listeners, p, bytes, &told, fresh);
+		take_turn();
+		settled = err == 0 && ash_listen_settled(&ash_dma_listeners, told);
+		if (err < 0) {
+			end_entry(f);
+		} else if (settled) {
+			f->hand = ASH_DMA_NO_HAND;
+			f->told = told;
+		}
+		end_turn();
+	}
+	ash_listen_let_go(&ash_dma_listeners);
+	return err;
 }
 
 int ash_dma_register(void *p, size_t bytes)
 {
 	const uintptr_t start = (uintptr_t)p;
-	int ret;
+	struct foreign *f;
+	int err, ret;
 
 	if (bytes == 0 || ((start | bytes) & (ASH_PAGE_SIZE - 1)) != 0 || start + bytes < start ||
 	    bytes > ASH_DMA_FOREIGN_PINS * ASH_PIN_MOST)
@@ -285,56 +320,89 @@ int ash_dma_register(void *p, size_t bytes)
 		return -ENOMEM;
 	if (start < ash_dma.base + ((uintptr_t)ash_dma.nr_arenas << ash_dma.shift) && ash_dma.base < start + bytes)
 		return -EINVAL;
-	ash_dma_foreign_take_turn();
-	ret = enter(p, bytes);
-	ash_dma_foreign_end_turn();
-	return ret;
+	take_turn();
+	ret = enter(p, bytes, &f);
+	end_turn();
+	if (ret < 0)
+		return ret;
+	err = settle(f, 0, true);
+	return err < 0 ? err : ret;
+}
+
+/* Take the registration that begins at p in hand. -ENOENT: there is none; -EBUSY: in a listener, nobody waits. */
+static int hold(const void *p, struct foreign **out)
+{
+	for (;;) {
+		struct foreign *f = NULL;
+		int err = -ENOENT;
+
+		take_turn();
+		for (unsigned i = 0; i < FOREIGN_MAX && err < 0; i++) {
+			f = &foreign.of[i];
+			if (entry_bytes(f) != 0 && entry_start(f) == (uintptr_t)p)
+				err = 0;
+		}
+		if (err == 0 && f->hand != ASH_DMA_NO_HAND) {
+			err = ash_dma_event_wait(&foreign.turn);
+			if (err < 0)
+				return err;
+			continue;
+		}
+		if (err == 0)
+			f->hand = ASH_DMA_IN_HAND;
+		end_turn();
+		*out = f;
+		return err;
+	}
 }
 
 int ash_dma_unregister(void *p, unsigned flags)
 {
-	int err = -ENOENT;
+	struct foreign *f;
+	uint32_t told;
+	size_t bytes;
+	int err;
 
 	if ((flags & ~(unsigned)ASH_DMA_UNMAP) != 0)
 		return -EINVAL;
-	ash_dma_foreign_take_turn();
-	for (unsigned i = 0; i < FOREIGN_MAX && err == -ENOENT; i++) {
+	err = hold(p, &f);
+	if (err < 0)
+		return err;
+	told = f->told;
+	bytes = entry_bytes(f);
+	err = (flags & ASH_DMA_UNMAP) != 0 ? 0 : ash_listen_ask(&ash_dma_listeners, p, bytes, told);
+	if (err < 0) {
+		(void)settle(f, told, false);
+		return err;
+	}
+	ash_listen_gone(&ash_dma_listeners, p, bytes, &told);
+	take_turn();
+	end_entry(f);
+	end_turn();
+	ash_listen_let_go(&ash_dma_listeners);
+	return 0;
+}
+
+bool ash_dma_foreign_introduce(uint32_t mask)
+{
+	bool left = false;
+
+	for (unsigned i = 0; i < FOREIGN_MAX; i++) {
 		struct foreign *f = &foreign.of[i];
-		const size_t bytes = entry_bytes(f);
+		bool mine = false;
 
-		if (bytes == 0 || entry_start(f) != (uintptr_t)p)
-			continue;
-		err = (flags & ASH_DMA_UNMAP) != 0 ? 0 : ash_dma_event(ASH_DMA_EVENT_UNMAPPING, p, bytes);
-		if (err < 0)
-			break;
-		(void)ash_dma_event(ASH_DMA_EVENT_UNMAPPED, p, bytes);
-		end_entry(f);
+		take_turn();
+		if (entry_bytes(f) != 0 && f->hand == ASH_DMA_NO_HAND)
+			mine = !ash_listen_settled(&ash_dma_listeners, f->told);
+		else if (entry_bytes(f) != 0 && f->hand == ASH_DMA_IN_HAND)
+			left = left || (f->told & mask) != mask;
+		if (mine)
+			f->hand = ASH_DMA_IN_HAND;
+		end_turn();
+		if (mine)
+			(void)settle(f, f->told, false);
 	}
-	ash_dma_foreign_end_turn();
-	return err;
-}
-
-void ash_dma_foreign_take_turn(void)
-{
-	ash_lock(&foreign.turn, &ash_futex_ops);
-}
-
-void ash_dma_foreign_end_turn(void)
-{
-	ash_unlock(&foreign.turn, &ash_futex_ops);
-}
-
-bool ash_dma_foreign_next(unsigned *i, void **va, size_t *bytes)
-{
-	for (; *i < FOREIGN_MAX; (*i)++) {
-		if (entry_bytes(&foreign.of[*i]) == 0)
-			continue;
-		*va = (void *)entry_start(&foreign.of[*i]);
-		*bytes = entry_bytes(&foreign.of[*i]);
-		(*i)++;
-		return true;
-	}
-	return false;
+	return left;
 }
 
 uint64_t ash_dma_foreign_bytes(void)
@@ -367,14 +435,11 @@ static long verify_entry(const char *p, size_t bytes)
 long ash_dma_foreign_verify(void)
 {
 	long moved = 0;
-	unsigned i = 0;
-	size_t bytes;
-	void *va;
 
-	ash_dma_foreign_take_turn();
-	while (ash_dma_foreign_next(&i, &va, &bytes))
-		moved += verify_entry(va, bytes);
-	ash_dma_foreign_end_turn();
+	take_turn();
+	for (unsigned i = 0; i < FOREIGN_MAX; i++)
+		moved += verify_entry((const char *)entry_start(&foreign.of[i]), entry_bytes(&foreign.of[i]));
+	end_turn();
 	return moved;
 }
 

@@ -150,7 +150,7 @@ static bool below_limit(const struct ash_dma_batch *b, const struct ash_dma_requ
 	return true;
 }
 
-/* Move n pages, neighbours in the batch's mapping, to pfn, and bring them online. Growth turn. */
+/* Move n pages, neighbours in the batch's mapping, to pfn, where they are in hand. Growth turn. */
 static int install(struct ash_dma_arena *a, struct ash_dma_batch *b, size_t first, size_t n, ash_pfn_t pfn)
 {
 	void *to = ash_dma_address(a, pfn);
@@ -166,26 +166,60 @@ static int install(struct ash_dma_arena *a, struct ash_dma_batch *b, size_t firs
 		return err;
 	}
 	for (size_t i = 0; i < n; i++) {
-		const struct ash_dma_page *p = &b->page[first + i];
-		const ash_pfn_t at = pfn + (ash_pfn_t)i * page_frames;
+		struct ash_dma_page *p = &b->page[first + i];
 
-		b->page[first + i].gone = true;
-		ash_dma_slots_set(a, at, at + page_frames, p->phys, b->kind, ash_dma_firmness(b, p->pin), p->pin);
+		p->gone = true;
+		p->pfn = pfn + (ash_pfn_t)i * page_frames;
+		ash_dma_slots_set(a, p->pfn, p->pfn + page_frames, p->phys, b->kind, ash_dma_firmness(b, p->pin), p->pin);
 	}
-	err = ash_dma_event(ASH_DMA_EVENT_MAPPED, to, n << b->shift);
+	ash_dma_slots_hold(a, pfn, end, ASH_DMA_IN_HAND_FRESH);
+	return 0;
+}
+
+/* What is in hand comes online, once every listener knows of it; or goes. */
+static int bring(struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end)
+{
+	const size_t bytes = (size_t)(end - pfn) << ASH_PAGE_SHIFT;
+	uint32_t told;
+	int err = ash_dma_event_come(a, pfn, end, &told);
+
 	if (err == 0) {
 		err = ash_zone_online(a->zone, pfn, end - pfn, true);
-		if (err < 0)
-			(void)ash_dma_event(ASH_DMA_EVENT_UNMAPPED, to, n << b->shift);
+		if (err == 0) {
+			ash_dma_slots_let_go(a, pfn, end, told);
+			atomic_fetch_add_explicit(&a->online, end - pfn, memory_order_relaxed);
+			atomic_fetch_add_explicit(&a->growths, 1, memory_order_release);
+		}
+		ash_dma_end_turn(a);
 	}
 	if (err < 0) {
-		ash_dma_slots_clear(a, pfn, end);
-		(void)ash_vmem_reset(to, n << b->shift);
-		return err;
+		ash_listen_gone(&ash_dma_listeners, ash_dma_address(a, pfn), bytes, &told);
+		ash_dma_take_turn(a);
+		ash_dma_drop(a, pfn, end);
+		ash_dma_end_turn(a);
 	}
-	atomic_fetch_add_explicit(&a->online, end - pfn, memory_order_relaxed);
-	atomic_fetch_add_explicit(&a->growths, 1, memory_order_release);
-	return 0;
+	ash_listen_let_go(&ash_dma_listeners);
+	return err;
+}
+
+/* The pages of a window that have a place, in pieces as long as they lie side by side. Returns the pages that are online. */
+static size_t bring_window(struct ash_dma_arena *a, const struct ash_dma_batch *b, struct window w)
+{
+	const ash_pfn_t page_frames = (ash_pfn_t)1 << (b->shift - ASH_PAGE_SHIFT);
+	size_t done = 0;
+
+	for (size_t i = w.first, n; i < w.first + w.nr; i += n) {
+		const ash_pfn_t pfn = b->page[i].pfn;
+
+		n = 1;
+		if (pfn == ASH_PFN_NONE)
+			continue;
+		while (i + n < w.first + w.nr && b->page[i + n].pfn == pfn + (ash_pfn_t)n * page_frames)
+			n++;
+		if (bring(a, pfn, pfn + (ash_pfn_t)n * page_frames) == 0)
+			done += n;
+	}
+	return done;
 }
 
 /* The place of a page in a DIRECT arena; ASH_PFN_NONE: beyond its window. */
@@ -209,37 +243,32 @@ static size_t together(const struct ash_dma_batch *b, struct window w, size_t i,
 	return n;
 }
 
-/* Into DIRECT, as far as its window goes. Returns the pages that found a place. */
-static size_t install_direct(struct ash_dma_arena *a, struct ash_dma_batch *b, struct window w)
+/* Into DIRECT, as far as its window goes. Growth turn. */
+static void install_direct(struct ash_dma_arena *a, struct ash_dma_batch *b, struct window w)
 {
-	size_t done = 0;
-
 	for (size_t i = w.first, n; i < w.first + w.nr; i += n) {
 		const ash_pfn_t pfn = direct_pfn(a, b->page[i].phys, b->shift);
 
 		n = together(b, w, i, true);
 		if (pfn == ASH_PFN_NONE || direct_pfn(a, b->page[i + n - 1].phys, b->shift) == ASH_PFN_NONE)
 			n = 1;
-		if (direct_pfn(a, b->page[i + n - 1].phys, b->shift) != ASH_PFN_NONE && install(a, b, i, n, pfn) == 0)
-			done += n;
+		if (direct_pfn(a, b->page[i + n - 1].phys, b->shift) != ASH_PFN_NONE)
+			(void)install(a, b, i, n, pfn);
 	}
-	return done;
 }
 
-/* Into LOOSE, in the batch's order, side by side. All or what fits. */
-static size_t install_loose(struct ash_dma_arena *a, struct ash_dma_batch *b, struct window w, unsigned align_order)
+/* Into LOOSE, in the batch's order, side by side. All or what fits. Growth turn. */
+static void install_loose(struct ash_dma_arena *a, struct ash_dma_batch *b, struct window w, unsigned align_order)
 {
 	const size_t page_frames = (size_t)1 << (b->shift - ASH_PAGE_SHIFT);
 	const size_t align = ash_max(page_frames, (size_t)1 << align_order);
-	size_t pfn = ash_dma_find_gap(a, w.nr * page_frames, align), done = 0;
+	size_t pfn = ash_dma_find_gap(a, w.nr * page_frames, align);
 
 	for (size_t i = w.first, n; i < w.first + w.nr; i += n, pfn += n * page_frames) {
 		n = together(b, w, i, false);
 		if (pfn + n * page_frames > a->nr_frames || install(a, b, i, n, (ash_pfn_t)pfn) < 0)
 			break;
-		done += n;
 	}
-	return done;
 }
 
 /* Where pages of known address are put: neighbours in the machine, or what need not be in one piece, go to DIRECT. */
@@ -257,14 +286,16 @@ static int install_window(unsigned place, struct ash_dma_batch *b, const struct 
 
 	if (goes_direct(b, r, w)) {
 		ash_dma_take_turn(direct);
-		done = install_direct(direct, b, w);
+		install_direct(direct, b, w);
 		ash_dma_end_turn(direct);
+		done = bring_window(direct, b, w);
 	}
 	/* Beyond the window of physical addresses adjacency is the best that can be had. */
-	if (done == 0) {
+	if (done == 0 && b->page[w.first].pfn == ASH_PFN_NONE) {
 		ash_dma_take_turn(loose);
-		done = install_loose(loose, b, w, r->align_order);
+		install_loose(loose, b, w, r->align_order);
 		ash_dma_end_turn(loose);
+		done = bring_window(loose, b, w);
 	}
 	return done > 0 ? 0 : -ENOMEM;
 }

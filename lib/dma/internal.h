@@ -9,7 +9,9 @@
  *      foreign    in foreign.c           the same for what is registered
  *      zone       inside lib/page
  *
- * setup, growth and foreign are sleeping turns, held over system calls; requests met from free frames take neither.
+ * setup, growth and foreign are sleeping turns, held over system calls; requests met from free frames take neither. None is
+ * held while a listener is called: what it is told of is in hand meanwhile (os/listen.h), in slots of an arena and in
+ * registrations.
  *
  * Field legend: (c) constant after creation, (g) growth turn, (a) atomic, (g,a) written under the turn, read by anyone.
  */
@@ -22,6 +24,7 @@
 
 #include "base/bits.h"
 #include "base/lock.h"
+#include "os/listen.h"
 #include "os/numa.h"
 #include "os/phys.h"
 #include "os/sync.h"
@@ -56,8 +59,13 @@ struct ash_dma_slot {
 	uint8_t pages;          /* enum ash_dma_pages */
 	uint8_t pinned;         /* enum ash_dma_pinned */
 	bool kept;              /* a shared buffer's, whose frames are never the zone's, or reserved: trim passes it by */
+	bool follows;           /* part of the same shared buffer as the slot before: listeners are told of all of it at once */
+	uint8_t hand;           /* enum ash_dma_hand */
 	uint16_t pin;           /* slot of the pin that holds it, with others maybe; ASH_DMA_NO_PIN: none */
+	uint32_t told;          /* the listeners that know it; while it is in hand, those that knew it before */
 };
+/* Whether somebody tells listeners of it just now, whom nobody else may disturb. */
+enum ash_dma_hand { ASH_DMA_NO_HAND, ASH_DMA_IN_HAND_FRESH /* and it is not in use yet */, ASH_DMA_IN_HAND };
 enum { ASH_DMA_NO_PIN = UINT16_MAX, ASH_DMA_LEN_BASE = 1 };
 
 /* What a frame belongs to: 0 nobody. */
@@ -193,6 +201,13 @@ void ash_dma_slots_set(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, 
 		       enum ash_dma_pinned pinned, unsigned pin);
 void ash_dma_slots_clear(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end);
 void ash_dma_slots_keep(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, bool keep);
+/* They are a shared buffer's. */
+void ash_dma_slots_join(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end);
+/* Take them in hand, or let them go with those who know them now. */
+void ash_dma_slots_hold(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, enum ash_dma_hand hand);
+void ash_dma_slots_let_go(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, uint32_t told);
+/* As ash_dma_walk_runs(), with the turn of the run's arena held. */
+int ash_dma_walk_runs_locked(int (*fn)(const struct ash_dma_run *run, void *arg), void *arg);
 /* Where nr frames without memory begin, aligned to align frames; ASH_PFN_NONE: nowhere. Growth turn. */
 ash_pfn_t ash_dma_find_gap(const struct ash_dma_arena *a, size_t nr, size_t align);
 
@@ -219,11 +234,17 @@ ASH_MUST_USE int ash_dma_grow(unsigned place, struct ash_dma_request *request);
 ASH_MUST_USE int ash_dma_take(struct ash_dma_request *request, struct ash_dma_grant *grant);
 
 /* event.c */
-enum { ASH_DMA_LISTENERS_MAX = 32 };
-/* Tell every listener. -EBUSY: one of them refused, and the others know. Growth turn. */
-int ash_dma_event(enum ash_dma_event event, void *va, size_t bytes);
-/* The child of a fork: nobody listens any more. */
-void ash_dma_events_forget(void);
+extern struct ash_listeners ash_dma_listeners;
+/*
+ * [first, end) has come and is in hand, not in use yet. 0: everybody knows, the growth turn is held, and the range still in
+ * hand with *told. -EBUSY: a listener refused, nobody knows, no turn is held.
+ */
+ASH_MUST_USE int ash_dma_event_come(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, uint32_t *told);
+/* [first, end) is in hand and in use: have everybody know, and let it go. No turn. */
+void ash_dma_event_settle(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, uint32_t told);
+/* The growth turn is held, and what it was wanted for is in somebody's hand: end the turn and wait until something is let
+ * go. -EBUSY: in a listener nobody waits; the turn has ended all the same. */
+ASH_MUST_USE int ash_dma_event_wait(struct ash_lock *turn);
 
 /* foreign.c */
 enum { ASH_DMA_FOREIGN_PINS = 16 }; /* of ASH_PIN_MOST each: the most of one registration */
@@ -231,10 +252,8 @@ enum { ASH_DMA_FOREIGN_PINS = 16 }; /* of ASH_PIN_MOST each: the most of one reg
 uint64_t ash_dma_foreign_translate(const void *p, size_t *len);
 /* Where p is among the device addresses of ASH_DMA_IOVA_OFFSET. false: it is not registered. */
 ASH_MUST_USE bool ash_dma_foreign_offset(const void *p, uint64_t *offset);
-void ash_dma_foreign_take_turn(void);
-void ash_dma_foreign_end_turn(void);
-/* The registrations one by one: begin with *i 0. Turn. */
-bool ash_dma_foreign_next(unsigned *i, void **va, size_t *bytes);
+/* For ash_listeners.introduce: of the registrations. */
+bool ash_dma_foreign_introduce(uint32_t mask);
 uint64_t ash_dma_foreign_bytes(void);
 /* Pages that are not where they were when they were registered. */
 long ash_dma_foreign_verify(void);

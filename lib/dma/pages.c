@@ -249,7 +249,7 @@ static int begin(struct ash_dma_batch *b)
 		return -ENOMEM;
 	b->page = table;
 	for (size_t i = 0; i < b->nr; i++)
-		b->page[i] = (struct ash_dma_page){ ASH_DMA_UNKNOWN, (uint32_t)i, ASH_DMA_NO_PIN, false };
+		b->page[i] = (struct ash_dma_page){ ASH_DMA_UNKNOWN, (uint32_t)i, ASH_PFN_NONE, ASH_DMA_NO_PIN, false };
 	return 0;
 }
 

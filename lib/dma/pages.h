@@ -12,6 +12,7 @@
 struct ash_dma_page {
 	uint64_t phys;
 	uint32_t index; /* where in the batch's mapping */
+	ash_pfn_t pfn;  /* gone: where to */
 	uint16_t pin;
 	bool gone;      /* no longer in the batch's mapping */
 };

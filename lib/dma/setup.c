@@ -33,7 +33,7 @@ static void start_anew(void)
 	/* The child's copy of the descriptor would keep the parent's pages pinned after the parent's end. */
 	if (atomic_load_explicit(&ash_dma.ready, memory_order_relaxed) && fd >= 0)
 		ash_pin_close(fd);
-	ash_dma_events_forget();
+	ash_listen_forget(&ash_dma_listeners);
 	ash_dma_foreign_forget();
 	ash_dma_reserves_forget();
 	ash_dma_objects_forget();

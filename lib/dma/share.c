@@ -38,8 +38,8 @@ static struct ash_dma_share *make_share(int fd, uint64_t offset, size_t bytes)
 	return s;
 }
 
-/* Turn over a batch to a place in LOOSE. Growth turn. */
-static int install(struct ash_dma_arena *a, struct ash_dma_batch *b, struct ash_dma_share *s, ash_pfn_t *out)
+/* Turn over a batch to a place in LOOSE, where it is in hand. Growth turn. */
+static int install(struct ash_dma_arena *a, struct ash_dma_batch *b, ash_pfn_t *out)
 {
 	const ash_pfn_t page = (ash_pfn_t)1 << (b->shift - ASH_PAGE_SHIFT), nr = (ash_pfn_t)b->nr * page;
 	const ash_pfn_t pfn = ash_dma_find_gap(a, nr, page);
@@ -63,17 +63,29 @@ static int install(struct ash_dma_arena *a, struct ash_dma_batch *b, struct ash_
 		b->page[i].gone = true;
 		ash_dma_slots_set(a, at, at + page, p->phys, b->kind, ash_dma_firmness(b, p->pin), p->pin);
 	}
-	ash_dma_slots_keep(a, pfn, pfn + nr, true);
-	err = ash_dma_event(ASH_DMA_EVENT_MAPPED, va, b->nr << b->shift);
-	if (err < 0) {
-		for (size_t i = 0; i < b->nr; i++)
-			b->page[i].pin = ASH_DMA_NO_PIN;
-		ash_dma_drop(a, pfn, pfn + nr);
-		return err;
-	}
-	atomic_store_explicit(&a->tags[pfn], (uintptr_t)s | ASH_DMA_TAG_SHARED, memory_order_relaxed);
+	ash_dma_slots_join(a, pfn, pfn + nr);
+	ash_dma_slots_hold(a, pfn, pfn + nr, ASH_DMA_IN_HAND_FRESH);
 	*out = pfn;
 	return 0;
+}
+
+/* What is in hand becomes a buffer, once every listener knows of it; or goes. */
+static int bring(struct ash_dma_arena *a, ash_pfn_t pfn, struct ash_dma_share *s)
+{
+	const ash_pfn_t end = pfn + (ash_pfn_t)(s->bytes >> ASH_PAGE_SHIFT);
+	uint32_t told;
+	const int err = ash_dma_event_come(a, pfn, end, &told);
+
+	if (err == 0) {
+		atomic_store_explicit(&a->tags[pfn], (uintptr_t)s | ASH_DMA_TAG_SHARED, memory_order_relaxed);
+		ash_dma_slots_let_go(a, pfn, end, told);
+	} else {
+		ash_dma_take_turn(a);
+		ash_dma_drop(a, pfn, end);
+	}
+	ash_dma_end_turn(a);
+	ash_listen_let_go(&ash_dma_listeners);
+	return err;
 }
 
 /* A buffer over [offset, offset + bytes) of fd, which becomes the buffer's; not on failure. */
@@ -88,9 +100,11 @@ static int adopt(unsigned place, int fd, unsigned page_shift, uint64_t offset, s
 
 	if (err == 0) {
 		ash_dma_take_turn(a);
-		err = install(a, &b, s, &pfn);
+		err = install(a, &b, &pfn);
 		ash_dma_end_turn(a);
 		ash_dma_batch_end(&b);
+		if (err == 0)
+			err = bring(a, pfn, s);
 	}
 	if (err < 0) {
 		if (s != NULL)
@@ -130,26 +144,50 @@ size_t ash_dma_share_bytes(uint64_t tag)
 	return ((const struct ash_dma_share *)(uintptr_t)(tag & ~(uint64_t)ASH_DMA_TAG_KIND))->bytes;
 }
 
+/* Take the buffer at pfn in hand, if it is still that of tag. -EINVAL: it is not; -EBUSY: in a listener, nobody waits. */
+static int hold(struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end, uint64_t tag, uint32_t *told)
+{
+	const struct ash_dma_slot *slot = &a->slots[pfn >> ASH_DMA_SLOT_ORDER];
+	int err = 0;
+
+	ash_dma_take_turn(a);
+	while (err == 0 && atomic_load_explicit(&a->tags[pfn], memory_order_relaxed) == tag && slot->hand != ASH_DMA_NO_HAND) {
+		err = ash_dma_event_wait(&a->growth);
+		if (err == 0)
+			ash_dma_take_turn(a);
+	}
+	if (err < 0)
+		return err;
+	if (atomic_load_explicit(&a->tags[pfn], memory_order_relaxed) != tag)
+		err = -EINVAL;
+	else
+		ash_dma_slots_hold(a, pfn, end, ASH_DMA_IN_HAND);
+	*told = slot->told;
+	ash_dma_end_turn(a);
+	return err;
+}
+
 int ash_dma_share_free(struct ash_dma_arena *a, ash_pfn_t pfn, uint64_t tag)
 {
 	struct ash_dma_share *s = (struct ash_dma_share *)(uintptr_t)(tag & ~(uint64_t)ASH_DMA_TAG_KIND);
-	const ash_pfn_t end = pfn + (ash_pfn_t)(s->bytes >> ASH_PAGE_SHIFT);
-	int err;
+	const size_t bytes = s->bytes;
+	const ash_pfn_t end = pfn + (ash_pfn_t)(bytes >> ASH_PAGE_SHIFT);
+	uint32_t told;
+	int err = hold(a, pfn, end, tag, &told);
 
-	ash_dma_take_turn(a);
-	if (!atomic_compare_exchange_strong_explicit(&a->tags[pfn], &tag, 0, memory_order_relaxed, memory_order_relaxed)) {
-		ash_dma_end_turn(a);
-		return -EINVAL;
-	}
-	err = ash_dma_event(ASH_DMA_EVENT_UNMAPPING, ash_dma_address(a, pfn), s->bytes);
+	if (err < 0)
+		return err;
+	err = ash_listen_ask(&ash_dma_listeners, ash_dma_address(a, pfn), bytes, told);
 	if (err < 0) {
-		atomic_store_explicit(&a->tags[pfn], tag, memory_order_relaxed);
-		ash_dma_end_turn(a);
+		ash_dma_event_settle(a, pfn, end, told);
 		return err;
 	}
-	(void)ash_dma_event(ASH_DMA_EVENT_UNMAPPED, ash_dma_address(a, pfn), s->bytes);
+	atomic_store_explicit(&a->tags[pfn], 0, memory_order_relaxed);
+	ash_listen_gone(&ash_dma_listeners, ash_dma_address(a, pfn), bytes, &told);
+	ash_dma_take_turn(a);
 	ash_dma_drop(a, pfn, end);
 	ash_dma_end_turn(a);
+	ash_listen_let_go(&ash_dma_listeners);
 	ash_memfd_close(s->fd);
 	(void)ash_vmem_unmap(s, ASH_PAGE_SIZE);
 	return 0;

@@ -81,6 +81,9 @@ void ash_dma_slots_set(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, 
 		from[i].pinned = (uint8_t)pinned;
 		from[i].pin = (uint16_t)pin;
 		from[i].kept = false;
+		from[i].follows = false;
+		from[i].hand = ASH_DMA_NO_HAND;
+		from[i].told = 0;
 		set_len(&from[i], pages == ASH_DMA_PAGES_BASE ? ASH_DMA_LEN_BASE : (nr - i) * ASH_DMA_SLOT_BYTES);
 	}
 	a->low = a->high == 0 || first < a->low ? first : a->low;
@@ -112,6 +115,27 @@ void ash_dma_slots_keep(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end,
 {
 	for (struct ash_dma_slot *s = slot_at(a, first); s < slot_at(a, end); s++)
 		s->kept = keep;
+}
+
+void ash_dma_slots_join(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end)
+{
+	ash_dma_slots_keep(a, first, end, true);
+	for (struct ash_dma_slot *s = slot_at(a, first) + 1; s < slot_at(a, end); s++)
+		s->follows = true;
+}
+
+void ash_dma_slots_hold(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, enum ash_dma_hand hand)
+{
+	for (struct ash_dma_slot *s = slot_at(a, first); s < slot_at(a, end); s++)
+		s->hand = (uint8_t)hand;
+}
+
+void ash_dma_slots_let_go(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, uint32_t told)
+{
+	for (struct ash_dma_slot *s = slot_at(a, first); s < slot_at(a, end); s++) {
+		s->hand = ASH_DMA_NO_HAND;
+		s->told = told;
+	}
 }
 
 ash_pfn_t ash_dma_find_gap(const struct ash_dma_arena *a, size_t nr, size_t align)
@@ -172,38 +196,60 @@ size_t ash_dma_segments(const void *p, size_t bytes, struct ash_dma_segment *seg
 	return nr;
 }
 
-static int walk_arena(const struct ash_dma_arena *a, int (*fn)(const struct ash_dma_run *run, void *arg), void *arg)
+/* The run at or behind *pfn, which becomes the frame behind it. Growth turn. */
+static bool describe_run(const struct ash_dma_arena *a, ash_pfn_t *pfn, struct ash_dma_run *run)
 {
-	ash_pfn_t pfn = a->low, first, end;
-	int ret = 0;
+	ash_pfn_t first, end;
+	const struct ash_dma_slot *s;
 
-	while (ret == 0 && ash_dma_next_run(a, &pfn, &first, &end)) {
-		const struct ash_dma_slot *s = slot_at(a, first);
-		const struct ash_dma_run run = {
-			.node = a->node,
-			.pages = s->pages,
-			.pinned = s->pinned,
-			.va = ash_dma_address(a, first),
-			.phys = slot_phys(s),
-			.len = (size_t)(end - first) << ASH_PAGE_SHIFT,
-		};
-
-		ret = fn(&run, arg);
-	}
-	return ret;
+	*pfn = *pfn < a->low ? a->low : *pfn;
+	if (!ash_dma_next_run(a, pfn, &first, &end))
+		return false;
+	s = slot_at(a, first);
+	*run = (struct ash_dma_run){
+		.node = a->node,
+		.pages = s->pages,
+		.pinned = s->pinned,
+		.va = ash_dma_address(a, first),
+		.phys = slot_phys(s),
+		.len = (size_t)(end - first) << ASH_PAGE_SHIFT,
+	};
+	return true;
 }
 
 int ash_dma_walk_runs(int (*fn)(const struct ash_dma_run *run, void *arg), void *arg)
 {
+	struct ash_dma_run run;
 	int ret = 0;
 
 	for (unsigned i = 0; i < ASH_DMA_ARENAS_MAX && ret == 0; i++) {
 		struct ash_dma_arena *a = ash_dma_arena_peek(i);
+		bool found = a != NULL;
+
+		for (ash_pfn_t pfn = 0; found && ret == 0;) {
+			ash_dma_take_turn(a);
+			found = describe_run(a, &pfn, &run);
+			ash_dma_end_turn(a);
+			ret = found ? fn(&run, arg) : 0;
+		}
+	}
+	return ret;
+}
+
+int ash_dma_walk_runs_locked(int (*fn)(const struct ash_dma_run *run, void *arg), void *arg)
+{
+	struct ash_dma_run run;
+	int ret = 0;
+
+	for (unsigned i = 0; i < ASH_DMA_ARENAS_MAX && ret == 0; i++) {
+		struct ash_dma_arena *a = ash_dma_arena_peek(i);
+		ash_pfn_t pfn = 0;
 
 		if (a == NULL)
 			continue;
 		ash_dma_take_turn(a);
-		ret = walk_arena(a, fn, arg);
+		while (ret == 0 && describe_run(a, &pfn, &run))
+			ret = fn(&run, arg);
 		ash_dma_end_turn(a);
 	}
 	return ret;
@@ -238,7 +284,7 @@ long ash_dma_verify(void)
 	(void)ash_phys_read(&here, ASH_PAGE_SIZE, 1, &here);
 	if (here == ASH_PHYS_UNKNOWN)
 		return -ENODATA;
-	(void)ash_dma_walk_runs(verify_run, &v);
+	(void)ash_dma_walk_runs_locked(verify_run, &v);
 	/* A page that is not there at all is not where it was promised to be. */
 	return v.moved + v.hidden + ash_dma_foreign_verify();
 }

@@ -53,7 +53,7 @@ int ash_dma_stats_read(struct ash_dma_stats *out)
 	s.size = (uint32_t)ash_min(out->size, sizeof(s));
 	if (atomic_load_explicit(&ash_dma.ready, memory_order_acquire)) {
 		add_arenas(&s);
-		(void)ash_dma_walk_runs(add_run, &s);
+		(void)ash_dma_walk_runs_locked(add_run, &s);
 		(void)ash_dma_walk_reserves(add_reserve, &s);
 		s.registered_bytes = ash_dma_foreign_bytes();
 		s.failures = atomic_load_explicit(&ash_dma.failures, memory_order_relaxed);

@@ -10,6 +10,9 @@
 #include "page/migrate.h"
 #include "page/offline.h"
 
+/* The calling thread is in ash_dma_trim(). */
+ASH_TLS bool trimming;
+
 /* The slots from pfn on that go together: a huge page, or what one pin holds. */
 static ash_pfn_t group_end(const struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end)
 {
@@ -22,7 +25,8 @@ static ash_pfn_t group_end(const struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn
 		const struct ash_dma_slot *next = &a->slots[at >> ASH_DMA_SLOT_ORDER];
 
 		/* The pin of a slot without memory is whatever it was. */
-		if (next->pin != s->pin || next->kept || atomic_load_explicit(&next->len, memory_order_relaxed) == 0)
+		if (next->pin != s->pin || next->kept || next->hand != s->hand || next->told != s->told ||
+		    atomic_load_explicit(&next->len, memory_order_relaxed) == 0)
 			break;
 	}
 	return at;
@@ -58,42 +62,71 @@ void ash_dma_drop(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end)
 	ash_dma_slots_clear(a, first, end);
 }
 
-/* Growth turn. Returns the frames given back. */
-static ash_pfn_t give_back(struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end)
+/* A group that nobody else has in hand, on which there is no buffer, taken in hand: [*first, *pfn). false: none. Turn. */
+static bool next_free(struct ash_dma_arena *a, ash_pfn_t *pfn, ash_pfn_t *first)
+{
+	for (*first = *pfn = ash_max(*pfn, a->low); *pfn < a->high; *first = *pfn) {
+		const struct ash_dma_slot *s = &a->slots[*pfn >> ASH_DMA_SLOT_ORDER];
+
+		*pfn = *first + ASH_DMA_SLOT_FRAMES;
+		if (atomic_load_explicit(&s->len, memory_order_relaxed) == 0 || s->kept || s->hand != ASH_DMA_NO_HAND)
+			continue;
+		*pfn = group_end(a, *first, a->high);
+		if (!is_whole(a, *first, *pfn) || !is_free(a, *first, *pfn))
+			continue;
+		ash_dma_slots_hold(a, *first, *pfn, ASH_DMA_IN_HAND);
+		return true;
+	}
+	return false;
+}
+
+/* What is in hand goes, or stays. Returns the frames given back. */
+static ash_pfn_t give_back(struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end, uint32_t told)
 {
 	const ash_pfn_t nr = end - pfn;
 	const size_t bytes = (size_t)nr << ASH_PAGE_SHIFT;
 	void *va = ash_dma_address(a, pfn);
 	bool zeroed;
+	int err = ash_listen_ask(&ash_dma_listeners, va, bytes, told);
 
-	if (ash_dma_event(ASH_DMA_EVENT_UNMAPPING, va, bytes) < 0)
-		return 0;
-	if (ash_zone_offline(a->zone, pfn, nr, &zeroed, NULL) < 0) {
-		(void)ash_dma_event(ASH_DMA_EVENT_STAYS, va, bytes);
+	if (err == 0) {
+		ash_dma_take_turn(a);
+		err = ash_zone_offline(a->zone, pfn, nr, &zeroed, NULL);
+		ash_dma_objects_settle(a);
+		ash_dma_end_turn(a);
+		if (err < 0)
+			ash_listen_stays(&ash_dma_listeners, va, bytes, told);
+	}
+	if (err < 0) {
+		ash_dma_event_settle(a, pfn, end, told);
 		return 0;
 	}
-	(void)ash_dma_event(ASH_DMA_EVENT_UNMAPPED, va, bytes);
-	ash_dma_drop(a, pfn, end);
 	atomic_fetch_sub_explicit(&a->online, nr, memory_order_relaxed);
+	ash_listen_gone(&ash_dma_listeners, va, bytes, &told);
+	ash_dma_take_turn(a);
+	ash_dma_drop(a, pfn, end);
+	ash_dma_end_turn(a);
+	ash_listen_let_go(&ash_dma_listeners);
 	return nr;
 }
 
 static size_t trim_arena(struct ash_dma_arena *a)
 {
+	ash_pfn_t pfn = 0, first;
 	size_t frames = 0;
+	bool found = true;
 
 	ash_zone_drain(a->zone);
-	ash_dma_take_turn(a);
-	for (ash_pfn_t pfn = a->low, end; pfn < a->high; pfn = end) {
-		end = pfn + ASH_DMA_SLOT_FRAMES;
-		if (atomic_load_explicit(&a->slots[pfn >> ASH_DMA_SLOT_ORDER].len, memory_order_relaxed) == 0 ||
-		    a->slots[pfn >> ASH_DMA_SLOT_ORDER].kept)
-			continue;
-		end = group_end(a, pfn, a->high);
-		if (is_whole(a, pfn, end) && is_free(a, pfn, end))
-			frames += give_back(a, pfn, end);
+	while (found) {
+		uint32_t told = 0;
+
+		ash_dma_take_turn(a);
+		found = next_free(a, &pfn, &first);
+		if (found)
+			told = a->slots[first >> ASH_DMA_SLOT_ORDER].told;
+		ash_dma_end_turn(a);
+		frames += found ? give_back(a, first, pfn, told) : 0;
 	}
-	ash_dma_end_turn(a);
 	return frames << ASH_PAGE_SHIFT;
 }
 
@@ -101,6 +134,10 @@ size_t ash_dma_trim(void)
 {
 	size_t bytes = 0;
 
+	/* A trim that led here goes on when the listener returns. */
+	if (trimming)
+		return 0;
+	trimming = true;
 	ash_dma_small_trim();
 	for (unsigned i = 0; i < ASH_DMA_ARENAS_MAX; i++) {
 		struct ash_dma_arena *a = ash_dma_arena_peek(i);
@@ -108,5 +145,6 @@ size_t ash_dma_trim(void)
 		if (a != NULL)
 			bytes += trim_arena(a);
 	}
+	trimming = false;
 	return bytes;
 }
