@@ -4,7 +4,7 @@
  * call, with the caller's arguments as they are: a program may map memory before libc is ready, and from inside the
  * function that dlsym(3) would call.
  *
- * The rest of the family (mprotect, madvise, msync, mincore, mlock, brk, shmat ...) is not here, because a served mapping
+ * The rest of the family (mprotect, msync, mincore, mlock, brk, shmat ...) is not here, because a served mapping
  * is the kernel's like any other. libc's own mappings do not come here, nor does who makes system calls by itself; nothing
  * depends on their doing so.
  */
@@ -59,6 +59,17 @@ ASH_EXPORT void *mremap(void *addr, size_t old_bytes, size_t new_bytes, int flag
 		va_end(args);
 	}
 	return address_or_errno(ash_map_mremap(addr, old_bytes, new_bytes, flags, to));
+}
+
+/* Here only for who listens (<ashlar/map.h>). */
+ASH_EXPORT int madvise(void *addr, size_t bytes, int advice)
+{
+	const long ret = ash_map_madvise(addr, bytes, advice);
+
+	if (ASH_LIKELY(ret == 0))
+		return 0;
+	errno = (int)-ret;
+	return -1;
 }
 
 /*

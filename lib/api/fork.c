@@ -107,6 +107,7 @@ void ash_fork_child(void)
 		ash_fork_fault_end();
 	if (!now.alone) {
 		ash_object_fork_done();
+		ash_map_events_fork_child();
 		ash_heap_fork_child();
 		ash_thread_fork_done();
 		ash_ctl_fork_done();

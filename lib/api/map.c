@@ -2,7 +2,6 @@
 /* The public names of mappings: <ashlar/map.h>. */
 #include <ashlar/map.h>
 #include <errno.h>
-#include <sys/mman.h>
 
 #include "base/compiler.h"
 #include "heap/heap.h"
@@ -26,12 +25,12 @@ void *ash_map(size_t bytes)
 
 int ash_unmap(void *addr, size_t bytes)
 {
-	return (int)ash_map_munmap(addr, bytes);
+	return (int)ash_map_end(addr, bytes);
 }
 
 void *ash_remap(void *addr, size_t old_bytes, size_t new_bytes)
 {
-	return address_or_errno(ash_map_mremap(addr, old_bytes, new_bytes, MREMAP_MAYMOVE, NULL));
+	return address_or_errno(ash_map_resize(addr, old_bytes, new_bytes));
 }
 
 void ash_pin(const void *addr, size_t bytes)
@@ -42,4 +41,16 @@ void ash_pin(const void *addr, size_t bytes)
 void ash_unpin(const void *addr, size_t bytes)
 {
 	ash_map_adopt(addr, bytes);
+}
+
+int ash_map_events_register(ash_map_event_fn fn, void *arg)
+{
+	const int err = fn == NULL ? -EINVAL : ash_heap_boot();
+
+	return err < 0 ? err : ash_map_listen(fn, arg);
+}
+
+int ash_map_events_unregister(ash_map_event_fn fn, void *arg)
+{
+	return fn == NULL ? -ENOENT : ash_map_unlisten(fn, arg);
 }

@@ -291,6 +291,20 @@ size_t ash_arena_decay(void);
 size_t ash_arena_trim(void);
 
 /*
+ * Who is asked before memory behind addresses of arenas goes while the addresses stay, and told afterwards whether it has
+ * gone. going: false refuses. Both are called with the contig turn held or no lock at all, and may allocate and free.
+ * While there is one, free memory goes back by ash_arena_trim() only, and no frames are exchanged. NULL: nobody any more.
+ */
+struct ash_arena_watcher {
+	bool (*going)(void *addr, size_t bytes);
+	void (*gone)(void *addr, size_t bytes, bool gone);
+};
+void ash_arena_set_watcher(const struct ash_arena_watcher *w);
+bool ash_arena_is_watched(void);
+/* Ask and tell of memory that the caller owns, and will empty before anybody else has it. No locks but the contig turn. */
+bool ash_arena_empties(void *addr, size_t bytes);
+
+/*
  * fork. prepare takes every lock below heap and copies H memory for the child (ASH_FORK_COPY; lib/arena/fork.c says why
  * then); parent and child release them, the child after moving the copy to the addresses of the original. Without H
  * memory only the locks are taken.

@@ -21,12 +21,20 @@ enum {
 	PART_KEEP = 2 * ASH_PB_FRAMES,  /* and so much */
 };
 
+/* What a watcher will not let go is held until the others have been looked at, or it would be found again. */
+struct refused {
+	ash_pfn_t pfn[ASH_REFUSED_MAX];
+	uint8_t order[ASH_REFUSED_MAX];
+	unsigned nr;
+};
+
 /* T: one held buddy after the other. MADV_DONTNEED frees whole huge pages and keeps the mapping. */
 static size_t t_return(struct ash_arena *a, size_t max)
 {
+	struct refused refused = { 0 };
 	size_t n = 0;
 
-	while (n < max) {
+	while (n < max && refused.nr < ASH_REFUSED_MAX) {
 		const unsigned most = ASH_PAGEBLOCK_ORDER + ash_log2_floor(ash_min(max - n, ASH_GIB_FRAMES / ASH_PB_FRAMES));
 		ash_pfn_t pfn;
 		unsigned order;
@@ -34,12 +42,20 @@ static size_t t_return(struct ash_arena *a, size_t max)
 
 		if (ash_zone_report_begin_max(a->zone, ASH_PAGEBLOCK_ORDER, most, &pfn, &order) < 0)
 			break;
+		if (!ash_arena_ask(a, ash_arena_address(a, pfn), ASH_PAGE_SIZE << order)) {
+			refused.pfn[refused.nr] = pfn;
+			refused.order[refused.nr++] = (uint8_t)order;
+			continue;
+		}
 		gone = ash_vmem_discard(ash_arena_address(a, pfn), ASH_PAGE_SIZE << order) == 0;
+		ash_arena_tell(a, ash_arena_address(a, pfn), ASH_PAGE_SIZE << order, gone);
 		ash_zone_report_end(a->zone, pfn, order, gone);
 		if (!gone)
 			break;
 		n += (size_t)1 << (order - ASH_PAGEBLOCK_ORDER);
 	}
+	for (unsigned i = 0; i < refused.nr; i++)
+		ash_zone_report_end(a->zone, refused.pfn[i], refused.order[i], false);
 	(void)atomic_fetch_add_explicit(&a->returned_blocks, n, memory_order_relaxed);
 	return n;
 }
@@ -137,6 +153,10 @@ static size_t decay_arena(struct ash_arena *a, uint64_t intervals)
 	/* Growing matters more, and whoever grows has use for what we would return. */
 	if (!ash_lock_try(&a->growth))
 		return 0;
+	if (ash_arena_is_watched()) {
+		ash_arena_end_turn(a);
+		return 0;
+	}
 	low = sample(a->free_low, ash_arena_free_resident(a), intervals);
 	n = low > 0 ? return_blocks(a, low) : 0;
 	if (a->kind == ASH_ARENA_T)
@@ -167,7 +187,7 @@ size_t ash_arena_decay(void)
 	uint64_t due = atomic_load_explicit(&ash_arenas.decay_due, memory_order_relaxed);
 	uint64_t now;
 
-	if (decay_ms == UINT32_MAX || !ash_arena_ready())
+	if (decay_ms == UINT32_MAX || !ash_arena_ready() || ash_arena_is_watched())
 		return 0;
 	if (decay_ms == 0)
 		return ash_arena_trim();
@@ -181,18 +201,34 @@ size_t ash_arena_decay(void)
 	return all_arenas(decay_arena, due == 0 ? 1 : 1 + (now - due) / interval);
 }
 
-static size_t trim_arena(struct ash_arena *a, uint64_t max)
+/*
+ * asks: the contig turn is held, so that a watcher can be asked; who has come just now without it cannot. Not more than is
+ * free now: a watcher may free.
+ */
+static size_t trim_arena(struct ash_arena *a, uint64_t asks)
 {
-	size_t n;
+	size_t n = 0;
 
 	ash_zone_drain(a->zone);
 	ash_arena_take_turn(a);
-	n = return_blocks(a, max);
+	if (asks != 0)
+		n = return_blocks(a, ash_arena_free_resident(a));
+	else if (!ash_arena_is_watched())
+		n = return_blocks(a, BLOCKS_ALL);
 	ash_arena_end_turn(a);
 	return n;
 }
 
+/* Where questions are asked, by one thread at a time; and not by who is being asked. */
 size_t ash_arena_trim(void)
 {
-	return all_arenas(trim_arena, BLOCKS_ALL);
+	size_t n;
+
+	if (!ash_arena_is_watched())
+		return all_arenas(trim_arena, 0);
+	if (!ash_lock_try(&ash_arenas.contig))
+		return 0;
+	n = all_arenas(trim_arena, 1);
+	ash_unlock(&ash_arenas.contig, &ash_futex_ops);
+	return n;
 }

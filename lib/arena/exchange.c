@@ -33,7 +33,7 @@ struct exchange {
 /* Pages of an arena that is bound to nodes piece by piece would leave their piece's. */
 static bool can_exchange(const struct ash_arena *a)
 {
-	return a != NULL && a->kind == ASH_ARENA_T && !ash_arena_is_pieced(a) &&
+	return a != NULL && a->kind == ASH_ARENA_T && !ash_arena_is_pieced(a) && !ash_arena_is_watched() &&
 	       !atomic_load_explicit(&ash_arenas.no_exchange, memory_order_relaxed);
 }
 
@@ -41,6 +41,10 @@ static bool exchange_begin(struct exchange *x, struct ash_arena *a)
 {
 	x->arena = a;
 	ash_arena_take_turn(a);
+	if (ash_arena_is_watched()) {
+		ash_arena_end_turn(a);
+		return false;
+	}
 	ash_signals_block(&x->before);
 	/* A filter, once there, stays; and some answer a call they do not know with SIGSYS. */
 	x->fd = ash_process_filtered() ? -EPERM : ash_uffd_open();

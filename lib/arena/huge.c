@@ -142,20 +142,31 @@ static bool discard_block(struct ash_arena *a, ash_pfn_t pfn)
 
 size_t ash_hugetlb_return(struct ash_arena *a, size_t max)
 {
+	ash_pfn_t refused[ASH_REFUSED_MAX];
+	unsigned nr_refused = 0;
 	size_t n = 0;
 
-	while (n < max && !a->cannot_return) {
+	while (n < max && !a->cannot_return && nr_refused < ASH_REFUSED_MAX) {
 		struct ash_page_grant g;
+		bool gone;
 
 		if (ash_zone_alloc(a->zone, ASH_PAGEBLOCK_ORDER, ASH_MT_MOVABLE, 0, ASH_CPU_NONE, &g) < 0)
 			break;
-		if (!discard_block(a, g.pfn)) {
+		if (!ash_arena_ask(a, ash_arena_address(a, g.pfn), ASH_PB_BYTES)) {
+			refused[nr_refused++] = g.pfn;
+			continue;
+		}
+		gone = discard_block(a, g.pfn);
+		ash_arena_tell(a, ash_arena_address(a, g.pfn), ASH_PB_BYTES, gone);
+		if (!gone) {
 			a->cannot_return = true;
 			ash_zone_free(a->zone, g.pfn, ASH_PAGEBLOCK_ORDER, ASH_CPU_NONE);
 			break;
 		}
 		n++;
 	}
+	while (nr_refused > 0)
+		ash_zone_free(a->zone, refused[--nr_refused], ASH_PAGEBLOCK_ORDER, ASH_CPU_NONE);
 	(void)atomic_fetch_add_explicit(&a->returned_blocks, n, memory_order_relaxed);
 	return n;
 }

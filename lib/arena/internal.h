@@ -26,6 +26,7 @@ enum {
 	ASH_PB_FRAMES = 1 << ASH_PAGEBLOCK_ORDER,
 	ASH_GIB_FRAMES = 1 << ASH_MAX_ORDER,
 	ASH_DECAY_SLOTS = 9, /* samples that span one decay time */
+	ASH_REFUSED_MAX = 64, /* pieces that a watcher has refused, after which no more are tried */
 };
 #define ASH_PB_BYTES ((size_t)ASH_PB_FRAMES << ASH_PAGE_SHIFT)
 
@@ -194,6 +195,10 @@ uint8_t ash_arena_guard_order(size_t bytes);
 /* contig.c */
 extern ASH_HIDDEN const struct ash_mover_ops ash_arena_mover_ops;
 extern ASH_HIDDEN const struct ash_shrinker_ops ash_arena_shrinker_ops;
+
+/* watch.c: the growth turn, which is given up while the watcher is at it. The caller holds the contig turn if there is one. */
+bool ash_arena_ask(struct ash_arena *a, void *addr, size_t bytes);
+void ash_arena_tell(struct ash_arena *a, void *addr, size_t bytes, bool gone);
 
 /* meta.c */
 ASH_MUST_USE int ash_meta_init(size_t nr_frames);

@@ -178,7 +178,7 @@ static void serve_new(uintptr_t start, size_t bytes)
 	serve(start, start + size);
 }
 
-long ash_map_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset)
+long ash_call_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset)
 {
 	const bool serves = !is_off() && atomic_load_explicit(&ash_maps.program, memory_order_relaxed) &&
 			    eligible(bytes, prot, flags);
@@ -353,7 +353,7 @@ static long unmap_served(const uintptr_t start, const uintptr_t end)
 	return 0;
 }
 
-long ash_map_munmap(void *addr, size_t bytes)
+long ash_call_munmap(void *addr, size_t bytes)
 {
 	const uintptr_t start = (uintptr_t)addr, end = start + ash_align_up(bytes, ASH_PAGE_SIZE);
 	long ret;
@@ -392,7 +392,7 @@ static void track_moved(uintptr_t from, uintptr_t to, size_t bytes)
 	ash_map_release((void *)from, bytes);
 }
 
-long ash_map_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, void *to)
+long ash_call_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, void *to)
 {
 	const uintptr_t start = (uintptr_t)from;
 	const size_t old_size = ash_align_up(old_bytes, ASH_PAGE_SIZE), new_size = ash_align_up(new_bytes, ASH_PAGE_SIZE);

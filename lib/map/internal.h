@@ -65,6 +65,17 @@ int ash_object_migrate(void *to, void *from, unsigned order, uint32_t word);
 void ash_object_putback(void *addr, unsigned order, uint32_t word);
 int ash_object_drop(void *addr, unsigned order, uint32_t word);
 
+/* call.c: mmap(2), munmap(2), mremap(2) and what the table has to hear of them; no listener is asked. */
+long ash_call_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset);
+long ash_call_munmap(void *addr, size_t bytes);
+long ash_call_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, void *to);
+
+/* event.c */
+/* Ask all listeners. false: one of them refuses, and those before it know that it stays. */
+bool ash_map_ask(void *addr, size_t bytes);
+/* Tell all listeners, whatever they answer. */
+void ash_map_tell(enum ash_map_event event, void *addr, size_t bytes);
+
 /* lend.c */
 /* A MOVABLE pageblock: 0 when there is none. *maybe_warm: it may hold pages. */
 uint32_t ash_slot_alloc(const struct ash_zonelist *zl, bool *maybe_warm);

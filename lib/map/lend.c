@@ -43,6 +43,11 @@ uint32_t ash_slot_alloc(const struct ash_zonelist *zl, bool *maybe_warm)
 	if (ash_run_alloc(zl, PB_FRAMES, ASH_PAGEBLOCK_ORDER, ASH_MT_MOVABLE, &run) < 0)
 		return 0;
 	*maybe_warm = !run.zeroed;
+	/* What lies behind its address goes to a mapping, or to the system, and nobody uses the address meanwhile. */
+	if (*maybe_warm && !ash_arena_empties(run.addr, PB_BYTES)) {
+		ash_run_free(run.addr, PB_FRAMES);
+		return 0;
+	}
 	atomic_fetch_add_explicit(&ash_maps.slots, 1, memory_order_relaxed);
 	return (uint32_t)(ash_frame_index(run.addr) >> ASH_PAGEBLOCK_ORDER) + 1;
 }

@@ -26,6 +26,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <ashlar/map.h>
+
 #include "base/compiler.h"
 
 /*
@@ -43,10 +45,21 @@ bool ash_map_serves(const void *addr, size_t bytes);
 /* A new mapping of bytes, on a pageblock's boundary. */
 long ash_map_new(size_t bytes);
 
-/* mmap(2), munmap(2), mremap(2). */
+/* mmap(2), munmap(2), mremap(2), madvise(2). */
 long ash_map_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset);
 long ash_map_munmap(void *addr, size_t bytes);
 long ash_map_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, void *to);
+long ash_map_madvise(void *addr, size_t bytes, int advice);
+
+/* ash_unmap() and ash_remap(): a listener can refuse, -EBUSY. */
+long ash_map_end(void *addr, size_t bytes);
+long ash_map_resize(void *addr, size_t old_bytes, size_t new_bytes);
+
+/* Listeners, as <ashlar/map.h> has them; arenas must be ready. */
+int ash_map_listen(ash_map_event_fn fn, void *arg);
+int ash_map_unlisten(ash_map_event_fn fn, void *arg);
+/* In a child whose parent had threads: those that were telling are not here. */
+void ash_map_events_fork_child(void);
 
 /*
  * The pageblocks that [addr, addr + bytes) touches are the kernel's from now on: their pages are never reused. For

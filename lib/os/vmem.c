@@ -175,6 +175,11 @@ long ash_vmem_call_munmap(void *addr, size_t bytes)
 	return ash_sys(__NR_munmap, (long)addr, (long)bytes, 0, 0, 0, 0);
 }
 
+long ash_vmem_call_madvise(void *addr, size_t bytes, int advice)
+{
+	return ash_sys(__NR_madvise, (long)addr, (long)bytes, advice, 0, 0, 0);
+}
+
 long ash_vmem_call_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, void *to)
 {
 	return ash_sys(__NR_mremap, (long)from, (long)old_bytes, (long)new_bytes, flags, (long)to, 0);

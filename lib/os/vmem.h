@@ -86,6 +86,7 @@ int ash_vmem_lock(void *addr, size_t bytes);
  */
 long ash_vmem_call_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset);
 long ash_vmem_call_munmap(void *addr, size_t bytes);
+long ash_vmem_call_madvise(void *addr, size_t bytes, int advice);
 long ash_vmem_call_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, void *to);
 
 /* Name the mapping in /proc/PID/maps; -EINVAL where the kernel has no such thing. name is copied, under 80 bytes. */

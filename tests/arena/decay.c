@@ -235,3 +235,93 @@ CHILD_TEST(hugetlb_decays_to_the_pool)
 	EXPECT_LE(pool.used_2m, 3);
 	check_zones();
 }
+
+/* A watcher: what it has been asked of and told, and what it will not let go. */
+static struct {
+	uintptr_t keep_start, keep_end;
+	unsigned asked, gone, stays;
+	bool all;
+} watch;
+
+static bool going(void *addr, size_t bytes)
+{
+	const uintptr_t at = (uintptr_t)addr;
+	struct ash_run r;
+
+	watch.asked++;
+	/* No lock is held, not even the growth turn. */
+	r = run(ash_zonelist_for(-1), 700);
+	ash_run_free(r.addr, r.nr_frames);
+	EXPECT_EQ(ash_arena_decay(), 0);
+	EXPECT_EQ(ash_arena_trim(), 0);
+	return !watch.all && (at >= watch.keep_end || at + bytes <= watch.keep_start);
+}
+
+static void gone(void *addr, size_t bytes, bool is_gone)
+{
+	(void)addr, (void)bytes;
+	*(is_gone ? &watch.gone : &watch.stays) += 1;
+}
+
+static void watched(enum ash_huge_policy huge)
+{
+	static const struct ash_arena_watcher watcher = { .going = going, .gone = gone };
+	const struct ash_zonelist *zl = start(DECAY_MS, huge);
+	struct ash_run r[8];
+	size_t back;
+
+	(void)run(zl, 600);
+	for (unsigned i = 0; i < 8; i++) {
+		r[i] = run(zl, 512);
+		memset(r[i].addr, 1, 512 * ASH_PAGE_SIZE);
+	}
+	(void)run(zl, 512);
+	ash_arena_set_watcher(&watcher);
+	for (unsigned i = 0; i < 8; i++)
+		ash_run_free(r[i].addr, r[i].nr_frames);
+	EXPECT_EQ(pass(3 * DECAY_MS), 0);
+	EXPECT_EQ(watch.asked, 0);
+
+	watch.all = true;
+	EXPECT_EQ(ash_arena_trim(), 0);
+	EXPECT_GT(watch.asked, 0);
+	EXPECT_EQ(watch.gone + watch.stays, 0);
+	check_zones();
+	for (size_t b = 0; b < 512 * ASH_PAGE_SIZE; b += 4096)
+		EXPECT_EQ(((char *)r[3].addr)[b], 1);
+
+	watch.all = false;
+	watch.keep_start = (uintptr_t)r[3].addr;
+	watch.keep_end = watch.keep_start + 1;
+	back = ash_arena_trim();
+	EXPECT_EQ(((char *)r[3].addr)[4096], 1);
+	EXPECT_GT(watch.gone + watch.stays + watch.asked, 1);
+	check_zones();
+
+	watch.keep_end = watch.keep_start;
+	fake_fail(__NR_madvise, NULL, 0, 1, -EINVAL);
+	watch.stays = 0;
+	EXPECT_EQ(ash_arena_trim(), 0);
+	EXPECT_EQ(watch.stays, 1);
+	fake.nr_rules = 0;
+	check_zones();
+	ash_arena_set_watcher(NULL);
+	watch.asked = 0;
+	/* A hugetlb arena that was refused once tries no more. */
+	if (huge == ASH_HUGE_AUTO)
+		EXPECT_GE(back + ash_arena_trim(), 8 * ASH_MIB(2));
+	else
+		EXPECT_GE(back, 7 * ASH_MIB(2));
+	EXPECT_EQ(watch.asked, 0);
+	check_zones();
+}
+
+CHILD_TEST(a_watcher_is_asked_of_ordinary_memory)
+{
+	watched(ASH_HUGE_AUTO);
+}
+
+CHILD_TEST(a_watcher_is_asked_of_hugetlb_memory)
+{
+	watched(ASH_HUGE_2M);
+}
