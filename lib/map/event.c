@@ -22,7 +22,7 @@ struct listener {
 static struct {
 	struct ash_lock lock; /* who changes the list */
 	unsigned nr;          /* under the lock */
-	struct listener of[LISTENERS];
+	struct listener *of;  /* [LISTENERS], made under the lock with the first; there where anybody watches */
 } events;
 
 static int tell_one(struct listener *l, enum ash_map_event event, void *addr, size_t bytes)
@@ -66,18 +66,24 @@ static const struct ash_arena_watcher watcher = { .going = ash_map_ask, .gone = 
 int ash_map_listen(ash_map_event_fn fn, void *arg)
 {
 	struct listener *l = NULL;
+	int err = -ENOSPC;
 
 	ash_lock(&events.lock, &ash_futex_ops);
-	for (unsigned i = 0; i < LISTENERS && l == NULL; i++)
+	if (events.of == NULL)
+		events.of = ash_meta_alloc(LISTENERS * sizeof(*events.of));
+	if (events.of == NULL)
+		err = -ENOMEM;
+	for (unsigned i = 0; err != -ENOMEM && i < LISTENERS && l == NULL; i++)
 		l = atomic_load(&events.of[i].fn) == NULL ? &events.of[i] : NULL;
 	if (l != NULL) {
+		err = 0;
 		l->arg = arg;
 		atomic_store(&l->fn, fn);
 		if (events.nr++ == 0)
 			ash_arena_set_watcher(&watcher);
 	}
 	ash_unlock(&events.lock, &ash_futex_ops);
-	return l != NULL ? 0 : -ENOSPC;
+	return err;
 }
 
 static void wait_for_users(struct listener *l)
@@ -93,7 +99,7 @@ int ash_map_unlisten(ash_map_event_fn fn, void *arg)
 	struct listener *l = NULL;
 
 	ash_lock(&events.lock, &ash_futex_ops);
-	for (unsigned i = 0; i < LISTENERS && l == NULL; i++)
+	for (unsigned i = 0; events.of != NULL && i < LISTENERS && l == NULL; i++)
 		l = atomic_load(&events.of[i].fn) == fn && events.of[i].arg == arg ? &events.of[i] : NULL;
 	if (l != NULL) {
 		atomic_store(&l->fn, NULL);
@@ -109,7 +115,7 @@ void ash_map_events_fork_child(void)
 {
 	events.lock.word = ASH_LOCK_FREE;
 	events.nr = 0;
-	for (unsigned i = 0; i < LISTENERS; i++) {
+	for (unsigned i = 0; events.of != NULL && i < LISTENERS; i++) {
 		atomic_store(&events.of[i].users, 0);
 		events.nr += atomic_load(&events.of[i].fn) != NULL;
 	}
