@@ -284,7 +284,7 @@ void *ash_meta_alloc(size_t bytes);
 void *ash_meta_table(size_t entry_bytes, unsigned shift);
 
 /*
- * Return free whole pageblocks to the system: those free for longer than the decay time (ash_arena_decay, called on
+ * Return free whole pageblocks to the system: those free for most of the decay time (ash_arena_decay, called on
  * slow paths, cheap when nothing is due) or all of them (ash_arena_trim). Returns the bytes given back.
  */
 size_t ash_arena_decay(void);

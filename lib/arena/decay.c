@@ -2,9 +2,10 @@
 /*
  * Returning memory: free whole pageblocks that the process has shown it can do without.
  *
- * "Free for longer than the decay time" is meant of an amount, not of particular pageblocks: free memory is sampled eight
- * times per decay time, and what was free in all samples of one decay time is returned, whichever pageblocks are then
- * cheapest (the ones the page core would use last). A load that comes and goes within the time keeps its memory.
+ * The decay time is that by which a process has given back what it does without. Heaps need some of it to empty their
+ * caches; for five eighths of it an amount must have been free, whichever pageblocks that were, and those are returned that
+ * the page core would use last. What was free is the least there was between two looks, and of all looks in that time, so
+ * that a load that comes and goes keeps its memory however short its peaks are.
  *
  * There is no thread for this. Clients call ash_arena_decay() on slow paths; when nothing is due it is one clock read and
  * one load. System calls are made with no zone lock held: the page core holds the pageblocks out of reach meanwhile.
@@ -19,6 +20,7 @@ enum {
 	PART_ORDER = 4,                 /* the least piece of a pageblock that is returned */
 	PART_SHARE = 4,                 /* parts stay up to this share of what is used, */
 	PART_KEEP = 2 * ASH_PB_FRAMES,  /* and so much */
+	WAITED_OF_8 = 5,
 };
 
 /* What a watcher will not let go is held until the others have been looked at, or it would be found again. */
@@ -27,6 +29,12 @@ struct refused {
 	uint8_t order[ASH_REFUSED_MAX];
 	unsigned nr;
 };
+
+/* Milliseconds between two looks. */
+static uint64_t look_ms(void)
+{
+	return ash_max((uint64_t)ash_arenas.config.decay_ms * WAITED_OF_8 / 8 / (ASH_DECAY_SLOTS - 1), 1);
+}
 
 /* T: one held buddy after the other. MADV_DONTNEED frees whole huge pages and keeps the mapping. */
 static size_t t_return(struct ash_arena *a, size_t max)
@@ -91,61 +99,85 @@ static size_t return_blocks(struct ash_arena *a, size_t max)
 	return t_return(a, max);
 }
 
-/* Free pageblocks that cost memory. In H even zeroed ones do: they are populated. */
+/* In H even zeroed ones cost memory: they are populated. */
+static uint32_t resident_blocks(struct ash_arena *a, const struct ash_zone_free *now)
+{
+	const bool all = a->kind == ASH_ARENA_H && ash_arena_has_hugetlb(a);
+	/* The counts are of different moments. */
+	const uint64_t zeroed = all ? 0 : ash_min(now->zeroed, now->blocks);
+
+	return (uint32_t)((now->blocks - zeroed) / ASH_PB_FRAMES);
+}
+
+static uint32_t part_frames(const struct ash_zone_free *now)
+{
+	return (uint32_t)(now->free - ash_min(now->blocks, now->free));
+}
+
 uint32_t ash_arena_free_resident(struct ash_arena *a)
 {
-	struct ash_zone_stats s;
-	uint64_t frames;
+	const struct ash_zone_free now = ash_zone_free_now(a->zone);
 
-	ash_zone_stats(a->zone, &s);
-	frames = s.free_blocks;
-	if (a->kind == ASH_ARENA_T || !ash_arena_has_hugetlb(a))
-		frames -= s.free_zeroed;
-	return (uint32_t)(frames / ASH_PB_FRAMES);
+	return resident_blocks(a, &now);
+}
+
+/* Of two threads at once one may be forgotten: a peak is many allocations. */
+static void note_least(_Atomic uint32_t *low, uint32_t now)
+{
+	if (now < atomic_load_explicit(low, memory_order_relaxed))
+		atomic_store_explicit(low, now, memory_order_relaxed);
+}
+
+void ash_arena_note_low(struct ash_arena *a)
+{
+	const struct ash_zone_free now = ash_zone_free_now(a->zone);
+
+	note_least(&a->low_blocks, resident_blocks(a, &now));
+	note_least(&a->low_parts, part_frames(&now));
+}
+
+/* The least since the last look, and a new beginning. */
+static uint32_t take_least(_Atomic uint32_t *low, uint32_t now)
+{
+	return (uint32_t)ash_min(atomic_exchange_explicit(low, UINT32_MAX, memory_order_relaxed), now);
 }
 
 /*
- * The least of one decay time, newest sample first. A sample is entered for each interval that went by unseen too: nothing
- * was freed or allocated on a slow path meanwhile.
+ * The least of all samples, with a new one. One is entered for each time between looks that went by unseen too: nothing was
+ * freed or allocated on a slow path meanwhile.
  */
-static uint32_t sample(uint32_t samples[ASH_DECAY_SLOTS], uint32_t now, uint64_t intervals)
+static uint32_t sample(uint32_t samples[ASH_DECAY_SLOTS], uint32_t now, uint64_t looks)
 {
 	uint32_t low = now;
 
-	if (intervals > ASH_DECAY_SLOTS)
-		intervals = ASH_DECAY_SLOTS;
-	for (; intervals > 0; intervals--) {
-		const uint32_t between = intervals > 1 ? ash_min(samples[0], now) : now;
-
-		for (unsigned i = ASH_DECAY_SLOTS - 1; i > 0; i--)
-			samples[i] = samples[i - 1];
-		samples[0] = between;
+	for (looks = ash_min(looks, ASH_DECAY_SLOTS); looks > 0; looks--) {
+		memmove(&samples[1], &samples[0], (ASH_DECAY_SLOTS - 1) * sizeof(samples[0]));
+		samples[0] = looks > 1 ? (uint32_t)ash_min(samples[1], now) : now;
 	}
 	for (unsigned i = 0; i < ASH_DECAY_SLOTS; i++)
-		low = ash_min(low, samples[i]);
+		low = (uint32_t)ash_min(low, samples[i]);
 	return low;
 }
 
 /*
- * Frames of partly used pageblocks that nobody needed for a decay time, in excess of what is worth keeping. Counted anew
- * after that: what went back is free as before, and looks the same.
+ * Frames of partly used pageblocks that nobody needed for so long, in excess of what is worth keeping. After that half of
+ * the samples are taken anew: what went back is free as before and looks the same, but more may have become free.
  */
-static size_t parts_to_return(struct ash_arena *a, uint64_t intervals)
+static size_t parts_to_return(struct ash_arena *a, uint64_t looks)
 {
-	struct ash_zone_stats s;
+	const struct ash_zone_free now = ash_zone_free_now(a->zone);
+	const size_t online = atomic_load_explicit(&a->online, memory_order_relaxed);
+	const uint32_t low = sample(a->parts_low, take_least(&a->low_parts, part_frames(&now)), looks);
 	size_t keep;
-	uint32_t low;
 
-	ash_zone_stats(a->zone, &s);
-	low = sample(a->parts_low, (uint32_t)(s.free - s.free_blocks), intervals);
-	keep = ash_max((size_t)(s.present - s.free) / PART_SHARE, PART_KEEP);
+	keep = ash_max((online - ash_min(now.free, online)) / PART_SHARE, PART_KEEP);
 	if (low <= keep)
 		return 0;
-	memset(a->parts_low, 0, sizeof(a->parts_low));
+	memset(a->parts_low, 0, ASH_DECAY_SLOTS / 2 * sizeof(a->parts_low[0]));
 	return low - keep;
 }
 
-static size_t decay_arena(struct ash_arena *a, uint64_t intervals)
+static size_t decay_arena(struct ash_arena *a, uint64_t looks)
 {
 	uint32_t low;
 	size_t n;
@@ -157,10 +189,10 @@ static size_t decay_arena(struct ash_arena *a, uint64_t intervals)
 		ash_arena_end_turn(a);
 		return 0;
 	}
-	low = sample(a->free_low, ash_arena_free_resident(a), intervals);
+	low = sample(a->free_low, take_least(&a->low_blocks, ash_arena_free_resident(a)), looks);
 	n = low > 0 ? return_blocks(a, low) : 0;
 	if (a->kind == ASH_ARENA_T)
-		t_return_parts(a, parts_to_return(a, intervals));
+		t_return_parts(a, parts_to_return(a, looks));
 	for (unsigned i = 0; i < ASH_DECAY_SLOTS; i++)
 		a->free_low[i] -= a->free_low[i] < n ? a->free_low[i] : (uint32_t)n;
 	ash_arena_end_turn(a);
@@ -183,22 +215,26 @@ static size_t all_arenas(size_t (*fn)(struct ash_arena *a, uint64_t arg), uint64
 size_t ash_arena_decay(void)
 {
 	const uint32_t decay_ms = ash_arenas.config.decay_ms;
-	const uint64_t interval = decay_ms / (ASH_DECAY_SLOTS - 1) + (decay_ms < ASH_DECAY_SLOTS - 1);
 	uint64_t due = atomic_load_explicit(&ash_arenas.decay_due, memory_order_relaxed);
-	uint64_t now;
+	uint64_t now, looks;
 
 	if (decay_ms == UINT32_MAX || !ash_arena_ready() || ash_arena_is_watched())
 		return 0;
 	if (decay_ms == 0)
 		return ash_arena_trim();
 	now = ash_clock_ms();
+	if (now < due)
+		return 0;
+	/* By the clock, not by when somebody passes: seldom passing makes no time longer. */
+	looks = due != 0 ? 1 + (now - due) / look_ms() : 1;
 	/* One thread looks; the others have better things to do. */
-	if (now < due || !atomic_compare_exchange_strong_explicit(&ash_arenas.decay_due, &due, now + interval,
-								  memory_order_relaxed, memory_order_relaxed))
+	if (!atomic_compare_exchange_strong_explicit(&ash_arenas.decay_due, &due,
+						     (due != 0 ? due : now) + looks * look_ms(), memory_order_relaxed,
+						     memory_order_relaxed))
 		return 0;
 	if (ash_arenas.bind)
 		ash_nodes_look();
-	return all_arenas(decay_arena, due == 0 ? 1 : 1 + (now - due) / interval);
+	return all_arenas(decay_arena, looks);
 }
 
 /*

@@ -25,7 +25,7 @@
 enum {
 	ASH_PB_FRAMES = 1 << ASH_PAGEBLOCK_ORDER,
 	ASH_GIB_FRAMES = 1 << ASH_MAX_ORDER,
-	ASH_DECAY_SLOTS = 9, /* samples that span one decay time */
+	ASH_DECAY_SLOTS = 9, /* samples by which it is told what has been free for long; see decay.c */
 	ASH_REFUSED_MAX = 64, /* pieces that a watcher has refused, after which no more are tried */
 };
 #define ASH_PB_BYTES ((size_t)ASH_PB_FRAMES << ASH_PAGE_SHIFT)
@@ -64,6 +64,7 @@ struct ash_arena {
 	void *rescue;                /* (g) between fork handlers: the copy that becomes the child's memory */
 	ash_pfn_t rescue_frames;
 
+	_Atomic uint32_t low_blocks, low_parts; /* (a) the least of the two below since the last look */
 	uint32_t free_low[ASH_DECAY_SLOTS];  /* (g) samples: free resident pageblocks, newest first */
 	uint32_t parts_low[ASH_DECAY_SLOTS]; /* (g) samples: free frames of partly used pageblocks */
 
@@ -233,6 +234,8 @@ ASH_MUST_USE int ash_hugetlb_reprove(struct ash_arena *a, size_t nr_blocks, unsi
 
 /* decay.c: free pageblocks that cost memory. */
 uint32_t ash_arena_free_resident(struct ash_arena *a);
+/* Something has been allocated: what is free now may be the least that there is between two looks. */
+void ash_arena_note_low(struct ash_arena *a);
 
 /* fork.c */
 bool ash_arena_has_hugetlb(struct ash_arena *a);

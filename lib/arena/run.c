@@ -17,8 +17,8 @@ static struct ash_arena *arena_of(const void *addr, ash_pfn_t *pfn)
 	return ash_arena_of(addr);
 }
 
-static int arena_alloc(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt, bool small_only,
-		       struct ash_page_grant *grant)
+static int take_or_grow(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt, bool small_only,
+			struct ash_page_grant *grant)
 {
 	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
 	/* One pageblock has to be shared by all types. */
@@ -42,6 +42,16 @@ static int arena_alloc(struct ash_arena *a, size_t nr, unsigned align_order, enu
 	ash_arena_end_turn(a);
 	if (err < 0 && flags != 0)
 		err = ash_zone_alloc_run(a->zone, (ash_pfn_t)nr, align_order, mt, 0, grant);
+	return err;
+}
+
+static int arena_alloc(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt, bool small_only,
+		       struct ash_page_grant *grant)
+{
+	const int err = take_or_grow(a, nr, align_order, mt, small_only, grant);
+
+	if (err == 0)
+		ash_arena_note_low(a);
 	return err;
 }
 

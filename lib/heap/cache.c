@@ -105,9 +105,9 @@ void ash_bin_flush(struct ash_heap *h, unsigned cls)
 /*
  * One bin after the other is emptied, and at the end of a turn the slabs and runs that are kept: or a heap that has shrunk
  * would hold on to objects all over the memory that it had at its largest. A bin in use pays a refill for it. Several turns
- * in a decay time, because what a bin gives back has a decay time of its own to wait, in the arena.
+ * in a decay time, because what a bin gives back has most of one to wait, in the arena.
  */
-enum { SWEEPS = 4 };
+enum { SWEEPS = 8 };
 
 static void sweep(struct ash_heap *h, uint64_t now, uint32_t decay_ms)
 {

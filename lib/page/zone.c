@@ -312,3 +312,10 @@ void ash_zone_count_mixed(struct ash_zone *z, uint64_t mixed[ASH_MT_NR])
 		mixed[mt] += foreign;
 	}
 }
+
+struct ash_zone_free ash_zone_free_now(const struct ash_zone *z)
+{
+	return (struct ash_zone_free){ .free = ash_counter_read(&z->free),
+				       .blocks = ash_counter_read(&z->free_blocks),
+				       .zeroed = ash_counter_read(&z->free_zeroed) };
+}

@@ -213,6 +213,12 @@ struct ash_zone_stats {
 };
 void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out);
 
+/* Free frames, and of these whole pageblocks, zeroed or not: read without a lock, each a moment old by itself. */
+struct ash_zone_free {
+	uint64_t free, blocks, zeroed;
+};
+struct ash_zone_free ash_zone_free_now(const struct ash_zone *z);
+
 /* One pcp slot just now, read without its lock: frames in it, and the marks it goes by. cpu is below nr_cpus. */
 struct ash_pcp_stats {
 	uint32_t count, high, batch;
