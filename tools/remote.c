@@ -133,15 +133,19 @@ static uint64_t find_symbol(const struct tables *t, const char *name)
 	return NO_SYMBOL;
 }
 
-static bool view_of_object(struct remote *r, uint64_t base)
+/* Of the preload and the library, which a process may have both, only the library has the part for devices. */
+static bool view_of_object(struct remote *r, uint64_t base, bool *dma)
 {
 	struct tables t = { .pid = r->pid };
 	uint64_t address;
 
 	if (!find_tables(&t, base))
 		return false;
+	address = find_symbol(&t, "ash_dma_view");
+	*dma = address != NO_SYMBOL && read_memory(r->pid, address, &r->dma, sizeof(r->dma)) &&
+	       memcmp(r->dma.magic, ASH_VIEW_MAGIC, sizeof(r->dma.magic)) == 0;
 	address = find_symbol(&t, "ash_view");
-	return address != NO_SYMBOL && read_memory(r->pid, address, &r->view, sizeof(r->view));
+	return address != NO_SYMBOL && (r->library[0] != '\0' || read_memory(r->pid, address, &r->view, sizeof(r->view)));
 }
 
 static int refuse(char **why, pid_t pid, int error)
@@ -157,7 +161,7 @@ static int refuse(char **why, pid_t pid, int error)
 	return STATUS_FAILED;
 }
 
-/* Every object that the loader mapped, from the file's first byte, until one has the symbol. errno 0: none has. */
+/* Every object that the loader mapped, from the file's first byte: the first with the symbol. errno 0: none has it. */
 static bool find_view(struct remote *r, FILE *maps)
 {
 	char *line = NULL;
@@ -165,8 +169,9 @@ static bool find_view(struct remote *r, FILE *maps)
 	bool found = false;
 	int denied = 0;
 
-	while (!found && getline(&line, &room, maps) > 0) {
+	while (getline(&line, &room, maps) > 0) {
 		uint64_t start, offset;
+		bool here, dma = false;
 		int path = 0;
 
 		if (sscanf(line, "%" SCNx64 "-%*x %*s %" SCNx64 " %*s %*s %n", &start, &offset, &path) < 2 || path == 0 ||
@@ -174,11 +179,13 @@ static bool find_view(struct remote *r, FILE *maps)
 			continue;
 		line[strcspn(line, "\n")] = '\0';
 		errno = 0;
-		found = view_of_object(r, start);
-		if (found)
+		here = view_of_object(r, start, &dma);
+		if (here && !found)
 			snprintf(r->library, sizeof(r->library), "%s", line + path);
-		else if (errno == EPERM || errno == ESRCH)
+		else if (!here && (errno == EPERM || errno == ESRCH))
 			denied = errno;
+		found = found || here;
+		r->has_dma = r->has_dma || dma;
 	}
 	if (ferror(maps))
 		denied = EACCES;

@@ -17,6 +17,8 @@ struct remote {
 	pid_t pid;
 	char library[PATH_MAX]; /* that carries ashlar in the process */
 	struct ash_view view;
+	bool has_dma;           /* an object in the process has the part for devices */
+	struct ash_dma_view dma;
 };
 
 /* 0, or STATUS_FAILED with a sentence in *why (malloc'ed). */

@@ -12,6 +12,7 @@
 #include "ctl/writer.h"
 #include "os/smaps.h"
 #include "remote.h"
+#include "stat_dma.h"
 #include "stat_map.h"
 #include "stat_nodes.h"
 
@@ -28,7 +29,7 @@ static const char help_text[] =
 	"Usage: ashlar stat [--json | --map] PID\n"
 	"\n"
 	"Shows what ashlar holds in a running process: per arena what is online, in use, free and returned, and what\n"
-	"backs it by the kernel's accounting. The process is neither stopped nor slowed. Needs the process's user or\n"
+	"backs it by the kernel's accounting; and what it has for devices. The process is neither stopped nor slowed. Needs the process's user or\n"
 	"root; a program that carries libashlar.a inside is not recognised.\n"
 	"\n"
 	"      --json              as JSON, in bytes\n"
@@ -324,7 +325,7 @@ static void print_json_nodes(const struct stat *s)
 	}
 }
 
-static void print_json(const struct stat *s)
+static void print_json(const struct stat *s, const struct remote *r)
 {
 	struct ash_writer w;
 
@@ -342,8 +343,11 @@ static void print_json(const struct stat *s)
 		print_json_arena(&s->arenas[i]);
 	}
 	print_json_nodes(s);
-	printf("],\"heaps\":%d,\"slab_bytes\":%" PRIu64 ",\"large_bytes\":%" PRIu64 ",\"large_count\":%" PRIu64 "}\n",
+	printf("],\"heaps\":%d,\"slab_bytes\":%" PRIu64 ",\"large_bytes\":%" PRIu64 ",\"large_count\":%" PRIu64,
 	       s->nr_heaps, s->slabs, s->large, s->large_count);
+	/* A process that has ended since is without. */
+	(void)stat_dma_print_json(r);
+	puts("}");
 }
 
 static pid_t parse_pid(const char *text)
@@ -405,11 +409,12 @@ int cmd_stat(int argc, char **argv)
 		return STATUS_FAILED;
 	}
 	if (how == OPT_JSON) {
-		print_json(&s);
+		print_json(&s, &r);
 	} else {
 		clean(s.name);
 		clean(r.library);
 		print_text(&s, how == OPT_MAP ? &r : NULL);
+		(void)stat_dma_print(&r);
 	}
 	return fflush(stdout) == 0 ? STATUS_OK : STATUS_FAILED;
 }

@@ -72,7 +72,8 @@ enum ash_dma_reason {
 	ASH_DMA_NO_MEMORY,     /* no pool, no memory, or a limit (wanted_pool, rlimit_memlock) */
 	ASH_DMA_NOT_CONTIGUOUS,/* there is memory, but no run of it is long enough */
 	ASH_DMA_OVER_LIMIT,    /* there is memory, but none below address_bits */
-	ASH_DMA_HIDDEN         /* the request needs physical addresses, which this process may not read */
+	ASH_DMA_HIDDEN,        /* the request needs physical addresses, which this process may not read */
+	ASH_DMA_REASONS        /* their number */
 };
 
 /* What was found when a request failed. Sizes in bytes. */
@@ -220,6 +221,13 @@ struct ash_dma_stats {
 	uint64_t registered_bytes; /* memory of others (ash_dma_register) */
 	uint64_t grows;          /* times that memory came */
 	uint64_t failures;       /* requests refused */
+	/* Buffers of whole frames, by the level that each reached when it was made (enum ash_dma_level); smaller ones, and objects
+	 * of pools, lie in pools. */
+	uint64_t buffers[3], buffer_bytes[3];
+	uint64_t pools, pool_bytes;       /* pools, the library's own included, and the memory of their slabs */
+	uint64_t objects, object_bytes;   /* that can be moved or dropped */
+	uint64_t iova_bytes;              /* mapped for devices by ash_dma_iommu_...(), in all address spaces together */
+	uint64_t refused[6];              /* requests, by enum ash_dma_reason */
 };
 /* Each figure was true at some moment during the call. 0; -EINVAL: stats->size is too small. */
 ASH_API int ash_dma_stats_read(struct ash_dma_stats *stats);

@@ -37,12 +37,19 @@ struct ash_view_list {
 	uint32_t last;                       /* *nr is the last entry, not their number */
 };
 
-/* The one symbol that a reader looks up: ash_view. */
+/* The symbol that a reader looks up: ash_view. */
 struct ash_view {
 	char magic[8];
 	const struct ash_view_list *arenas, *heaps;
 	const struct ash_view_field *zone; /* what an arena's field "zone" points to */
 	const struct ash_view_list *nodes; /* by number, where there are several */
+};
+
+/* Buffers for devices, where the process has that part: ash_dma_view. */
+struct ash_dma_view {
+	char magic[8];
+	const struct ash_view_list *arenas, *figures, *buffers; /* one struct of figures; buffers in parts, to be added up */
+	const struct ash_view_field *zone;
 };
 
 #endif

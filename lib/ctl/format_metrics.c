@@ -94,6 +94,22 @@ static const struct metric dma_metrics[] = {
 	GAUGE(ash_dma_stats, registered_bytes, "registered", BYTES, "Memory of others registered for devices."),
 	COUNTER(ash_dma_stats, grows, "grows", PLAIN, "Times that memory came."),
 	COUNTER(ash_dma_stats, failures, "failures", PLAIN, "Requests refused."),
+	GAUGE(ash_dma_stats, buffers[ASH_DMA_VIRTUAL], "virtual_buffers", PLAIN, "Buffers that are contiguous in address only."),
+	GAUGE(ash_dma_stats, buffer_bytes[ASH_DMA_VIRTUAL], "virtual_buffer", BYTES, "Their size."),
+	GAUGE(ash_dma_stats, buffers[ASH_DMA_SEGMENTS], "segments_buffers", PLAIN, "Buffers in several segments of known address."),
+	GAUGE(ash_dma_stats, buffer_bytes[ASH_DMA_SEGMENTS], "segments_buffer", BYTES, "Their size."),
+	GAUGE(ash_dma_stats, buffers[ASH_DMA_PHYSICAL], "physical_buffers", PLAIN, "Buffers that are physically contiguous."),
+	GAUGE(ash_dma_stats, buffer_bytes[ASH_DMA_PHYSICAL], "physical_buffer", BYTES, "Their size."),
+	GAUGE(ash_dma_stats, pools, "pools", PLAIN, "Pools, the library's own included."),
+	GAUGE(ash_dma_stats, pool_bytes, "pool", BYTES, "Memory of their slabs."),
+	GAUGE(ash_dma_stats, objects, "objects", PLAIN, "Objects that can be moved or dropped."),
+	GAUGE(ash_dma_stats, object_bytes, "object", BYTES, "Their size."),
+	GAUGE(ash_dma_stats, iova_bytes, "iova", BYTES, "Mapped for devices behind IOMMUs."),
+	COUNTER(ash_dma_stats, refused[ASH_DMA_BAD_REQUEST], "refused_bad", PLAIN, "Requests refused: they contradict themselves."),
+	COUNTER(ash_dma_stats, refused[ASH_DMA_NO_MEMORY], "refused_memory", PLAIN, "Requests refused: no memory."),
+	COUNTER(ash_dma_stats, refused[ASH_DMA_NOT_CONTIGUOUS], "refused_contiguous", PLAIN, "Requests refused: no long run."),
+	COUNTER(ash_dma_stats, refused[ASH_DMA_OVER_LIMIT], "refused_limit", PLAIN, "Requests refused: none below the address limit."),
+	COUNTER(ash_dma_stats, refused[ASH_DMA_HIDDEN], "refused_hidden", PLAIN, "Requests refused: they need hidden addresses."),
 };
 
 static const struct metric node_metrics[] = {

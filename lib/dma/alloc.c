@@ -66,10 +66,20 @@ static void fill_request(const struct ash_dma_attr *attr, size_t bytes, struct a
 static void tag_buffer(const void *p, size_t bytes, uint64_t number)
 {
 	const struct ash_dma_arena *a = ash_dma_arena_of(p);
+	const uint64_t frames = ash_bytes_to_pages(bytes);
+	const enum ash_dma_level level = ash_dma_level_of(p, frames << ASH_PAGE_SHIFT);
 
 	atomic_store_explicit(&a->tags[ash_dma_pfn(a, p)],
-			      number << ASH_DMA_TAG_OBJECT_SHIFT | (uint64_t)ash_bytes_to_pages(bytes) << ASH_DMA_TAG_SHIFT | ASH_DMA_TAG_BUFFER,
+			      (uint64_t)level << ASH_DMA_TAG_LEVEL_SHIFT | number << ASH_DMA_TAG_OBJECT_SHIFT |
+				      frames << ASH_DMA_TAG_SHIFT | ASH_DMA_TAG_BUFFER,
 			      memory_order_relaxed);
+	ash_dma_count(level, frames, 1);
+}
+
+/* What stands above the frames in a buffer's tag. */
+static uint64_t number_of(uint64_t tag)
+{
+	return (tag & (((uint64_t)1 << ASH_DMA_TAG_LEVEL_SHIFT) - 1)) >> ASH_DMA_TAG_OBJECT_SHIFT;
 }
 
 static int alloc(size_t bytes, const struct ash_dma_attr *attr, struct ash_dma_request *r, void **out)
@@ -221,8 +231,11 @@ static bool end_frames(const struct buffer *b, const void *p)
 {
 	uint64_t tag = b->tag;
 
-	return atomic_compare_exchange_strong_explicit(&b->arena->tags[ash_dma_pfn(b->arena, p)], &tag, 0,
-						       memory_order_relaxed, memory_order_relaxed);
+	if (!atomic_compare_exchange_strong_explicit(&b->arena->tags[ash_dma_pfn(b->arena, p)], &tag, 0,
+						     memory_order_relaxed, memory_order_relaxed))
+		return false;
+	ash_dma_count((enum ash_dma_level)(tag >> ASH_DMA_TAG_LEVEL_SHIFT), b->nr, -1);
+	return true;
 }
 
 /* A naturally aligned power of two is one piece, wherever it was found, and may go through the pcp. */
@@ -250,14 +263,13 @@ int ash_dma_free(void *p)
 	}
 	if ((b.tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_SHARED)
 		return ash_dma_share_free(b.arena, ash_dma_pfn(b.arena, p), b.tag);
-	if (b.tag >> ASH_DMA_TAG_OBJECT_SHIFT >= ASH_DMA_TAG_RESERVE) {
+	if (number_of(b.tag) >= ASH_DMA_TAG_RESERVE) {
 		if (!end_frames(&b, p))
 			return -EINVAL;
-		ash_dma_reserve_give((unsigned)(b.tag >> ASH_DMA_TAG_OBJECT_SHIFT) - ASH_DMA_TAG_RESERVE,
-				     ash_dma_pfn(b.arena, p), b.nr);
+		ash_dma_reserve_give((unsigned)number_of(b.tag) - ASH_DMA_TAG_RESERVE, ash_dma_pfn(b.arena, p), b.nr);
 		return 0;
 	}
-	if (b.tag >> ASH_DMA_TAG_OBJECT_SHIFT != 0)
+	if (number_of(b.tag) != 0)
 		return ash_dma_object_free(b.arena, ash_dma_pfn(b.arena, p), b.tag);
 	if (!end_frames(&b, p))
 		return -EINVAL;

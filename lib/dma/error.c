@@ -91,42 +91,67 @@ static enum ash_dma_reason reason_of(const struct ash_dma_request *r, int error,
 	return e->free + e->pool_free * ASH_DMA_SLOT_BYTES >= e->wanted ? ASH_DMA_NOT_CONTIGUOUS : ASH_DMA_NO_MEMORY;
 }
 
-void ash_dma_fail(const struct ash_dma_request *r, size_t bytes, int error, struct ash_dma_error *out)
+static void survey_node(unsigned place, struct ash_dma_error *e)
 {
-	struct ash_dma_error e = { .error = error, .node = r->node, .wanted = bytes };
-	const unsigned place = ash_dma_place(r->node);
 	struct survey s = { 0 };
-	struct ash_huge_pool pool;
-	uint64_t used;
-	uint32_t size;
 
-	atomic_fetch_add_explicit(&ash_dma.failures, 1, memory_order_relaxed);
-	if (out == NULL || out->size < sizeof(out->size))
-		return;
 	for (unsigned kind = 0; kind < ASH_DMA_KINDS && place < ash_dma.nr_nodes; kind++) {
 		struct ash_dma_arena *a = ash_dma_arena_peek(place * ASH_DMA_KINDS + kind);
 
 		if (a != NULL)
 			survey_arena(a, &s);
 	}
-	e.free = s.free;
-	e.largest = s.largest;
-	e.largest_isolated = s.largest_isolated;
-	e.blocker = s.blocker;
-	e.blocker_bytes = s.blocker_bytes;
-	if (ash_huge_pool(ash_dma.bind ? r->node : -1, ASH_HUGE_2M_SHIFT, &pool) == 0) {
-		e.pool_total = pool.total;
-		e.pool_free = pool.free;
+	e->free = s.free;
+	e->largest = s.largest;
+	e->largest_isolated = s.largest_isolated;
+	e->blocker = s.blocker;
+	e->blocker_bytes = s.blocker_bytes;
+}
+
+static uint64_t free_bytes(unsigned place)
+{
+	uint64_t frames = 0;
+
+	for (unsigned kind = 0; kind < ASH_DMA_KINDS && place < ash_dma.nr_nodes; kind++) {
+		const struct ash_dma_arena *a = ash_dma_arena_peek(place * ASH_DMA_KINDS + kind);
+
+		frames += a != NULL ? ash_counter_read(&a->zone->free) : 0;
 	}
-	if (ash_huge_cgroup(ASH_HUGE_2M_SHIFT, &e.cgroup_limit, &used) < 0)
-		e.cgroup_limit = UINT64_MAX;
-	if (ash_cgroup_memory(&e.memory_limit, &e.memory_used) < 0)
-		e.memory_limit = UINT64_MAX;
-	e.rlimit_memlock = ash_env_lock_limit() == SIZE_MAX ? UINT64_MAX : ash_env_lock_limit();
+	return frames << ASH_PAGE_SHIFT;
+}
+
+static void read_limits(int node, struct ash_dma_error *e)
+{
+	struct ash_huge_pool pool;
+	uint64_t used;
+
+	if (ash_huge_pool(ash_dma.bind ? node : -1, ASH_HUGE_2M_SHIFT, &pool) == 0) {
+		e->pool_total = pool.total;
+		e->pool_free = pool.free;
+	}
+	if (ash_huge_cgroup(ASH_HUGE_2M_SHIFT, &e->cgroup_limit, &used) < 0)
+		e->cgroup_limit = UINT64_MAX;
+	if (ash_cgroup_memory(&e->memory_limit, &e->memory_used) < 0)
+		e->memory_limit = UINT64_MAX;
+	e->rlimit_memlock = ash_env_lock_limit() == SIZE_MAX ? UINT64_MAX : ash_env_lock_limit();
+}
+
+void ash_dma_fail(const struct ash_dma_request *r, size_t bytes, int error, struct ash_dma_error *out)
+{
+	struct ash_dma_error e = { .error = error, .node = r->node, .wanted = bytes };
+
+	/* Nobody asks why: the reason is only counted, and worth no survey. */
+	if (out == NULL || out->size < sizeof(out->size)) {
+		e.free = e.largest = free_bytes(ash_dma_place(r->node));
+		ash_dma_figure(&ash_dma.figures.refused[reason_of(r, error, &e)], 1);
+		return;
+	}
+	survey_node(ash_dma_place(r->node), &e);
+	read_limits(r->node, &e);
 	e.reason = reason_of(r, error, &e);
-	size = (uint32_t)ash_min(out->size, sizeof(e));
-	e.size = size;
-	memcpy(out, &e, size);
+	ash_dma_figure(&ash_dma.figures.refused[e.reason], 1);
+	e.size = (uint32_t)ash_min(out->size, sizeof(e));
+	memcpy(out, &e, e.size);
 }
 
 static void sentence_of_reason(struct ash_text *t, const struct ash_dma_error *e)

@@ -251,6 +251,7 @@ static void end_entry(struct foreign *f)
 {
 	const struct extent *extents = atomic_load_explicit(&f->extents, memory_order_relaxed);
 
+	ash_dma_figure(&ash_dma.figures.registered, -(int64_t)entry_bytes(f));
 	publish(f, (struct view){ .bytes = 0 });
 	unpin(f);
 	if (extents != NULL)
@@ -277,6 +278,7 @@ static int enter(char *p, size_t bytes, struct foreign **out)
 	f->hand = ASH_DMA_IN_HAND_FRESH;
 	f->told = 0;
 	publish(f, v);
+	ash_dma_figure(&ash_dma.figures.registered, (int64_t)bytes);
 	if ((unsigned)(f - foreign.of) >= atomic_load_explicit(&foreign.high, memory_order_relaxed))
 		atomic_store_explicit(&foreign.high, (unsigned)(f - foreign.of) + 1, memory_order_release);
 	return pinned == 0 ? ASH_DMA_PINNED_KERNEL : ASH_DMA_PINNED_LOCKED;
@@ -403,15 +405,6 @@ bool ash_dma_foreign_introduce(uint32_t mask)
 			(void)settle(f, f->told, false);
 	}
 	return left;
-}
-
-uint64_t ash_dma_foreign_bytes(void)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < FOREIGN_MAX; i++)
-		bytes += entry_bytes(&foreign.of[i]);
-	return bytes;
 }
 
 /* Pages of an entry that are elsewhere. Turn. */

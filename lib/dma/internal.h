@@ -77,6 +77,7 @@ enum ash_dma_tag {
 	ASH_DMA_TAG_SHIFT = 2,
 	ASH_DMA_TAG_OBJECT_SHIFT = 34, /* BUFFER: number of the object, 0 for what never moves, or */
 	ASH_DMA_TAG_RESERVE = 1 << 20, /* ... this and the number of the reserve it is from */
+	ASH_DMA_TAG_LEVEL_SHIFT = 62,  /* BUFFER: the level it reached when it was made */
 };
 
 struct ash_dma_arena {
@@ -98,6 +99,26 @@ struct ash_dma_arena {
 	_Atomic size_t online;          /* (g,a) frames */
 };
 
+/*
+ * Buffers that are there, by the level that they reached when they were made: their number above ASH_DMA_COUNT_SHIFT, their
+ * frames below. In parts, by thread number, since they are counted all the time; each part alone means nothing.
+ */
+enum { ASH_DMA_COUNT_PARTS = 16, ASH_DMA_COUNT_SHIFT = 40, ASH_DMA_LEVELS = ASH_DMA_PHYSICAL + 1 };
+struct ash_dma_count {
+	_Alignas(64) _Atomic uint64_t level[ASH_DMA_LEVELS];
+};
+
+/* For statistics; bytes, unless named otherwise. Also read by other processes (view.c). */
+struct ash_dma_figures {
+	_Atomic uint64_t backed[ASH_DMA_PAGES_BASE]; /* pages of 1 GiB, of 2 MiB, THP, base pages */
+	_Atomic uint64_t pinned, known;
+	_Atomic uint64_t pools, pool_bytes;          /* pools, the library's own included; their slabs */
+	_Atomic uint64_t objects, object_bytes;      /* that move or can be dropped */
+	_Atomic uint64_t reserves, reserved, reserved_out;
+	_Atomic uint64_t registered, iova;
+	_Atomic uint64_t refused[ASH_DMA_REASONS];   /* requests */
+};
+
 struct ash_dma_state {
 	struct ash_lock setup;
 	_Atomic bool ready;             /* (a) */
@@ -112,7 +133,8 @@ struct ash_dma_state {
 	struct ash_lock pins;           /* pin_used */
 	uint64_t pin_used[ASH_PIN_SLOTS / 64];
 	_Atomic uint32_t pin_slots[ASH_PIN_SLOTS]; /* (a) 2 MiB that each pin holds */
-	_Atomic uint64_t failures;      /* (a) requests refused */
+	struct ash_dma_count count[ASH_DMA_COUNT_PARTS]; /* (a) */
+	struct ash_dma_figures figures; /* (a) */
 };
 extern ASH_HIDDEN struct ash_dma_state ash_dma;
 
@@ -137,6 +159,16 @@ struct ash_dma_grant {
 	ash_pfn_t pfn;
 	bool zeroed;
 };
+
+/* stats.c */
+ASH_INLINE void ash_dma_figure(_Atomic uint64_t *figure, int64_t change)
+{
+	atomic_fetch_add_explicit(figure, (uint64_t)change, memory_order_relaxed);
+}
+/* A buffer comes (+1) or goes (-1). */
+void ash_dma_count(enum ash_dma_level level, size_t frames, int change);
+/* The level that [p, p + bytes) reaches. */
+enum ash_dma_level ash_dma_level_of(const void *p, size_t bytes);
 
 /* setup.c */
 /* 0, or why there can be no arenas. */
@@ -254,7 +286,6 @@ uint64_t ash_dma_foreign_translate(const void *p, size_t *len);
 ASH_MUST_USE bool ash_dma_foreign_offset(const void *p, uint64_t *offset);
 /* For ash_listeners.introduce: of the registrations. */
 bool ash_dma_foreign_introduce(uint32_t mask);
-uint64_t ash_dma_foreign_bytes(void);
 /* Pages that are not where they were when they were registered. */
 long ash_dma_foreign_verify(void);
 void ash_dma_foreign_forget(void);

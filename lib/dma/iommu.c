@@ -78,6 +78,7 @@ static bool recall(struct ash_dma_iommu *m, uint64_t iova, struct mapping *out)
 
 static void unmap_one(const struct ash_dma_iommu *m, const struct mapping *one)
 {
+	ash_dma_figure(&ash_dma.figures.iova, -(int64_t)one->bytes);
 	(void)(m->kind == KIND_VFIO ? ash_vfio_unmap(m->fd, one->iova, one->bytes) :
 				      ash_iommufd_unmap(m->fd, m->ioas, one->iova, one->bytes));
 }
@@ -92,6 +93,8 @@ static int map_one(struct ash_dma_iommu *m, char *va, uint64_t iova, size_t len)
 	err = m->kind == KIND_VFIO ? ash_vfio_map(m->fd, va, iova, len) : ash_iommufd_map(m->fd, m->ioas, va, iova, len);
 	if (err < 0)
 		(void)recall(m, iova, &ignored);
+	else
+		ash_dma_figure(&ash_dma.figures.iova, (int64_t)len);
 	return err;
 }
 

@@ -47,6 +47,12 @@ static uint32_t number_of(uint64_t tag)
 	return (tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_BUFFER && n < ASH_DMA_TAG_RESERVE ? n : 0;
 }
 
+static void count_object(unsigned order, int change)
+{
+	ash_dma_figure(&ash_dma.figures.objects, change);
+	ash_dma_figure(&ash_dma.figures.object_bytes, change * (int64_t)(ASH_PAGE_SIZE << order));
+}
+
 static uint32_t take_number(const struct ash_dma_object_ops *ops, void *arg)
 {
 	uint32_t n = 0;
@@ -196,6 +202,8 @@ int ash_dma_object_free(struct ash_dma_arena *a, ash_pfn_t pfn, uint64_t tag)
 	else if (mine)
 		o->state = FREED;
 	ash_unlock(&objects.lock, &ash_futex_ops);
+	if (mine)
+		count_object(order, -1);
 	if (now)
 		ash_zone_free(a->zone, pfn, order, ASH_CPU_NONE);
 	return mine ? 0 : -EINVAL;
@@ -269,6 +277,7 @@ void *ash_dma_alloc_object(size_t bytes, const struct ash_dma_object_ops *ops, v
 		errno = -err;
 		return NULL;
 	}
+	count_object(order, 1);
 	atomic_store_explicit(&grant.arena->tags[grant.pfn],
 			      (uint64_t)n << ASH_DMA_TAG_OBJECT_SHIFT |
 				      (uint64_t)1 << (order + ASH_DMA_TAG_SHIFT) | ASH_DMA_TAG_BUFFER,

@@ -55,6 +55,7 @@ static void free_slab(struct ash_dma_slab *slab)
 	const struct ash_dma_arena *a = ash_dma_arena_of(slab->start);
 
 	tag_slab(slab->start, slab->bytes, 0);
+	ash_dma_figure(&ash_dma.figures.pool_bytes, -(int64_t)slab->bytes);
 	ash_zone_free_run(a->zone, ash_dma_pfn(a, slab->start), (ash_pfn_t)(slab->bytes >> ASH_PAGE_SHIFT));
 }
 
@@ -87,8 +88,9 @@ static int add_slab(struct ash_dma_pool *pool)
 		return -ENOMEM;
 	start = ash_dma_alloc_frames(pool->slab_bytes, &pool->attr);
 	if (start == NULL)
-		return -ENOMEM;
+		return -errno;
 	tag_slab(start, pool->slab_bytes, (uintptr_t)pool | ASH_DMA_TAG_POOL);
+	ash_dma_figure(&ash_dma.figures.pool_bytes, (int64_t)pool->slab_bytes);
 	ash_lock(&pool->lock, &ash_futex_ops);
 	err = enter_slab(pool, start, n);
 	ash_unlock(&pool->lock, &ash_futex_ops);
@@ -437,6 +439,7 @@ struct ash_dma_pool *ash_dma_pool_create(const char *name, size_t bytes, size_t 
 		errno = -err;
 		return NULL;
 	}
+	ash_dma_figure(&ash_dma.figures.pools, 1);
 	return pool;
 }
 
@@ -457,6 +460,7 @@ int ash_dma_pool_destroy(struct ash_dma_pool *pool)
 	if (count_free(pool) != pool->total)
 		return -EBUSY;
 	unmap_pool(pool);
+	ash_dma_figure(&ash_dma.figures.pools, -1);
 	return 0;
 }
 

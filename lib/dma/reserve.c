@@ -126,6 +126,12 @@ static int claim(const char *name, struct reserve **out)
 	return err;
 }
 
+static void count_reserve(const struct reserve *r, int change)
+{
+	ash_dma_figure(&ash_dma.figures.reserves, change);
+	ash_dma_figure(&ash_dma.figures.reserved, change * ((int64_t)r->nr << ASH_PAGE_SHIFT));
+}
+
 int ash_dma_reserve(const char *name, size_t bytes, const struct ash_dma_attr *attr)
 {
 	struct reserve *r;
@@ -138,10 +144,12 @@ int ash_dma_reserve(const char *name, size_t bytes, const struct ash_dma_attr *a
 		return err;
 	err = fill(r, bytes, attr);
 	ash_lock(&reserves.lock, &ash_futex_ops);
-	if (err < 0)
+	if (err < 0) {
 		memset(r, 0, sizeof(*r));
-	else
+	} else {
 		r->ready = true;
+		count_reserve(r, 1);
+	}
 	ash_unlock(&reserves.lock, &ash_futex_ops);
 	return err;
 }
@@ -163,6 +171,7 @@ int ash_dma_unreserve(const char *name)
 		return err;
 	(void)ash_vmem_unmap(r->bitmap, bitmap_bytes(r->nr));
 	ash_lock(&reserves.lock, &ash_futex_ops);
+	count_reserve(r, -1);
 	memset(r, 0, sizeof(*r));
 	ash_unlock(&reserves.lock, &ash_futex_ops);
 	return 0;
@@ -190,6 +199,7 @@ int ash_dma_reserve_take(const char *name, const struct ash_dma_request *want, v
 		(void)ash_cma_release(&r->cma, pfn, want->nr);
 		return -ENOMEM;
 	}
+	ash_dma_figure(&ash_dma.figures.reserved_out, (int64_t)want->nr << ASH_PAGE_SHIFT);
 	*out = ash_dma_address(r->arena, pfn);
 	*number = (unsigned)(r - reserves.of);
 	return 0;
@@ -197,6 +207,7 @@ int ash_dma_reserve_take(const char *name, const struct ash_dma_request *want, v
 
 void ash_dma_reserve_give(unsigned number, ash_pfn_t pfn, ash_pfn_t nr)
 {
+	ash_dma_figure(&ash_dma.figures.reserved_out, -((int64_t)nr << ASH_PAGE_SHIFT));
 	(void)ash_cma_release(&reserves.of[number].cma, pfn, nr);
 }
 

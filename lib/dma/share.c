@@ -19,6 +19,7 @@ struct ash_dma_share {
 	int fd;
 	uint64_t offset; /* of the buffer in the file */
 	size_t bytes;
+	enum ash_dma_level level; /* reached when it came */
 };
 
 /* What goes over the socket beside the descriptor. */
@@ -34,7 +35,7 @@ static struct ash_dma_share *make_share(int fd, uint64_t offset, size_t bytes)
 	if (ash_vmem_map(ASH_PAGE_SIZE, &memory) < 0)
 		return NULL;
 	s = memory;
-	*s = (struct ash_dma_share){ fd, offset, bytes };
+	*s = (struct ash_dma_share){ fd, offset, bytes, ASH_DMA_VIRTUAL };
 	return s;
 }
 
@@ -77,6 +78,8 @@ static int bring(struct ash_dma_arena *a, ash_pfn_t pfn, struct ash_dma_share *s
 	const int err = ash_dma_event_come(a, pfn, end, &told);
 
 	if (err == 0) {
+		s->level = ash_dma_level_of(ash_dma_address(a, pfn), s->bytes);
+		ash_dma_count(s->level, end - pfn, 1);
 		atomic_store_explicit(&a->tags[pfn], (uintptr_t)s | ASH_DMA_TAG_SHARED, memory_order_relaxed);
 		ash_dma_slots_let_go(a, pfn, end, told);
 	} else {
@@ -183,6 +186,7 @@ int ash_dma_share_free(struct ash_dma_arena *a, ash_pfn_t pfn, uint64_t tag)
 		return err;
 	}
 	atomic_store_explicit(&a->tags[pfn], 0, memory_order_relaxed);
+	ash_dma_count(s->level, end - pfn, -1);
 	ash_listen_gone(&ash_dma_listeners, ash_dma_address(a, pfn), bytes, &told);
 	ash_dma_take_turn(a);
 	ash_dma_drop(a, pfn, end);

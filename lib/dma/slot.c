@@ -67,6 +67,18 @@ static void set_before(struct ash_dma_arena *a, struct ash_dma_slot *s)
 		set_len(s - 1, slot_len(s) + ASH_DMA_SLOT_BYTES);
 }
 
+/* 2 MiB come (+1) or go (-1). */
+static void add_figures(const struct ash_dma_slot *s, int sign)
+{
+	const int64_t bytes = sign * (int64_t)ASH_DMA_SLOT_BYTES;
+
+	ash_dma_figure(&ash_dma.figures.backed[s->pages - ASH_DMA_PAGES_1G], bytes);
+	if (s->pinned == ASH_DMA_PINNED_KERNEL)
+		ash_dma_figure(&ash_dma.figures.pinned, bytes);
+	if (slot_phys(s) != ASH_DMA_UNKNOWN)
+		ash_dma_figure(&ash_dma.figures.known, bytes);
+}
+
 void ash_dma_slots_set(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, uint64_t phys, enum ash_dma_pages pages,
 		       enum ash_dma_pinned pinned, unsigned pin)
 {
@@ -84,6 +96,7 @@ void ash_dma_slots_set(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, 
 		from[i].follows = false;
 		from[i].hand = ASH_DMA_NO_HAND;
 		from[i].told = 0;
+		add_figures(&from[i], 1);
 		set_len(&from[i], pages == ASH_DMA_PAGES_BASE ? ASH_DMA_LEN_BASE : (nr - i) * ASH_DMA_SLOT_BYTES);
 	}
 	a->low = a->high == 0 || first < a->low ? first : a->low;
@@ -102,6 +115,7 @@ void ash_dma_slots_clear(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end
 	const bool before = from > a->slots && joined(from - 1);
 
 	for (struct ash_dma_slot *s = from; s < to; s++) {
+		add_figures(s, -1);
 		set_len(s, 0);
 		atomic_store_explicit(&s->phys, ASH_DMA_UNKNOWN, memory_order_relaxed);
 	}

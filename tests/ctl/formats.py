@@ -94,7 +94,10 @@ class Json(unittest.TestCase):
             'memory_bytes': 12 << 20, '1g_bytes': 0, '2m_bytes': 8 << 20, 'thp_bytes': 4 << 20, 'base_bytes': 0,
             'free_bytes': 3 << 20, 'pinned_bytes': 12 << 20, 'known_bytes': 10 << 20, 'longest_run_bytes': 6 << 20,
             'reserved_bytes': 2 << 20, 'reserved_free_bytes': 1 << 20, 'registered_bytes': 64 << 10, 'grows': 5,
-            'failures': 1})
+            'failures': 1, 'virtual_buffers': 1, 'virtual_buffer_bytes': 4 << 20, 'segments_buffers': 2,
+            'segments_buffer_bytes': 8 << 10, 'physical_buffers': 3, 'physical_buffer_bytes': 12 << 10, 'pools': 4,
+            'pool_bytes': 256 << 10, 'objects': 5, 'object_bytes': 20 << 10, 'iova_bytes': 10 << 20, 'refused_bad': 0,
+            'refused_memory': 1, 'refused_contiguous': 0, 'refused_limit': 0, 'refused_hidden': 0})
         self.assertEqual(d['heap']['classes'][2], {'size': 64, 'slabs': 3, 'objects': 300, 'free': 20})
 
     def test_empty_and_hostile(self):

@@ -79,6 +79,14 @@ static void fill(struct ash_snapshot *s)
 					 .reserved_bytes = 2 << 20,
 					 .reserved_free_bytes = 1 << 20,
 					 .registered_bytes = 64 << 10,
+					 .buffers = { 1, 2, 3 },
+					 .buffer_bytes = { 4 << 20, 8 << 10, 12 << 10 },
+					 .pools = 4,
+					 .pool_bytes = 256 << 10,
+					 .objects = 5,
+					 .object_bytes = 20 << 10,
+					 .iova_bytes = 10 << 20,
+					 .refused = { 0, 0, 1, 0, 0, 0 },
 					 .grows = 5,
 					 .failures = 1 };
 	for (unsigned i = 0; i < 3; i++) {

@@ -3,7 +3,7 @@
 """Buffers for devices in a whole process: reserves made by option as the library is loaded, the figures in reports, and
 one state where the library meets the preload.
 
-usage: process.py USER PRELOAD     USER is tests/dma/user.c, linked with the library
+usage: process.py USER PRELOAD ASHLAR     USER is tests/dma/user.c, linked with the library; ASHLAR the command
 """
 import json
 import os
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import unittest
 
-USER, PRELOAD = sys.argv[1], sys.argv[2]
+USER, PRELOAD, ASHLAR = sys.argv[1:4]
 MIB = 1 << 20
 
 
@@ -83,6 +83,53 @@ class Figures(unittest.TestCase):
     def test_a_process_without_such_buffers_has_no_such_figures(self):
         for report in self.reports(preload=True)[1] + self.reports(preload=True, program=['/bin/ls'])[1]:
             self.assertNotIn('dma', report)
+
+
+class Stat(unittest.TestCase):
+    """`ashlar stat` of a process that holds one of everything says what the process reads itself."""
+
+    def ask(self, child):
+        own = json.loads(child.stdout.readline())
+        seen = json.loads(subprocess.run([ASHLAR, 'stat', '--json', str(child.pid)], capture_output=True, check=True).stdout)['dma']
+        self.assertEqual(
+            (own['free'], own['pinned'], own['buffers'], own['bytes'], own['pools'], own['pool'], own['objects'],
+             own['object'], own['reserved'], own['reserved'] - own['reserved_free'], own['registered'], own['refused'], own['bad']),
+            (seen['free_bytes'], seen['pinned_bytes'],
+             [seen['buffers'][level]['number'] for level in ('virtual', 'segments', 'physical')],
+             [seen['buffers'][level]['bytes'] for level in ('virtual', 'segments', 'physical')], seen['pools'],
+             seen['pool_bytes'], seen['objects'], seen['object_bytes'], seen['reserved_bytes'], seen['reserved_out_bytes'],
+             seen['registered_bytes'], sum(seen['refused'].values()), seen['refused']['bad_request']))
+        return own, seen
+
+    def test_it_says_what_the_process_reads(self):
+        for preload in (False, True):
+            env = {'PATH': '/usr/bin:/bin', **({'LD_PRELOAD': PRELOAD} if preload else {})}
+            with subprocess.Popen([USER, 'hold'], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+                own, seen = self.ask(child)
+                # One frame, 5 MiB and the 2 MiB that are shared; each at some level.
+                self.assertEqual((sum(own['buffers']), sum(own['bytes'])), (3, 4096 + 7 * MIB))
+                self.assertEqual((own['pools'], own['objects'], own['object'], own['bad']), (1, 1, 8192, 2))
+                self.assertEqual((own['registered'], own['refused']), (4096, 2))
+                self.assertGreaterEqual(sum(seen['backed_bytes'].values()), sum(own['bytes']))
+                text = subprocess.run([ASHLAR, 'stat', str(child.pid)], capture_output=True, text=True, check=True).stdout
+                for words in ('for devices:  memory ', 'buffers by level:  virtual ', 'refused:  bad_request 2', 'pools: 1 '):
+                    self.assertIn(words, text)
+                child.stdin.write('x')
+                child.stdin.flush()
+                own, _ = self.ask(child)
+                self.assertEqual((own['buffers'], own['bytes'], own['pools'], own['pool'], own['objects'], own['registered']),
+                                 ([0] * 3, [0] * 3, 0, 0, 0, 0))
+                child.communicate('x')
+                self.assertEqual(child.returncode, 0)
+
+    def test_a_process_without_such_buffers_has_no_such_line(self):
+        with subprocess.Popen(['/bin/sleep', '100'], env={'LD_PRELOAD': PRELOAD}) as child:
+            while True:
+                done = subprocess.run([ASHLAR, 'stat', str(child.pid)], capture_output=True, text=True)
+                if done.returncode == 0:
+                    break
+            child.kill()
+        self.assertNotIn('for devices', done.stdout)
 
 
 if __name__ == '__main__':
