@@ -58,7 +58,7 @@ TEST(a_child_of_a_process_that_boots_can_boot)
 	EXPECT_EQ(pthread_create(&draining, NULL, drains, NULL), 0);
 	child = fork();
 	if (child == 0) {
-		alarm(10);
+		alarm(HANG_SECONDS);
 		_exit(ash_heap_create(ASH_NODE_LOCAL) != NULL ? 0 : 1);
 	}
 	EXPECT_EQ(waitpid(child, &status, 0), child);

@@ -12,7 +12,7 @@ import tempfile
 
 
 def run(*command, **more):
-    result = subprocess.run(command, capture_output=True, text=True, timeout=100, **more)
+    result = subprocess.run(command, capture_output=True, text=True, **more)
     if result.returncode != 0:
         sys.exit(f'{" ".join(command)}: exit status {result.returncode}\n{result.stdout}{result.stderr}')
     return result.stdout.strip()

@@ -10,7 +10,7 @@ def report(conf):
     environment = {k: v for k, v in os.environ.items() if not k.startswith('ASHLAR_')}
     if conf:
         environment['ASHLAR_CONF'] = conf
-    result = subprocess.run([sys.argv[1], 'malloc_shaped'], env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.argv[1], 'malloc_shaped'], env=environment, capture_output=True, text=True)
     if result.returncode != 0:
         sys.exit(f'with "{conf}": exit status {result.returncode}\n{result.stdout}{result.stderr}')
     return result.stderr

@@ -452,7 +452,7 @@ CHILD_TEST(a_child_of_a_busy_process_can_allocate_at_once)
 		pid_t pid = fork_with_handlers();
 
 		if (pid == 0) {
-			alarm(20);
+			alarm(HANG_SECONDS);
 			child_allocates(zl);
 			expect_zones_in_child();
 			_exit(0);

@@ -35,7 +35,7 @@ def run(args, program, arguments, fault):
     env.pop("FAULTY", None)
     if fault:
         env["FAULTY"] = fault
-    return subprocess.run([os.path.join(args.bench, "bench-" + program)] + arguments, env=env, timeout=60, text=True,
+    return subprocess.run([os.path.join(args.bench, "bench-" + program)] + arguments, env=env, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
 
 

@@ -16,7 +16,7 @@ PATTERNS = {"bulk", "random", "repeat"}
 
 
 def run(folder, program, *arguments):
-    done = subprocess.run([os.path.join(folder, program)] + [str(a) for a in arguments], timeout=120, text=True,
+    done = subprocess.run([os.path.join(folder, program)] + [str(a) for a in arguments], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     return done.returncode, done.stdout, done.stderr
 

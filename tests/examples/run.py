@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-result = subprocess.run([sys.argv[1]], capture_output=True, text=True, timeout=60)
+result = subprocess.run([sys.argv[1]], capture_output=True, text=True)
 print(result.stdout + result.stderr, end='')
 if result.returncode != 0:
     sys.exit(f'exit status {result.returncode}')

@@ -16,6 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define HANG_SECONDS 300
+
 sem_t plugin_is_loading, thread_has_allocated;
 
 static void *allocate_everywhere(void *arg)
@@ -63,7 +65,7 @@ int main(int argc, char **argv)
 	size_t bytes = 0;
 	pthread_t thread;
 
-	alarm(30);
+	alarm(HANG_SECONDS);
 	if (argc != 2 || sem_init(&plugin_is_loading, 0, 0) != 0 || sem_init(&thread_has_allocated, 0, 0) != 0 ||
 	    pthread_create(&thread, NULL, allocate_everywhere, &bytes) != 0)
 		return 1;

@@ -18,6 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* For alarm(2) in a child that may hang: against that alone, however busy the machine is. */
+#define HANG_SECONDS 500
+
 struct test_case {
 	const char *name, *file;
 	int line;

@@ -51,7 +51,7 @@ static int ends(int (*fn)(void))
 	fflush(stdout);
 	child = fork();
 	if (child == 0) {
-		alarm(60);
+		alarm(HANG_SECONDS);
 		_exit(fn());
 	}
 	EXPECT_EQ(waitpid(child, &status, 0), child);

@@ -88,7 +88,7 @@ __attribute__((constructor(101))) static void child_of_run_limited(void)
 
 	if (what == NULL)
 		return;
-	alarm(60);
+	alarm(HANG_SECONDS);
 	_exit(what[0] == 's' ? exhaust_small() : what[0] == 'm' ? exhaust_medium() : exhaust_large());
 }
 

@@ -19,7 +19,7 @@ def main():
     parser.add_argument("--preload", required=True)
     args = parser.parse_args()
     done = subprocess.run([args.program, "spawns=50", "none=", "preload=" + os.path.abspath(args.preload)],
-                          stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+                          stdout=subprocess.PIPE, text=True, check=True)
     rss = {words[0]: int(words[-2]) for words in map(str.split, done.stdout.splitlines())}
     print(done.stdout.strip())
     if rss["none"] <= 0 or rss["preload"] <= 0:
