@@ -62,10 +62,10 @@ class Measure(Tool):
         self.assertGreaterEqual(a['page_faults']['median'], 100)
 
     def test_peak_is_summed_over_the_process_tree(self):
-        # All three hold their memory before any lets go, however long their starts take.
+        # All three hold their memory before any lets go, however long their starts take, and long enough for many looks.
         hold = ('import os, time; x = b"x" * (60 << 20); open("%s." + str(os.getpid()), "w").close()\n'
                 'while len([n for n in os.listdir("%s") if n.startswith("held.")]) < 3: time.sleep(0.02)\n'
-                'time.sleep(0.4)') % (self.path('held'), os.path.dirname(self.path('held')))
+                'time.sleep(2)') % (self.path('held'), os.path.dirname(self.path('held')))
         a = self.only('--runs', '1', 'sh', '-c', f"({PYTHON} -c '{hold}' &) ; {PYTHON} -c '{hold}' & {PYTHON} -c '{hold}'; wait")
         # Two are descendants for as long as they live; the one in the subshell is an orphan, nobody's descendant.
         self.assertGreaterEqual(a['peak_bytes']['median'], 120 << 20)
