@@ -3,14 +3,15 @@
  * How much of a heap is on huge pages: allocates live= bytes of blocks of size= bytes, writes them all, and asks the
  * kernel what is behind every byte of them and how much memory the process took for them.
  *
- *      coverage size=BYTES [live=BYTES] [start=BYTES] [nothp=1]
+ *      coverage size=BYTES [live=BYTES] [start=BYTES] [nothp=1] [raw=1]
  *
  * start= bytes of small blocks are allocated before and stay: a heap may begin on base pages, and what is asked is
  * where a process is past that. They count as memory needed, but not into the share on huge pages.
  *
  * Prints "size live huge-share memory-share"; ends with 0 if at least 95 % of the bytes are on huge pages and no more
  * than 10 % memory beyond the blocks' own was taken, else with 1 and the reason. nothp=1 forbids the process transparent
- * huge pages: the negative test, which must fail whatever the system's default is.
+ * huge pages: the negative test, which must fail whatever the system's default is. raw=1 takes the bytes from the kernel
+ * itself, in one mapping for which it is asked for huge pages: how many of them it has to give just now.
  *
  * The kernel is asked by PAGEMAP_SCAN (Linux 6.7), page by page. Where that is missing, by smaps: then a block counts
  * by the share of huge pages in its mapping.
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -109,6 +111,21 @@ static struct block *allocate(size_t size, size_t bytes)
 	return first;
 }
 
+static struct block *take_from_kernel(size_t bytes)
+{
+	const size_t huge = 2u << 20;
+	char *p = mmap(NULL, bytes + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct block *b;
+
+	if (p == MAP_FAILED)
+		die("the kernel has no %zu bytes", bytes);
+	b = (struct block *)(((uintptr_t)p + huge - 1) & ~(huge - 1));
+	(void)madvise(b, bytes, MADV_HUGEPAGE);
+	memset(b, 0xa5, bytes);
+	b->next = NULL;
+	return b;
+}
+
 static bool scan(uint64_t start, uint64_t end)
 {
 	static struct scan_range ranges[1024];
@@ -175,7 +192,9 @@ static double huge_bytes(const struct block *first, size_t size)
 
 int main(int argc, char **argv)
 {
-	const size_t size = argument(argc, argv, "size", 0), live = argument(argc, argv, "live", 32u << 20);
+	const size_t live = argument(argc, argv, "live", 32u << 20);
+	const bool raw = argument(argc, argv, "raw", 0) != 0;
+	const size_t size = raw ? live : argument(argc, argv, "size", 0);
 	const size_t begin = argument(argc, argv, "start", 4u << 20);
 	uint64_t before, after, low = UINT64_MAX, high = 0, need;
 	const struct block *first, *small;
@@ -183,12 +202,12 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IONBF, 0);
 	if (size < sizeof(struct block) || live < size)
-		die("usage: coverage size=BYTES [live=BYTES] [start=BYTES] [nothp=1]");
+		die("usage: coverage size=BYTES [live=BYTES] [start=BYTES] [nothp=1] [raw=1]");
 	if (argument(argc, argv, "nothp", 0) != 0 && prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) != 0)
 		die("transparent huge pages cannot be forbidden");
 	before = memory();
 	small = allocate(96, begin);
-	first = allocate(size, live);
+	first = raw ? take_from_kernel(live) : allocate(size, live);
 	after = memory();
 	for (const struct block *b = first; b != NULL; b = b->next) {
 		low = (uintptr_t)b < low ? (uintptr_t)b : low;
