@@ -44,4 +44,7 @@ bool hosted_long(void);
 /* Seconds of the monotonic clock. */
 double hosted_now(void);
 
+/* For zones that threads share: who finds a lock taken sleeps, as in a process. */
+extern const struct ash_lock_ops hosted_lock_ops;
+
 #endif

@@ -12,7 +12,6 @@
 #include "model/hosted.h"
 #include "page/pcp.h"
 
-#include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -51,16 +50,6 @@ struct worker {
 	unsigned nr_held;
 };
 
-static void futex_wait(_Atomic uint32_t *word, uint32_t value)
-{
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-}
-
-static void futex_wake(_Atomic uint32_t *word)
-{
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
-
 static void on_bug(const struct ash_zone *z, const char *what, ash_pfn_t pfn, unsigned long a, unsigned long b)
 {
 	(void)z;
@@ -74,7 +63,7 @@ static void barrier(void)
 		abort();
 }
 
-static const struct ash_zone_ops ops = { .lock = { futex_wait, futex_wake }, .bug = on_bug, .barrier = barrier };
+static struct ash_zone_ops ops = { .bug = on_bug, .barrier = barrier };
 
 static void fail(struct stress *s, const char *what, unsigned long pfn)
 {
@@ -250,6 +239,7 @@ static struct ash_zone *open_zone(struct stress *s, struct hosted_world *world, 
 					     .nr_cpus = nr_cpus, .pcp_owned = s->owned, .pcp_batch = 7 };
 
 	hosted_open(world, &config);
+	ops.lock = hosted_lock_ops;
 	world->config.ops = &ops;
 	EXPECT(hosted_reset(world));
 	s->z = world->m->zone;
