@@ -155,7 +155,7 @@ CHILD_TEST(what_cannot_move_is_in_the_way)
 }
 
 static atomic_bool stop;
-static atomic_uint taken, refused, wrong;
+static atomic_uint taken, refused, wrong, mapped;
 
 /* Ranges of so many pageblocks, the fewer the more of them at a time, freed in any order. */
 static void *taker(void *arg)
@@ -215,6 +215,7 @@ static void *mapper(void *arg)
 			wrong++;
 		else if (ash_map_munmap((void *)p, grown) != 0)
 			wrong++;
+		mapped++;
 	}
 	return NULL;
 }
@@ -237,12 +238,17 @@ CHILD_TEST(ranges_are_taken_from_a_program_that_runs)
 	EXPECT_EQ(pthread_create(&threads[3], NULL, taker, (void *)16), 0);
 	EXPECT_EQ(pthread_create(&threads[4], NULL, taker, (void *)2), 0);
 	sleep(seconds);
+	/* On a busy machine nobody may have come that far: as long as it takes, within reason. */
+	for (unsigned i = 0; i < 60000 && (taken == 0 || mapped == 0 || exchanged() == 0); i++)
+		usleep(10000);
 	stop = true;
 	for (unsigned i = 0; i < 5; i++)
 		EXPECT_EQ(pthread_join(threads[i], NULL), 0);
 	printf("# %u ranges taken, %u refused, %llu slots exchanged\n", taken, refused, (unsigned long long)exchanged());
 	EXPECT_EQ(wrong, 0);
 	EXPECT_GT(taken, 0);
+	EXPECT_GT(mapped, 0);
+	EXPECT_GT(exchanged(), 0);
 	for (unsigned i = 0; i < 16; i++)
 		EXPECT(holds(kept[i], PB, i * 77));
 	check_zones();
