@@ -55,16 +55,16 @@ DMA_POOL_TEST(a_pool_serves_and_gets_back_every_page, PAGES)
 
 	EXPECT(p != NULL);
 	EXPECT_EQ(describe(p).pages, ASH_DMA_PAGES_2M);
-	EXPECT(own_pool_settles(PAGES - 1));
+	EXPECT(real_pool_settles(PAGES - 1));
 	q = ash_dma_alloc(MIB(2), &attr);
 	EXPECT(q != NULL);
-	EXPECT(own_pool_settles(PAGES - 2));
+	EXPECT(real_pool_settles(PAGES - 2));
 	EXPECT_EQ(ash_dma_free(p), 0);
 	EXPECT_EQ(ash_dma_trim(), MIB(2));
-	EXPECT(own_pool_settles(PAGES - 1));
+	EXPECT(real_pool_settles(PAGES - 1));
 	EXPECT_EQ(ash_dma_free(q), 0);
 	EXPECT_EQ(ash_dma_trim(), MIB(2));
-	EXPECT(own_pool_settles(PAGES));
+	EXPECT(real_pool_settles(PAGES));
 	EXPECT_EQ(ash_dma_trim(), 0);
 }
 
@@ -84,11 +84,11 @@ DMA_POOL_TEST(the_longest_run_of_the_pool_is_found_and_the_rest_goes_back, PAGES
 	EXPECT_EQ(describe(p).level, ASH_DMA_PHYSICAL);
 	EXPECT_EQ(describe(p).nr_segments, 1);
 	witness_agrees(p, most * MIB(2));
-	EXPECT(own_pool_settles(PAGES - (long)most));
+	EXPECT(real_pool_settles(PAGES - (long)most));
 	EXPECT_EQ(ash_dma_free(p), 0);
 	/* Longer than any: refused, nothing kept, and the reason is contiguity. */
 	(void)ash_dma_trim();
-	EXPECT(own_pool_settles(PAGES));
+	EXPECT(real_pool_settles(PAGES));
 	attr.error = &error;
 	attr.pages = ASH_DMA_PAGES_2M;
 	attr.flags = ASH_DMA_PAGES_STRICT;
@@ -97,7 +97,7 @@ DMA_POOL_TEST(the_longest_run_of_the_pool_is_found_and_the_rest_goes_back, PAGES
 		EXPECT_EQ(error.reason, ASH_DMA_NOT_CONTIGUOUS);
 		EXPECT_EQ(error.pool_free, PAGES);
 	}
-	EXPECT(own_pool_settles(PAGES));
+	EXPECT(real_pool_settles(PAGES));
 }
 
 DMA_POOL_TEST(segments_are_as_few_as_asked_for, PAGES)
@@ -128,9 +128,9 @@ DMA_POOL_TEST(segments_are_as_few_as_asked_for, PAGES)
 		EXPECT(segments[0].va == p);
 		EXPECT_EQ(ash_dma_free(p), 0);
 		(void)ash_dma_trim();
-		EXPECT(own_pool_settles(PAGES));
+		EXPECT(real_pool_settles(PAGES));
 	}
-	EXPECT(own_pool_settles(PAGES));
+	EXPECT(real_pool_settles(PAGES));
 }
 
 DMA_POOL_TEST(virtual_contiguity_spans_what_is_scattered, PAGES)
@@ -139,7 +139,7 @@ DMA_POOL_TEST(virtual_contiguity_spans_what_is_scattered, PAGES)
 	char *p = ash_dma_alloc(MIB(2) * PAGES, &attr);
 
 	EXPECT(p != NULL);
-	EXPECT(own_pool_settles(0));
+	EXPECT(real_pool_settles(0));
 	memset(p, 1, MIB(2) * PAGES);
 	if (witness_sees())
 		witness_agrees(p, MIB(2) * PAGES);
@@ -170,7 +170,7 @@ DMA_POOL_TEST(an_address_limit_is_kept_or_refused, PAGES)
 	}
 	EXPECT_EQ(ash_dma_free(all), 0);
 	(void)ash_dma_trim();
-	EXPECT(own_pool_settles(PAGES));
+	EXPECT(real_pool_settles(PAGES));
 	attr.level = ASH_DMA_PHYSICAL;
 	for (attr.address_bits = 20; attr.address_bits <= 40; attr.address_bits++) {
 		p = ash_dma_alloc(KIB(64), &attr);
@@ -180,9 +180,9 @@ DMA_POOL_TEST(an_address_limit_is_kept_or_refused, PAGES)
 		EXPECT_LE(witness_phys(p) + KIB(64), 1ull << attr.address_bits);
 		EXPECT_EQ(ash_dma_free(p), 0);
 		(void)ash_dma_trim();
-		EXPECT(own_pool_settles(PAGES));
+		EXPECT(real_pool_settles(PAGES));
 	}
-	EXPECT(own_pool_settles(PAGES));
+	EXPECT(real_pool_settles(PAGES));
 }
 
 DMA_POOL_TEST(without_rights_a_huge_page_is_contiguous_and_no_more_is_promised, PAGES)
@@ -234,7 +234,7 @@ DMA_POOL_TEST(the_run_map_is_in_physical_order_and_complete, PAGES)
 		EXPECT(p != NULL);
 		EXPECT_EQ(witness_phys(p), ash_dma_translate(p, NULL));
 	}
-	EXPECT(own_pool_settles(0));
+	EXPECT(real_pool_settles(0));
 	EXPECT_EQ(ash_dma_walk_runs(on_run, &last), 0);
 	EXPECT_EQ(walked, MIB(2) * PAGES);
 	EXPECT_EQ(ash_dma_verify(), 0);

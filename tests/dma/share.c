@@ -170,7 +170,7 @@ TEST(a_crash_leaves_no_page_behind)
 	if (why != NULL)
 		SKIP(why);
 	for (unsigned i = 0; i < KILLS && whole; i++)
-		whole = child_status(die_with_buffers) == -SIGKILL && own_pool_settles(16);
+		whole = child_status(die_with_buffers) == -SIGKILL && real_pool_settles(16);
 	real_pool_give_back();
 	EXPECT(whole);
 }
