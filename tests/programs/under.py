@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import tempfile
-import threading
-import time
 
-import hugepool
+
+# Against hangs alone, however busy the machine is.
+HANG = 500
 
 
 class Failure(Exception):
@@ -41,7 +41,7 @@ class Under:
         env.update(extra or {})
         return env
 
-    def run(self, command, preloaded=True, extra=None, data=None, timeout=60, before=None, folder=None):
+    def run(self, command, preloaded=True, extra=None, data=None, timeout=HANG, before=None, folder=None):
         """The finished process. Its whole group is killed when it takes too long: that is a failure."""
         process = subprocess.Popen(command, env=self.environment(preloaded, extra), cwd=folder or self.tmp,
                                    stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
@@ -98,7 +98,7 @@ class Under:
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(timeout=10)
+                process.wait(timeout=HANG)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -109,27 +109,15 @@ class Under:
         if os.path.realpath(self.preload) not in maps:
             raise Failure("%s is not mapped in a program started under it" % self.preload)
 
-
-class HugeUse(threading.Thread):
-    """The most huge pages in use at any time while inside."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.most, self._ended = 0, threading.Event()
-
-    def run(self):
-        while not self._ended.is_set():
-            self.most = max(self.most, hugepool.read("nr_hugepages") - hugepool.read("free_hugepages"))
-            time.sleep(0.005)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self._ended.set()
-        self.join()
+    def prove_hugetlb(self):
+        """A program that runs under the preload has its heap on pages of the pool."""
+        status = self.good(["cat", "/proc/self/status"]).stdout.decode()
+        kib = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("HugetlbPages:")), 0)
+        if kib == 0:
+            raise Failure("a program started under %s has no huge page" % self.conf)
 
 
 def private_folder():
-    return tempfile.TemporaryDirectory(prefix="ashlar-programs-")
+    """Short enough that the name of a socket in it is none too long (108 bytes)."""
+    top = tempfile.gettempdir()
+    return tempfile.TemporaryDirectory(prefix="ashlar-programs-", dir=top if len(top) < 60 else "/tmp")
