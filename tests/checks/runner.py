@@ -6,6 +6,7 @@ usage: runner.py ROOT
 """
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,8 +33,10 @@ CASES = [
      'reported no failure but ended with signal 6'),
     ('harness that hides', 'print("not ok a\\nx: 0 passed, 1 failed, 0 skipped")', (0, 2, 0), 'ended with success'),
 ]
-STRAY = ('import subprocess; subprocess.Popen(["sleep", "8"], start_new_session=True, '
-         'stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)')
+# Ended by who started the run: it must still be there when that looks, however long it takes.
+STRAY = ('import subprocess; p = subprocess.Popen(["sleep", "5000"], start_new_session=True, '
+         'stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); '
+         'open(sys.argv[1] + ".stray", "w").write(str(p.pid))')
 LITTER = 'open(os.path.join(sys.argv[1], "litter"), "w").close()'
 
 CLOSING = re.compile(r'^(\d+) passed, (\d+) failed, (\d+) skipped$')
@@ -82,6 +85,11 @@ def attempt(scratch, name, programs, expected, words, arguments=(), options=''):
     return None if words in output else f'"{words}" is not in:\n{output}'
 
 
+def end_stray(scratch):
+    with open(os.path.join(scratch, 'stray.stray'), encoding='ascii') as f:
+        os.kill(int(f.read()), signal.SIGKILL)
+
+
 def main():
     passed = failed = 0
     with tempfile.TemporaryDirectory() as scratch:
@@ -96,7 +104,8 @@ def main():
                 results.append((what, attempt(scratch, what.replace(' ', '_'), [PASS, program], expected, '',
                                               options=', should_fail: true')))
             moved = (base[0], 1, base[2])  # one test more passes, its guard fails
-            results.append(('stray process', attempt(scratch, 'stray', [PASS, STRAY], moved, 'sleep 8')))
+            results.append(('stray process', attempt(scratch, 'stray', [PASS, STRAY], moved, 'sleep 5000')))
+            end_stray(scratch)
             results.append(('litter in the tree', attempt(scratch, 'litter', [PASS, LITTER], moved, '?? litter')))
             alone = (base[0] - 1, 1, base[2] + 1)
             results.append(('suite of skips', attempt(scratch, 'skips', [CASES[4][1]], alone, 'it ran nothing')))

@@ -6,7 +6,7 @@ usage: test_pool.py ASHLAR STUB SHIM     (SHIM makes the kernel short of pages)
 """
 import os
 
-from tool import NOBODY, ROOT, SHIM, Tool, cases
+from tool import SHIM, Tool, cases
 
 SMALL, LARGE = 'hugepages-2048kB', 'hugepages-1048576kB'
 FILES = {'nr_hugepages': 10, 'free_hugepages': 6, 'resv_hugepages': 1, 'surplus_hugepages': 0, 'nr_overcommit_hugepages': 0}
@@ -86,10 +86,9 @@ class Pool(Tool):
         self.assertEqual(self.number('demote', LARGE), 2)
 
     def test_without_rights(self):
-        if not ROOT:
-            self.skipTest('needs root, to be somebody else')
+        nobody = self.as_nobody()
         os.chmod(self.path(f'sys/kernel/mm/hugepages/{SMALL}/nr_hugepages'), 0o644)
-        self.assertFails(self.pool('2M', '11', user=NOBODY, group=NOBODY, extra_groups=[]), 1, 'nr_hugepages: Permission denied',
+        self.assertFails(self.pool('2M', '11', **nobody), 1, 'nr_hugepages: Permission denied',
                          'it takes root')
         self.assertEqual(self.number(), 10)
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-from tool import NOBODY, PYTHON, ROOT, SHIM as STUB, STUB as PRELOAD, Tool, cases
+from tool import PYTHON, SHIM as STUB, STUB as PRELOAD, Tool, cases
 
 MIB = 1 << 20
 HELD = 40
@@ -144,10 +144,9 @@ class Stat(Tool):
         self.assertFails(self.ashlar('stat', str(child.pid)), 1, f'there is no process {child.pid}')
 
     def test_somebody_elses_process(self):
-        if not ROOT:
-            self.skipTest('needs root, to be somebody else')
+        nobody = self.as_nobody()
         child = self.process('cat', preload=PRELOAD)
-        self.assertFails(self.ashlar('stat', str(child.pid), user=NOBODY, group=NOBODY, extra_groups=[]), 1,
+        self.assertFails(self.ashlar('stat', str(child.pid), **nobody), 1,
                          f'no permission to read process {child.pid}', 'root')
 
     def test_bad_arguments(self):

@@ -18,7 +18,7 @@ NOBODY = 65534
 
 class Tool(unittest.TestCase):
     def setUp(self):
-        self.dir = tempfile.mkdtemp(prefix='ashlar tool ')
+        self.dir = tempfile.mkdtemp(prefix=f'ashlar-{os.getpid()} tool ')
         os.chmod(self.dir, 0o755)
         self.addCleanup(shutil.rmtree, self.dir)
         self.env = {'PATH': '/usr/local/bin:/usr/bin:/bin', 'ASHLAR_PRELOAD': STUB, 'LC_ALL': 'C',
@@ -27,8 +27,21 @@ class Tool(unittest.TestCase):
     def ashlar(self, *args, env=None, **kwargs):
         """Runs the command; environment variables given as None are removed."""
         merged = {k: v for k, v in {**self.env, **(env or {})}.items() if v is not None}
-        return subprocess.run([ASHLAR, *args], env=merged, capture_output=True, text=True, timeout=60,
+        return subprocess.run([ASHLAR, *args], env=merged, capture_output=True, text=True,
                               errors='surrogateescape', **kwargs)
+
+    def as_nobody(self):
+        """What makes ashlar() run as another user; skips where there is none to be, or none that gets to the command."""
+        if not ROOT:
+            self.skipTest('needs root, to be somebody else')
+        user = {'user': NOBODY, 'group': NOBODY, 'extra_groups': []}
+        for path in (ASHLAR, STUB, SHIM):
+            try:
+                if subprocess.run(['test', '-r', path], check=False, **user).returncode != 0:
+                    self.skipTest('another user cannot reach the build folder')
+            except PermissionError:
+                self.skipTest('another user cannot reach the build folder')
+        return user
 
     def path(self, name):
         return os.path.join(self.dir, name)
