@@ -59,6 +59,13 @@ ASH_INLINE void ash_keep_stores(const void *p)
 	__asm__ volatile("" : : "r"(p) : "memory");
 }
 
+/* The same pointer, from which the compiler derives no other address than is written: one addition, not three. */
+ASH_INLINE void *ash_opaque(void *p)
+{
+	__asm__("" : "+r"(p));
+	return p;
+}
+
 ASH_INLINE void ash_cpu_relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)

@@ -8,6 +8,7 @@
 #include "page/deferred.h"
 #include "page/fallback.h"
 #include "page/harden.h"
+#include "page/hit.h"
 #include "page/migrate.h"
 #include "page/pcp.h"
 #include "page/reserve.h"
@@ -89,17 +90,9 @@ static ASH_NOINLINE int alloc_slow(struct ash_zone *z, unsigned order, enum ash_
 	return err;
 }
 
-/* The pcp was entered and has nothing. Apart, so that a hit saves no registers for what follows here. */
-static ASH_NOINLINE int leave_and_alloc_slow(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
-					     unsigned cpu, struct ash_page_grant *grant)
-{
-	ash_pcp_leave(z, &z->pcps[cpu]);
-	return alloc_slow(z, order, mt, flags, cpu, grant);
-}
-
 /*
- * The lists of a type that is none are empty, and the flags that matter to a hit are all beyond them: a request of CMA
- * memory, or of the HIGHATOMIC reserve, is not one for here.
+ * The magazines of a type that is none are empty, and the flags that matter to a hit are all beyond them: a request of
+ * CMA memory, or of the HIGHATOMIC reserve, is not one.
  */
 ASH_BUILD_ASSERT(ASH_MT_PCPTYPES < ASH_PCP_COLUMNS && ASH_ALLOC_CMA >= ASH_PCP_COLUMNS &&
 		 ASH_ALLOC_HIGHATOMIC >= ASH_PCP_COLUMNS, "the types and flags of a hit");
@@ -107,21 +100,10 @@ ASH_BUILD_ASSERT(ASH_MT_PCPTYPES < ASH_PCP_COLUMNS && ASH_ALLOC_CMA >= ASH_PCP_C
 int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
 		   struct ash_page_grant *grant)
 {
-	struct ash_pcp_list *l;
-	struct ash_pcp *pcp;
-
-	if (ASH_UNLIKELY(cpu >= atomic_load_explicit(&z->alloc_hit_cpus, memory_order_relaxed) ||
-			 order > z->pcp_max_order || ((unsigned)mt | flags) >= ASH_PCP_COLUMNS))
-		return alloc_slow(z, order, mt, flags, cpu, grant);
-	pcp = &z->pcps[cpu];
-	l = ash_pcp_list(pcp, order, mt);
-	if (ASH_UNLIKELY(!ash_pcp_enter_biased(pcp)))
-		return alloc_slow(z, order, mt, flags, cpu, grant);
-	if (ASH_UNLIKELY(l->first == 0))
-		return leave_and_alloc_slow(z, order, mt, flags, cpu, grant);
-	ash_pcp_pop(z, pcp, l, order, grant);
-	ash_pcp_leave_biased(pcp);
-	return 0;
+	if (ASH_LIKELY(cpu < z->hit_cpus && ((unsigned)mt | flags) < ASH_PCP_COLUMNS) &&
+	    ASH_LIKELY(ash_hit_alloc(z, &z->pcps[cpu], order, mt, grant)))
+		return 0;
+	return alloc_slow(z, order, mt, flags, cpu, grant);
 }
 
 /* USED and of this order, whatever else. */
@@ -178,36 +160,10 @@ static ASH_NOINLINE void free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned o
 	free_locked(z, pfn, order);
 }
 
-static ASH_NOINLINE void leave_and_free_slow(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
-{
-	/* The first that merging looks at; on its way while the locks are taken. */
-	ash_prefetch_write(&z->frames[pfn ^ ash_order_frames(order)]);
-	ash_prefetch_write(&z->frames[ash_order_start(pfn, order + 1) ^ ash_order_frames(order + 1)]);
-	ash_pcp_leave(z, &z->pcps[cpu]);
-	free_slow(z, pfn, order, cpu);
-}
-
 void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu)
 {
-	struct ash_frame *f;
-	struct ash_pcp *pcp;
-	uint32_t word, mt;
-
-	if (ASH_UNLIKELY(cpu >= z->free_hit_cpus || order > z->pcp_hit_order || pfn >= z->nr_frames))
-		return free_slow(z, pfn, order, cpu);
-	f = &z->frames[pfn];
-	pcp = &z->pcps[cpu];
-	mt = ash_pageblock_word_pcp_type(ash_pageblock_word(z, pfn));
-	word = atomic_load_explicit(&f->word, memory_order_relaxed) & z->plain_mask;
-	/* A head that is plainly used, of this order, is aligned and inside: no more needs checking. */
-	if (ASH_UNLIKELY(word != ash_frame_word(ASH_FRAME_USED, order, 0, 0) || !ash_mt_mergeable(mt) ||
-			 !ash_pcp_enter_biased(pcp)))
-		return free_slow(z, pfn, order, cpu);
-	if (ASH_UNLIKELY(ash_pcp_full(pcp)))
-		return leave_and_free_slow(z, pfn, order, cpu);
-	/* The same word, but PCP and of the pageblock's type. */
-	ash_pcp_push(z, pcp, ash_pcp_list(pcp, order, mt), pfn, f, (word | ASH_FRAME_PCP) + (mt << 16));
-	ash_pcp_leave_biased(pcp);
+	if (ASH_UNLIKELY(cpu >= z->hit_cpus || !ash_hit_free(z, &z->pcps[cpu], pfn, order)))
+		free_slow(z, pfn, order, cpu);
 }
 
 /* Onto the deferred list, or noted in the word of a piece that is being moved. false: it is not allocated like this. */

@@ -41,7 +41,6 @@ static void convert_and_free(struct ash_zone *z, ash_pfn_t base, ash_pfn_t count
 		ash_pageblock_set_type(z, b, mt);
 	atomic_store_explicit(&z->cma_borrower, z->nr_blocks[ASH_MT_CMA] > 0 ? ASH_MT_MOVABLE : ASH_MT_NR,
 			      memory_order_relaxed);
-	atomic_store_explicit(&z->alloc_hit_cpus, z->nr_blocks[ASH_MT_CMA] > 0 ? 0 : z->free_hit_cpus, memory_order_relaxed);
 	ash_zone_unlock(z);
 	ash_zone_free_run(z, base, count);
 }

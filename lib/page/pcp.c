@@ -12,6 +12,11 @@
 #define PREFETCH_ORDERS 4
 #define PREFETCH_LINKS 2 /* and how many of them are likely enough to be worth their neighbours */
 
+static ash_pfn_t lower(ash_pfn_t a, ash_pfn_t b)
+{
+	return a < b ? a : b;
+}
+
 void ash_pcp_lock(struct ash_zone *z, struct ash_pcp *pcp)
 {
 	ash_lock(&pcp->lock, z->lock_ops);
@@ -20,21 +25,6 @@ void ash_pcp_lock(struct ash_zone *z, struct ash_pcp *pcp)
 	z->ops->barrier();
 	while (atomic_load_explicit(&pcp->busy, memory_order_acquire) != 0)
 		ash_cpu_relax();
-}
-
-/* Behind what is there, so that allocations come in the ascending order the buddy lists gave. */
-static void append(struct ash_zone *z, struct ash_pcp_list *l, ash_pfn_t pfn, uint32_t word)
-{
-	struct ash_frame *f = &z->frames[pfn];
-
-	ash_frame_store(z->frames, pfn, word);
-	f->next = 0;
-	f->prev = l->last;
-	if (l->first == 0)
-		l->first = pfn + 1;
-	else
-		z->frames[l->last - 1].next = pfn + 1;
-	l->last = pfn + 1;
 }
 
 /* A row of pieces out of the smallest buddy of the type, or one by the rules of fallback. Returns how many; 0: none. */
@@ -55,7 +45,7 @@ static unsigned take(struct ash_zone *z, unsigned order, enum ash_migratetype mt
 static void refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
 		   unsigned nr)
 {
-	struct ash_pcp_list *l = ash_pcp_list(pcp, order, mt);
+	const unsigned index = ash_pcp_index(order, mt);
 	enum ash_rmqueue_mode mode = ASH_RMQUEUE_NORMAL;
 	ash_pfn_t frames = 0;
 
@@ -74,45 +64,45 @@ static void refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 		if (n == 0)
 			break;
 		for (unsigned i = 0; i < n; i++)
-			append(z, l, taken.pfn + (i << order), word);
+			ash_pcp_append(z, pcp, index, taken.pfn + (i << order), word);
 		nr -= n;
 		frames += (ash_pfn_t)n << order;
 	}
 	ash_zone_unlock(z);
-	pcp->refilled += frames;
-	ash_pcp_count(&pcp->in, frames);
+	ash_pcp_appended(pcp, frames);
+}
+
+/* 0 is disabled: see ash_zone_pcp_disable(). Whoever is inside after its drain sees that. */
+static bool switched_off(const struct ash_zone *z)
+{
+	return atomic_load_explicit(&z->pcp_high_max, memory_order_relaxed) == 0;
 }
 
 bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
 		   struct ash_page_grant *grant)
 {
-	struct ash_pcp_list *l = ash_pcp_list(pcp, order, mt);
+	const unsigned index = ash_pcp_index(order, mt);
+	struct ash_magazine *m = &pcp->magazine[index];
+	bool ok;
 
 	if (!ash_pcp_enter(z, pcp))
 		return false;
-	if (l->first == 0)
-		refill(z, pcp, order, mt, flags, ash_pcp_tune_refill(z, pcp, order));
-	if (l->first == 0) {
-		ash_pcp_leave(z, pcp);
-		return false;
+	if (ash_magazine_nr(ash_magazine_state(m)) == 0) {
+		if (pcp->list[index].first == 0) {
+			/* What is lent to magazines is not to be filled twice. */
+			ash_pcp_close(pcp);
+			refill(z, pcp, order, mt, flags, ash_pcp_tune_refill(z, pcp, order));
+		}
+		ash_pcp_load(z, pcp, index);
 	}
-	ash_pcp_pop(z, pcp, l, order, grant);
+	ok = ash_magazine_nr(ash_magazine_state(m)) > 0;
+	if (ok)
+		ash_magazine_pop(z, m, ash_magazine_state(m), order, mt, grant);
+	/* The room of what has just gone would make a hit of the next free. */
+	if (switched_off(z))
+		ash_pcp_close(pcp);
 	ash_pcp_leave(z, pcp);
-	return true;
-}
-
-/* The cold end. Inside. */
-static ash_pfn_t pop_last(struct ash_zone *z, struct ash_pcp_list *l)
-{
-	const ash_pfn_t pfn = l->last - 1;
-
-	if (l->first == l->last) {
-		l->first = 0;
-	} else {
-		l->last = z->frames[pfn].prev;
-		z->frames[l->last - 1].next = 0;
-	}
-	return pfn;
+	return ok;
 }
 
 struct outgoing_piece {
@@ -157,18 +147,18 @@ static void gather(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 	out->nr = out->nr_merged = 0;
 	out->frames = 0;
 	for (; out->frames < frames && out->nr < SHRINK_PIECES; index = index + 1 < ASH_PCP_LISTS ? index + 1 : 0) {
-		struct ash_pcp_list *l = &pcp->list[index];
 		const unsigned order = index / ASH_PCP_COLUMNS;
+		const uint32_t missing = ((frames - out->frames - 1) >> order) + 1;
+		ash_pfn_t pfn[SHRINK_PIECES];
+		const unsigned n = ash_pcp_take_cold(z, pcp, index, lower(missing, SHRINK_PIECES - out->nr), pfn);
 
-		while (l->first != 0 && out->frames < frames && out->nr < SHRINK_PIECES) {
-			const ash_pfn_t pfn = pop_last(z, l);
-			const unsigned flags = ash_word_zeroed(ash_frame_load(z->frames, pfn)) ? ASH_FREE_ZEROED : 0;
+		for (unsigned i = 0; i < n; i++) {
+			const unsigned flags = ash_word_zeroed(ash_frame_load(z->frames, pfn[i])) ? ASH_FREE_ZEROED : 0;
 
-			outgoing_add(z, out, (struct outgoing_piece){ pfn, (uint8_t)order, (uint8_t)flags });
+			outgoing_add(z, out, (struct outgoing_piece){ pfn[i], (uint8_t)order, (uint8_t)flags });
 		}
 	}
 	pcp->drained += out->frames;
-	ash_pcp_count(&pcp->out, out->frames);
 }
 
 /*
@@ -184,11 +174,6 @@ static void prefetch_buddies(const struct ash_zone *z, const struct outgoing *ou
 		for (unsigned order = p->order < 2 ? 2 : p->order; order < (unsigned)p->order + PREFETCH_ORDERS; order++)
 			ash_prefetch_write(&z->frames[ash_order_start(p->pfn, order) ^ ash_order_frames(order)]);
 	}
-}
-
-static ash_pfn_t lower(ash_pfn_t a, ash_pfn_t b)
-{
-	return a < b ? a : b;
 }
 
 static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing *out)
@@ -255,10 +240,17 @@ static bool take_from_owner(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 	       ash_frame_change(z->frames, pfn, &word, ash_frame_word(ASH_FRAME_PCP, order, 0, 0));
 }
 
-/* Push if the blocks' type, as seen without a lock, lets it be cached. Returns the list, or ASH_PCP_LISTS; inside then. */
-static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
+/*
+ * Push if the blocks' type, as seen without a lock, lets it be cached. Returns the list, or ASH_PCP_LISTS; inside then.
+ * *full: the pcp stood at its high mark before.
+ */
+static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order, bool *full)
 {
 	enum ash_migratetype mt = ash_pageblock_type(z, pfn);
+	const uint32_t frames = ash_order_frames(order);
+	struct ash_magazine *m;
+	uint32_t high;
+	uint64_t state;
 
 	/* A hint only: a block isolated after this look keeps one cached piece until the isolator's drain. */
 	if (mt == ASH_MT_ISOLATE)
@@ -269,23 +261,33 @@ static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_
 		mt = ASH_MT_MOVABLE;
 	if (!ash_pcp_enter(z, pcp))
 		return ASH_PCP_LISTS;
-	/* 0 is disabled: see ash_zone_pcp_disable(). */
-	if (atomic_load_explicit(&z->pcp_high_max, memory_order_relaxed) == 0 || !take_from_owner(z, pfn, order)) {
+	if (switched_off(z) || !take_from_owner(z, pfn, order)) {
 		ash_pcp_leave(z, pcp);
 		return ASH_PCP_LISTS;
 	}
-	ash_pcp_push(z, pcp, ash_pcp_list(pcp, order, mt), pfn, &z->frames[pfn],
-		     ash_frame_word(ASH_FRAME_PCP, order, mt, 0));
-	return order * ASH_PCP_COLUMNS + (unsigned)mt;
+	m = &pcp->magazine[ash_pcp_index(order, mt)];
+	state = ash_magazine_state(m);
+	*full = false;
+	if (ash_magazine_nr(state) == ash_magazine_room(state)) {
+		high = atomic_load_explicit(&pcp->tune.high, memory_order_relaxed);
+		if (ash_pcp_charged(pcp) + frames > high)
+			ash_pcp_close(pcp);
+		*full = ash_pcp_charged(pcp) >= high;
+		ash_pcp_make_room(z, pcp, ash_pcp_index(order, mt));
+		state = ash_magazine_state(m);
+	}
+	ash_magazine_push(m, state, pfn, &z->frames[pfn], ash_frame_word(ASH_FRAME_PCP, order, mt, 0));
+	return ash_pcp_index(order, mt);
 }
 
 bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
 {
-	const unsigned index = enter_and_push(z, pcp, pfn, order);
+	bool full;
+	const unsigned index = enter_and_push(z, pcp, pfn, order, &full);
 
 	if (index == ASH_PCP_LISTS)
 		return false;
-	if (ash_pcp_frames(pcp) - ash_order_frames(order) >= atomic_load_explicit(&pcp->tune.high, memory_order_relaxed)) {
+	if (full) {
 		const uint32_t frames = ash_pcp_tune_shrink(z, pcp, order);
 
 		if (frames > 0)
@@ -297,7 +299,9 @@ bool ash_pcp_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsign
 
 bool ash_pcp_free_trylock(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t pfn, unsigned order)
 {
-	if (enter_and_push(z, pcp, pfn, order) == ASH_PCP_LISTS)
+	bool full;
+
+	if (enter_and_push(z, pcp, pfn, order, &full) == ASH_PCP_LISTS)
 		return false;
 	ash_pcp_leave(z, pcp);
 	return true;
@@ -313,6 +317,7 @@ void ash_pcp_drain(struct ash_zone *z, struct ash_pcp *pcp)
 		/* Whoever goes in next decides anew, by the marks of the zone as they are then. */
 		atomic_store_explicit(&pcp->tune.high, 0, memory_order_relaxed);
 		pcp->tune.alloc_factor = pcp->tune.free_count = 0;
+		ash_pcp_close(pcp);
 		shrink(z, pcp, 0, batch);
 		more = ash_pcp_frames(pcp) > 0;
 		ash_unlock(&pcp->lock, z->lock_ops);
@@ -326,18 +331,10 @@ void ash_pcp_trim(struct ash_zone *z, struct ash_pcp *pcp, uint32_t high)
 
 	do {
 		ash_pcp_lock(z, pcp);
+		ash_pcp_close(pcp);
 		if (ash_pcp_frames(pcp) > high)
 			shrink(z, pcp, 0, batch);
 		more = ash_pcp_frames(pcp) > high;
 		ash_unlock(&pcp->lock, z->lock_ops);
 	} while (more);
-}
-
-uint64_t ash_pcp_total(const struct ash_zone *z)
-{
-	uint64_t frames = 0;
-
-	for (unsigned i = 0; i < z->nr_cpus; i++)
-		frames += ash_pcp_frames(&z->pcps[i]);
-	return frames;
 }

@@ -2,9 +2,9 @@
 /*
  * pcp: a cache of small free pieces in front of the zone, one per CPU (or per whatever the embedder numbers so).
  *
- * A list per order 0..10 and pcp type. Pieces here are not free to the zone: they are in state PCP, and no list type is
- * remembered with them. When they go back, the type of their pageblock is read under the zone lock; a block converted or
- * isolated meanwhile gets its own back. CMA and HIGHATOMIC pieces ride the MOVABLE list until then; a piece of a block
+ * A list per order 0..10 and pcp type, and in front of each a magazine, which is all that a hit touches. Pieces here are
+ * not free to the zone: they are in state PCP, and no list type is remembered with them. When they go back, the type of
+ * their pageblock is read under the zone lock; a block converted or isolated meanwhile gets its own back. CMA and HIGHATOMIC pieces ride the MOVABLE list until then; a piece of a block
  * seen isolated bypasses the cache. The kernel's lists end at order 3 and have one more for pageblocks; the orders between
  * and one above are here because a pair costs a twentieth of what splitting and merging costs (docs/benchmarks.md). They
  * are asked of the zone one at a time to begin with. pcp_tune.c decides how much goes in and out at once, and how much stays.
@@ -28,11 +28,27 @@
 #define ASH_PCP_LISTS ((ASH_PCP_MAX_ORDER + 1) * ASH_PCP_COLUMNS)
 
 /*
- * A piece on a pcp list is named by its pfn plus 1, so that zero-filled is empty. last means something only while first
- * is not 0.
+ * The hot end of a list: an array, so that a hit reads and writes one frame, the head of the piece itself. One word says
+ * all of its state, so that a hit changes one word:
+ *
+ *      bit 0-7   pieces here           bit 8-15  room: how many there may be            bit 16-   pieces taken by users
+ *
+ * A hit is a free while there is room, or an allocation while there is a piece. Room is lent by the pcp out of what is
+ * below its high mark (`charged`), and only in places that are no hit; without room every free comes by there. So this
+ * one comparison stands for all that a free must ask: whether the pcp is full, being emptied, or switched off.
  */
+#define ASH_MAGAZINE_PIECES 14 /* with the state, a cache line */
+struct ash_magazine {
+	_Atomic uint64_t state;
+	_Atomic uint32_t pfn[ASH_MAGAZINE_PIECES]; /* the hottest last */
+};
+
+#define ASH_MAGAZINE_ROOM 0x100u
+#define ASH_MAGAZINE_TAKEN 0x10000u
+
+/* What is behind the magazine: a piece is named by its pfn plus 1, so that zero-filled is empty. */
 struct ash_pcp_list {
-	uint32_t first, last;
+	uint32_t first, last; /* hot, cold; last means something only while first is not 0 */
 };
 
 /*
@@ -46,20 +62,21 @@ struct ash_pcp_tune {
 	uint64_t in_seen, out_seen; /* by its users, when it was last looked at */
 };
 
-/*
- * What went in and out, in frames, each written by whoever is inside and read by anyone; what is in is the difference.
- * Two counters that only grow: a hit adds to one of them, and both together tell pgalloc and pgfree.
- */
+/* All counts are in frames, written by whoever is inside. What was freed by users follows from the others. */
 struct ash_pcp {
+	struct ash_magazine magazine[ASH_PCP_LISTS];
 	struct ash_lock lock;
 	_Atomic uint32_t busy; /* the owner is inside; biased zones only */
-	_Atomic uint64_t in, out;
-	uint64_t refilled, drained; /* of these, from and to the zone */
+	/* listed and the room of all magazines: never less than what is inside. A single word, for those who are not inside. */
+	_Atomic uint32_t charged;
+	_Atomic uint32_t listed;    /* on the lists */
+	_Atomic uint64_t open;      /* bit i: the state of magazine i is not 0 */
+	uint64_t refilled, drained; /* from and to the zone */
+	uint64_t taken;             /* by users, as far as the magazines no longer say */
 	struct ash_pcp_tune tune;
 	struct ash_pcp_list list[ASH_PCP_LISTS];
-	uint64_t pad[11]; /* to a power of two: a shift on the way to a slot */
 } ASH_ALIGNED(64);
-ASH_BUILD_ASSERT(sizeof(struct ash_pcp) == 512, "see pad");
+ASH_BUILD_ASSERT(ASH_PCP_LISTS <= 64, "a bit of open for each");
 
 /* The owner's way in; false: somebody is inside. */
 ASH_INLINE bool ash_pcp_enter_biased(struct ash_pcp *pcp)
@@ -103,71 +120,103 @@ ASH_INLINE bool ash_pcp_order_allowed(const struct ash_zone *z, unsigned order)
 	return order <= z->pcp_max_order && order >= z->guard_order;
 }
 
-/*
- * Frames inside. A reader that is not inside errs upwards only, never missing a piece that was there all the time: `out`
- * is read first, and what it counts had been counted in before.
- */
-ASH_INLINE uint32_t ash_pcp_frames(const struct ash_pcp *pcp)
+ASH_INLINE unsigned ash_magazine_nr(uint64_t state)
 {
-	const uint64_t out = atomic_load_explicit(&pcp->out, memory_order_acquire);
-
-	return (uint32_t)(atomic_load_explicit(&pcp->in, memory_order_relaxed) - out);
+	return (uint8_t)state;
 }
 
-ASH_INLINE void ash_pcp_count(_Atomic uint64_t *counter, ash_pfn_t frames)
+ASH_INLINE unsigned ash_magazine_room(uint64_t state)
 {
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + frames,
-			      memory_order_release);
+	return (uint8_t)(state >> 8);
 }
 
-ASH_INLINE struct ash_pcp_list *ash_pcp_list(struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt)
+ASH_INLINE uint64_t ash_magazine_state(const struct ash_magazine *m)
 {
-	return &pcp->list[order * ASH_PCP_COLUMNS + (unsigned)mt];
+	return atomic_load_explicit(&m->state, memory_order_relaxed);
 }
 
-ASH_BUILD_ASSERT(ASH_FRAME_PCP == (ASH_FRAME_USED | 1), "taking a piece out clears a bit of its word");
-
-/* Take the hot end of a list that is not empty: what was freed last. Inside. */
-ASH_INLINE void ash_pcp_pop(struct ash_zone *z, struct ash_pcp *pcp, struct ash_pcp_list *l, unsigned order,
-			    struct ash_page_grant *grant)
+ASH_INLINE void ash_magazine_set(struct ash_magazine *m, uint64_t state)
 {
-	const ash_pfn_t pfn = l->first - 1;
+	atomic_store_explicit(&m->state, state, memory_order_relaxed);
+}
+
+/* For a hit, which reads state and slots of it. */
+ASH_INLINE struct ash_magazine *ash_pcp_magazine(struct ash_pcp *pcp, unsigned index)
+{
+	return ash_opaque(&pcp->magazine[index]);
+}
+
+ASH_INLINE unsigned ash_pcp_index(unsigned order, enum ash_migratetype mt)
+{
+	return order * ASH_PCP_COLUMNS + (unsigned)mt;
+}
+
+/* The hottest piece of a magazine that is not empty; state is its. Inside. */
+ASH_INLINE void ash_magazine_pop(struct ash_zone *z, struct ash_magazine *m, uint64_t state, unsigned order,
+				 enum ash_migratetype mt, struct ash_page_grant *grant)
+{
+	const ash_pfn_t pfn = atomic_load_explicit(&m->pfn[ash_magazine_nr(state) - 1], memory_order_relaxed);
 	struct ash_frame *f = &z->frames[pfn];
 	const uint32_t word = atomic_load_explicit(&f->word, memory_order_relaxed);
 
-	ASH_ZONE_ASSERT(z, ash_word_state(word) == ASH_FRAME_PCP && ash_word_order(word) == order,
-			"pcp list holds a foreign piece", pfn, word, order);
-	l->first = f->next;
-	ash_pcp_count(&pcp->out, ash_order_frames(order));
-	/* USED, of the order and type it has been here with, without flags. */
-	atomic_store_explicit(&f->word, word & 0x00fffffe, memory_order_relaxed);
+	ASH_ZONE_ASSERT(z, (word & 0xffffff) == ash_frame_word(ASH_FRAME_PCP, order, mt, 0), "pcp holds a foreign piece",
+			pfn, word, order);
+	ash_magazine_set(m, state + ASH_MAGAZINE_TAKEN - 1);
+	atomic_store_explicit(&f->word, ash_frame_word(ASH_FRAME_USED, order, mt, 0), memory_order_relaxed);
 	*grant = (struct ash_page_grant){ pfn, ash_word_zeroed(word) };
 }
 
-/* Put a piece at the hot end; f is its head's frame, word what that shall say. Inside. */
-ASH_INLINE void ash_pcp_push(struct ash_zone *z, struct ash_pcp *pcp, struct ash_pcp_list *l, ash_pfn_t pfn,
-			     struct ash_frame *f, uint32_t word)
+/* On top of a magazine that has room; f is the head's frame, word what it shall say. Inside. */
+ASH_INLINE void ash_magazine_push(struct ash_magazine *m, uint64_t state, ash_pfn_t pfn, struct ash_frame *f,
+				  uint32_t word)
 {
-	const uint32_t hot = l->first;
+	_Atomic uint32_t *slot = &m->pfn[ash_magazine_nr(state)];
 
-	ash_pcp_count(&pcp->in, ash_order_frames(ash_word_order(word)));
-	l->first = pfn + 1;
-	f->next = hot;
+	/*
+	 * Who takes a piece and gives it back finds the slot as it was. Not to write it is what makes this a matter of
+	 * instructions: the next to read the slot would wait for the store, twenty cycles.
+	 */
+	if (atomic_load_explicit(slot, memory_order_relaxed) != pfn)
+		atomic_store_explicit(slot, pfn, memory_order_relaxed);
+	ash_magazine_set(m, state + 1);
 	atomic_store_explicit(&f->word, word, memory_order_relaxed);
-	if (hot == 0)
-		l->last = pfn + 1;
-	else
-		z->frames[hot - 1].prev = pfn + 1;
 }
+
+/* pcp_stock.c: what is where in a pcp. For who is inside, but where it says otherwise. */
+
+/* Frames inside. Read by somebody who is not inside it is a figure, no more. */
+uint32_t ash_pcp_frames(const struct ash_pcp *pcp);
+
+/* Frames allocated, and freed, by users of this pcp so far. */
+uint64_t ash_pcp_taken(const struct ash_pcp *pcp);
+uint64_t ash_pcp_given(const struct ash_pcp *pcp);
+
+/* For anyone, and never less than what has been inside all the time; 0 after a drain. */
+ASH_INLINE uint32_t ash_pcp_charged(const struct ash_pcp *pcp)
+{
+	return atomic_load_explicit(&pcp->charged, memory_order_relaxed);
+}
+
+/* Take back the room that no piece uses: from now on no free is a hit, and charged is exact. */
+void ash_pcp_close(struct ash_pcp *pcp);
+
+/* A piece that has come from the zone, behind all others: so allocations come in the order the buddy lists gave. */
+void ash_pcp_append(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, ash_pfn_t pfn, uint32_t word);
+/* So many frames were appended. */
+void ash_pcp_appended(struct ash_pcp *pcp, uint32_t frames);
+
+/* Fill a magazine that is empty from its list. */
+void ash_pcp_load(struct ash_zone *z, struct ash_pcp *pcp, unsigned index);
+
+/* Have room in a magazine: up to the high mark if there is that much, for one piece in any case. */
+void ash_pcp_make_room(struct ash_zone *z, struct ash_pcp *pcp, unsigned index);
+
+/* Take up to nr pieces from the cold end of list and magazine. Returns how many, in pfn. */
+unsigned ash_pcp_take_cold(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, unsigned nr, ash_pfn_t *pfn);
 
 /* With a refill if need be. false: the pcp is busy, or empty and the zone has nothing for it. */
 bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
 		   struct ash_page_grant *grant);
-
-ASH_INLINE bool ash_pcp_full(const struct ash_pcp *pcp)
-{
-	return ash_pcp_frames(pcp) >= atomic_load_explicit(&pcp->tune.high, memory_order_relaxed);
-}
 
 /* pcp_tune.c, both for who is inside: how many pieces to ask the zone for, 1 or more; how many frames to give to it. */
 unsigned ash_pcp_tune_refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order);
@@ -192,7 +241,7 @@ uint32_t ash_pcp_high(const struct ash_zone *z, const struct ash_pcp *pcp);
 /* Batch and high marks for the number of frames now present (kernel: zone_batchsize, zone_highsize). Under the zone lock. */
 void ash_pcp_resize(struct ash_zone *z);
 
-/* A racy sum, good enough to decide whether a drain is worth it. */
+/* Of all pcps: exact if they are all locked. */
 uint64_t ash_pcp_total(const struct ash_zone *z);
 
 #endif

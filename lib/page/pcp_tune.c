@@ -87,7 +87,7 @@ static bool zone_below_high(const struct ash_zone *z)
 /* What the users of this pcp have done since it last met the zone, as it does now with pieces of this order. */
 static void note_traffic(const struct ash_zone *z, struct ash_pcp *pcp, unsigned order)
 {
-	const uint64_t freed = load64(&pcp->in) - pcp->refilled, allocated = load64(&pcp->out) - pcp->drained;
+	const uint64_t freed = ash_pcp_given(pcp), allocated = ash_pcp_taken(pcp);
 	const uint64_t batch = load(&z->pcp_batch), least = (uint64_t)1 << order;
 	const uint64_t most = (batch > least ? batch : least) << FACTOR_MAX;
 	struct ash_pcp_tune *t = &pcp->tune;

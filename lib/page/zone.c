@@ -100,8 +100,7 @@ int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 	};
 	harden(z, &config->hardening);
 	z->pcp_biased = config->pcp_owned && config->ops != NULL && config->ops->barrier != NULL;
-	z->free_hit_cpus = z->pcp_biased && !z->hardened ? z->nr_cpus : 0;
-	atomic_store_explicit(&z->alloc_hit_cpus, z->free_hit_cpus, memory_order_relaxed);
+	z->hit_cpus = z->pcp_biased && !z->hardened ? z->nr_cpus : 0;
 	atomic_store_explicit(&z->cma_borrower, ASH_MT_NR, memory_order_relaxed);
 	/* With a mover, what is MOVABLE (of the types asked for, the odd one) is freed with more care. */
 	z->plain_mask = ASH_FRAME_PLAIN;
@@ -196,8 +195,10 @@ int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zero
 
 bool ash_zone_reclaim_own(struct ash_zone *z, enum ash_migratetype mt)
 {
-	const bool held = ash_pcp_total(z) > 0 || atomic_load_explicit(&z->deferred, memory_order_relaxed) != 0;
+	bool held = atomic_load_explicit(&z->deferred, memory_order_relaxed) != 0;
 
+	for (unsigned i = 0; !held && i < z->nr_cpus; i++)
+		held = ash_pcp_charged(&z->pcps[i]) > 0;
 	if (held)
 		ash_zone_drain(z);
 	return ash_zone_unreserve_highatomic(z, mt, false) || held;
@@ -211,7 +212,7 @@ void ash_zone_drain(struct ash_zone *z)
 		ash_zone_unlock(z);
 	}
 	for (unsigned i = 0; i < z->nr_cpus; i++) {
-		if (ash_pcp_frames(&z->pcps[i]) > 0)
+		if (ash_pcp_charged(&z->pcps[i]) > 0)
 			ash_pcp_drain(z, &z->pcps[i]);
 	}
 }
@@ -248,8 +249,8 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 
 		ash_pcp_lock(z, pcp);
 		out->pcp += ash_pcp_frames(pcp);
-		out->pgalloc += atomic_load_explicit(&pcp->out, memory_order_relaxed) - pcp->drained;
-		out->pgfree += atomic_load_explicit(&pcp->in, memory_order_relaxed) - pcp->refilled;
+		out->pgalloc += ash_pcp_taken(pcp);
+		out->pgfree += ash_pcp_given(pcp);
 		ash_unlock(&pcp->lock, z->lock_ops);
 	}
 	ash_zone_lock(z);

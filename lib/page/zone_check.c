@@ -203,6 +203,29 @@ static bool check_tainted(struct walk *w)
 	return z->nr_tainted == nr_tainted || fail(w, 6, ASH_PFN_NONE, "tainted superblocks", z->nr_tainted, nr_tainted);
 }
 
+/* A magazine within its room, and the room within what it is charged as. */
+static bool check_pcps(struct walk *w)
+{
+	for (unsigned cpu = 0; cpu < w->z->nr_cpus; cpu++) {
+		const struct ash_pcp *pcp = &w->z->pcps[cpu];
+		uint64_t charged = atomic_load_explicit(&pcp->listed, memory_order_relaxed);
+
+		for (unsigned i = 0; i < ASH_PCP_LISTS; i++) {
+			const uint64_t state = ash_magazine_state(&pcp->magazine[i]);
+			const unsigned nr = ash_magazine_nr(state), room = ash_magazine_room(state);
+
+			if (nr > room || room > ASH_MAGAZINE_PIECES)
+				return fail(w, 6, ASH_PFN_NONE, "a magazine's room", nr, room);
+			if ((state != 0) != (atomic_load_explicit(&pcp->open, memory_order_relaxed) >> i & 1))
+				return fail(w, 6, ASH_PFN_NONE, "an open magazine", state, i);
+			charged += (uint64_t)room << i / ASH_PCP_COLUMNS;
+		}
+		if (charged != ash_pcp_charged(pcp))
+			return fail(w, 6, ASH_PFN_NONE, "pcp charged", ash_pcp_charged(pcp), charged);
+	}
+	return true;
+}
+
 static bool check_counters(struct walk *w)
 {
 	const struct ash_zone *z = w->z;
@@ -240,7 +263,7 @@ int ash_zone_check(struct ash_zone *z, struct ash_zone_fault *fault)
 	bool ok;
 
 	ash_zone_lock_all(z);
-	ok = walk_frames(&w) && walk_lists(&w) && check_counters(&w) && check_tainted(&w);
+	ok = walk_frames(&w) && walk_lists(&w) && check_pcps(&w) && check_counters(&w) && check_tainted(&w);
 	ash_zone_unlock_all(z);
 	return ok ? 0 : w.fault->invariant;
 }

@@ -31,8 +31,6 @@ struct ash_zone {
 	/* Constant after initialisation, and read by every pcp hit. */
 	ash_pfn_t nr_frames;
 	uint8_t pageblock_order, max_order;
-	uint8_t pcp_max_order; /* pieces that are cached: at most of two pageblocks */
-	uint8_t pcp_hit_order; /* of these, such as have the type of one pageblock */
 	bool hardened;         /* hardening asks for more than a shuffle: no fast paths */
 	uint8_t guard_order, shuffle_order; /* as in hardening; shuffle_order UINT8_MAX: no coin is tossed */
 	uint8_t plain_order; /* pageblock order where nothing is guarded or shuffled, else 0: frees below it are short */
@@ -41,10 +39,10 @@ struct ash_zone {
 	/* MOVABLE where some pageblock is CMA, for its pcp lists then hold frames that are not for everyone; else ASH_MT_NR. */
 	_Atomic uint32_t cma_borrower;
 	uint32_t plain_mask; /* ASH_FRAME_PLAIN; with a mover also the bit that says MOVABLE: what is freed by a plain store */
+	unsigned pcp_max_order; /* pieces that are cached: at most of two pageblocks */
+	unsigned pcp_hit_order; /* of these, such as have the type of one pageblock */
 	unsigned nr_cpus;
-	/* nr_cpus where the short paths of alloc.c serve: with biased pcps and, for allocations, without CMA; else 0. */
-	_Atomic unsigned alloc_hit_cpus;
-	unsigned free_hit_cpus;
+	unsigned hit_cpus; /* nr_cpus where there are hits (hit.h): with biased pcps and without hardening; else 0 */
 	struct ash_frame *frames;
 	_Atomic uint8_t *pageblocks;
 	struct ash_pcp *pcps;

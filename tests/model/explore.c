@@ -64,7 +64,13 @@ static void absorb_list(struct hash *h, const struct ash_zone *z, ash_pfn_t pfn,
 static void absorb_pcp(struct hash *h, const struct ash_zone *z, const struct ash_pcp *pcp)
 {
 	for (unsigned i = 0; i < ASH_PCP_LISTS; i++) {
-		absorb(h, (uint64_t)1 << 32 | i);
+		const struct ash_magazine *m = &pcp->magazine[i];
+		const uint64_t state = ash_magazine_state(m);
+
+		/* How many were taken does not matter, nor does what stands in slots without a piece. */
+		absorb(h, (uint64_t)1 << 32 | i << 16 | (uint16_t)state);
+		for (unsigned slot = 0; slot < ash_magazine_nr(state); slot++)
+			absorb(h, m->pfn[slot]);
 		for (uint32_t link = pcp->list[i].first; link != 0; link = z->frames[link - 1].next)
 			absorb(h, link);
 	}

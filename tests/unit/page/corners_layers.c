@@ -132,7 +132,7 @@ TEST(zeroed_frames_under_poison_and_initialisation)
 
 	EXPECT_EQ(open_hardened(&f, layers), 0);
 	EXPECT(f.z->pcp_biased);
-	EXPECT_EQ(f.z->free_hit_cpus, 0); /* no way in past the layers */
+	EXPECT_EQ(f.z->hit_cpus, 0); /* no way in past the layers */
 	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, 0, &g), 0);
 	EXPECT(g.zeroed);
 	payload[g.pfn][17] = 1;
