@@ -5,8 +5,12 @@
 #include "page/deferred.h"
 #include "page/fallback.h"
 
-/* Pieces freed in one zone lock hold. */
-#define SHRINK_PIECES 64
+/*
+ * Pieces freed in one zone lock hold: some 25 microseconds of it where all of them miss the cache. Four times fewer made
+ * frees in random order by two threads dearer by a third, who then met at the lock four times as often.
+ */
+#define SHRINK_PIECES 256
+#define LOOK_AHEAD 32 /* so many pieces in front of the one that is being freed, neighbours are on their way */
 
 /* How many merges of one piece are looked ahead. Four frames share a cache line: the buddies of two orders are there. */
 #define PREFETCH_ORDERS 4
@@ -146,12 +150,15 @@ static void gather(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 		frames = inside;
 	out->nr = out->nr_merged = 0;
 	out->frames = 0;
-	for (; out->frames < frames && out->nr < SHRINK_PIECES; index = index + 1 < ASH_PCP_LISTS ? index + 1 : 0) {
+	while (out->frames < frames && out->nr < SHRINK_PIECES) {
 		const unsigned order = index / ASH_PCP_COLUMNS;
 		const uint32_t missing = ((frames - out->frames - 1) >> order) + 1;
-		ash_pfn_t pfn[SHRINK_PIECES];
-		const unsigned n = ash_pcp_take_cold(z, pcp, index, lower(missing, SHRINK_PIECES - out->nr), pfn);
+		ash_pfn_t pfn[32];
+		const unsigned room = lower(SHRINK_PIECES - out->nr, ASH_ARRAY_LEN(pfn));
+		const unsigned n = ash_pcp_take_cold(z, pcp, index, lower(missing, room), pfn);
 
+		if (n == 0)
+			index = index + 1 < ASH_PCP_LISTS ? index + 1 : 0;
 		for (unsigned i = 0; i < n; i++) {
 			const unsigned flags = ash_word_zeroed(ash_frame_load(z->frames, pfn[i])) ? ASH_FREE_ZEROED : 0;
 
@@ -176,13 +183,11 @@ static void prefetch_buddies(const struct ash_zone *z, const struct outgoing *ou
 	}
 }
 
-static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing *out)
+static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing_piece *p, unsigned nr)
 {
 	const ash_pfn_t last = z->nr_frames - 1;
 
-	for (unsigned i = 0; i < out->nr_merged; i++) {
-		const struct outgoing_piece *p = &out->merged[i];
-
+	for (; nr > 0; nr--, p++) {
 		for (unsigned order = p->order; order < (unsigned)p->order + PREFETCH_LINKS; order++) {
 			const ash_pfn_t head = ash_order_start(p->pfn, order), buddy = head ^ ash_order_frames(order);
 			const ash_pfn_t mask = -(ash_pfn_t)ash_buddy_is_free(z, head, order);
@@ -198,30 +203,37 @@ static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing 
 	}
 }
 
-/* Free up to a batch of frames in one zone lock hold. Inside. */
-static void shrink(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint32_t frames)
+/* Pieces that no list holds any more, in the order given. Under the zone lock. */
+static void free_pieces(struct ash_zone *z, const struct outgoing_piece *p, unsigned nr)
 {
-	const struct outgoing_piece *p;
-	struct outgoing out;
-	unsigned nr;
-
-	gather(z, pcp, index, frames, &out);
-	prefetch_buddies(z, &out);
-	ash_zone_lock(z);
-	ash_deferred_drain(z);
-	prefetch_neighbours(z, &out);
-	for (unsigned i = 0; i < out.nr; i++)
-		ash_frame_store(z->frames, out.piece[i].pfn, 0);
-	/* A request that waits for a buddy of some order must see it form. */
-	p = z->capture == NULL ? out.merged : out.piece;
-	nr = z->capture == NULL ? out.nr_merged : out.nr;
-	for (; nr > 0; nr--, p++) {
+	prefetch_neighbours(z, p, lower(nr, LOOK_AHEAD));
+	for (unsigned i = 0; i < nr; i++, p++) {
+		if (i % LOOK_AHEAD == 0 && nr - i > LOOK_AHEAD)
+			prefetch_neighbours(z, p + LOOK_AHEAD, lower(nr - i - LOOK_AHEAD, LOOK_AHEAD));
 		/* The block's type is asked now and here; what the pcp thought of it does not count. */
 		if (ASH_LIKELY(p->order < z->pageblock_order))
 			ash_buddy_free_one(z, p->pfn, p->order, ash_pageblock_type(z, p->pfn), p->flags);
 		else
 			ash_buddy_free(z, p->pfn, p->order, p->flags);
 	}
+}
+
+/* Free up to a batch of frames in one zone lock hold. Inside. */
+static void shrink(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint32_t frames)
+{
+	struct outgoing out;
+
+	gather(z, pcp, index, frames, &out);
+	prefetch_buddies(z, &out);
+	ash_zone_lock(z);
+	ash_deferred_drain(z);
+	for (unsigned i = 0; i < out.nr; i++)
+		ash_frame_store(z->frames, out.piece[i].pfn, 0);
+	/* A request that waits for a buddy of some order must see it form. */
+	if (ASH_LIKELY(z->capture == NULL))
+		free_pieces(z, out.merged, out.nr_merged);
+	else
+		free_pieces(z, out.piece, out.nr);
 	ash_zone_unlock(z);
 }
 

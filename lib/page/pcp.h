@@ -57,8 +57,8 @@ struct ash_pcp_list {
  */
 struct ash_pcp_tune {
 	_Atomic uint32_t high;      /* what is freed beyond it goes on to the zone */
-	uint16_t alloc_factor;      /* refills in a row without a free between them */
-	uint16_t free_count;        /* freed lately, and not allocated again */
+	uint32_t free_count;        /* freed lately, and not allocated again */
+	unsigned alloc_factor;      /* refills in a row without a free between them */
 	uint64_t in_seen, out_seen; /* by its users, when it was last looked at */
 };
 

@@ -18,6 +18,7 @@
 
 #define HIGH_FRACTION 8 /* of the zone, for all pcps together (kernel: MIN_PERCPU_PAGELIST_HIGH_FRACTION) */
 #define FACTOR_MAX 5    /* kernel: PCP_BATCH_SCALE_MAX */
+#define FACTOR_MAX_ONE 8 /* where a batch is one piece: then it too can become as many pieces as the zone lock is held for */
 
 /* Pieces of one refill: a row of them costs some nanoseconds each, under the zone lock. */
 #define REFILL_PIECES 256
@@ -84,12 +85,17 @@ static bool zone_below_high(const struct ash_zone *z)
 	return ash_counter_read(&z->free) < load64(&z->wmark[ASH_WMARK_HIGH]);
 }
 
+static unsigned factor_max(unsigned order)
+{
+	return order > ASH_PCP_BATCH_ORDER ? FACTOR_MAX_ONE : FACTOR_MAX;
+}
+
 /* What the users of this pcp have done since it last met the zone, as it does now with pieces of this order. */
 static void note_traffic(const struct ash_zone *z, struct ash_pcp *pcp, unsigned order)
 {
 	const uint64_t freed = ash_pcp_given(pcp), allocated = ash_pcp_taken(pcp);
 	const uint64_t batch = load(&z->pcp_batch), least = (uint64_t)1 << order;
-	const uint64_t most = (batch > least ? batch : least) << FACTOR_MAX;
+	const uint64_t most = (batch > least ? batch : least) << factor_max(order);
 	struct ash_pcp_tune *t = &pcp->tune;
 	uint64_t count = t->free_count;
 
@@ -98,7 +104,7 @@ static void note_traffic(const struct ash_zone *z, struct ash_pcp *pcp, unsigned
 	if (freed != t->in_seen)
 		t->alloc_factor = 0;
 	count += freed - t->in_seen;
-	t->free_count = (uint16_t)(count < most ? count : most);
+	t->free_count = (uint32_t)(count < most ? count : most);
 	t->in_seen = freed;
 	t->out_seen = allocated;
 }
@@ -133,7 +139,7 @@ unsigned ash_pcp_tune_refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned o
 	}
 	room = high - clamp(ash_pcp_frames(pcp), 0, high);
 	if (room > batch && pieces << order <= room - batch && pieces < REFILL_PIECES) {
-		if (t->alloc_factor < FACTOR_MAX)
+		if (t->alloc_factor < factor_max(order))
 			t->alloc_factor++;
 		return pieces;
 	}
