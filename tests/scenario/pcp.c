@@ -134,6 +134,42 @@ TEST(T22_isolated_frames_bypass_the_pcp)
 	EXPECT_EQ(scene_stats(&s).nr_free[0][ASH_MT_ISOLATE], 8);
 }
 
+/*
+ * The batch of the scenario itself: 32 pieces of two zones, changing from one to the other and back, three of them in an
+ * isolated pageblock. Each zone has its own pcps here, so there is no lock to be taken anew, and nothing may get across.
+ */
+TEST(T22_a_batch_of_two_zones)
+{
+	static struct scene other;
+	struct scene *const zones[2] = { &s, &other };
+
+	for (unsigned i = 0; i < 2; i++) {
+		scene_open_edge(zones[i], 4, 4, "MUM", 0, 0, 1);
+		scene_pcp_marks(zones[i], 16, 64, 64);
+	}
+	ash_zone_lock(other.z);
+	ash_pageblock_set_isolated(other.z, 16, true);
+	ash_zone_unlock(other.z);
+	for (ash_pfn_t i = 0; i < 16; i++) {
+		ash_zone_free(s.z, 2 * i, 0, 0);
+		ash_zone_free(other.z, i < 3 ? 16 + 2 * i : 2 * (i - 3) % 16 + (i < 11 ? 0 : 32), 0, 0);
+	}
+	EXPECT_EQ(scene_stats(&s).pcp, 16);
+	EXPECT_EQ(scene_stats(&other).pcp, 13);
+	EXPECT_EQ(scene_stats(&other).nr_free[0][ASH_MT_ISOLATE], 3);
+	EXPECT_EQ(scene_stats(&s).pgfree, 16);
+	EXPECT_EQ(scene_stats(&other).pgfree, 16);
+	for (unsigned i = 0; i < 2; i++)
+		ash_zone_drain(zones[i]->z);
+	EXPECT_EQ(scene_stats(&s).free, 16);
+	EXPECT_EQ(scene_stats(&s).nr_free[0][ASH_MT_MOVABLE], 8);
+	EXPECT_EQ(scene_stats(&s).nr_free[0][ASH_MT_UNMOVABLE], 8);
+	EXPECT_EQ(scene_stats(&other).free, 13);
+	EXPECT_EQ(scene_stats(&other).nr_free[0][ASH_MT_ISOLATE], 3);
+	EXPECT(scene_fault(&s) == NULL);
+	EXPECT(scene_fault(&other) == NULL);
+}
+
 /* A piece of more than one pageblock has no one type to be cached by: an isolated block of it must not be cached. */
 TEST(T22_pieces_of_several_types_bypass_the_pcp)
 {

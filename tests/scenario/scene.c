@@ -51,7 +51,7 @@ void scene_open_edge(struct scene *s, unsigned pageblock_order, unsigned max_ord
 		     ash_pfn_t first, ash_pfn_t end, unsigned nr_cpus)
 {
 	static struct ash_zone_ops ops;
-	static void *mem;
+	void *mem;
 	const ash_pfn_t nr = (ash_pfn_t)(strlen(types) << pageblock_order);
 	const struct ash_geometry geometry = { (uint8_t)pageblock_order, (uint8_t)max_order };
 	const size_t zone_size = ash_align_up(ash_zone_struct_size(), 64);
@@ -62,7 +62,7 @@ void scene_open_edge(struct scene *s, unsigned pageblock_order, unsigned max_ord
 					  .ops = &ops };
 
 	ops = (struct ash_zone_ops){ .bug = on_bug, .mover = scene_mover };
-	free(mem);
+	free(s->mem);
 	mem = aligned_alloc(64, size);
 	must(mem != NULL, __LINE__);
 	memset(mem, 0, size);
