@@ -10,7 +10,7 @@
  * frees in random order by two threads dearer by a third, who then met at the lock four times as often.
  */
 #define SHRINK_PIECES 256
-#define LOOK_AHEAD 32 /* so many pieces in front of the one that is being freed, neighbours are on their way */
+#define LOOK_AHEAD 16 /* pieces looked ahead at a time; more, and heads at equal distances push each other out again */
 
 /* How many merges of one piece are looked ahead. Four frames share a cache line: the buddies of two orders are there. */
 #define PREFETCH_ORDERS 4
@@ -170,14 +170,13 @@ static void gather(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 
 /*
  * Freed in random order, a piece misses the cache three or four times: at the buddies it may merge with, and at their
- * neighbours on their lists, which lie anywhere. A batch has its misses together instead of one by one: first the heads
- * of the buddies, whose addresses are known, and then, under the zone lock that the links belong to, the neighbours.
+ * neighbours on their lists, which lie anywhere. A batch has its misses together instead of one by one, well before they
+ * are waited for: first the heads of the buddies, whose addresses are known, and then the neighbours, by links that are
+ * to be read under the zone lock only.
  */
-static void prefetch_buddies(const struct ash_zone *z, const struct outgoing *out)
+static void prefetch_buddies(const struct ash_zone *z, const struct outgoing_piece *p, unsigned nr)
 {
-	for (unsigned i = 0; i < out->nr_merged; i++) {
-		const struct outgoing_piece *p = &out->merged[i];
-
+	for (; nr > 0; nr--, p++) {
 		for (unsigned order = p->order < 2 ? 2 : p->order; order < (unsigned)p->order + PREFETCH_ORDERS; order++)
 			ash_prefetch_write(&z->frames[ash_order_start(p->pfn, order) ^ ash_order_frames(order)]);
 	}
@@ -208,8 +207,12 @@ static void free_pieces(struct ash_zone *z, const struct outgoing_piece *p, unsi
 {
 	prefetch_neighbours(z, p, lower(nr, LOOK_AHEAD));
 	for (unsigned i = 0; i < nr; i++, p++) {
-		if (i % LOOK_AHEAD == 0 && nr - i > LOOK_AHEAD)
-			prefetch_neighbours(z, p + LOOK_AHEAD, lower(nr - i - LOOK_AHEAD, LOOK_AHEAD));
+		const unsigned left = nr - i;
+
+		if (i % LOOK_AHEAD == 0 && left > LOOK_AHEAD)
+			prefetch_neighbours(z, p + LOOK_AHEAD, lower(left - LOOK_AHEAD, LOOK_AHEAD));
+		if (i % LOOK_AHEAD == 0 && left > 2 * LOOK_AHEAD)
+			prefetch_buddies(z, p + 2 * LOOK_AHEAD, lower(left - 2 * LOOK_AHEAD, LOOK_AHEAD));
 		/* The block's type is asked now and here; what the pcp thought of it does not count. */
 		if (ASH_LIKELY(p->order < z->pageblock_order))
 			ash_buddy_free_one(z, p->pfn, p->order, ash_pageblock_type(z, p->pfn), p->flags);
@@ -224,7 +227,7 @@ static void shrink(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 	struct outgoing out;
 
 	gather(z, pcp, index, frames, &out);
-	prefetch_buddies(z, &out);
+	prefetch_buddies(z, out.merged, lower(out.nr_merged, 2 * LOOK_AHEAD));
 	ash_zone_lock(z);
 	ash_deferred_drain(z);
 	for (unsigned i = 0; i < out.nr; i++)
