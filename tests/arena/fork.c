@@ -178,7 +178,7 @@ POOL_TEST(with_a_dry_pool_copy_lets_both_write_everything, POOL_PAGES)
 	for (unsigned i = 0; i < POOL_PAGES; i++)
 		runs[i] = run(zl, 512 + (i == 0));
 	EXPECT_EQ(arena_of(&runs[0]), H);
-	EXPECT_EQ(real_pool_free(), 0);
+	EXPECT(real_pool_settles(0));
 	EXPECT(ash_arena_stats(H, &s));
 	EXPECT_EQ(s.backed[ASH_BACKING_HUGETLB_2M], POOL_PAGES * 512);
 	both_write_everything(zl, runs, POOL_PAGES);
@@ -207,7 +207,7 @@ POOL_TEST(copy_works_with_free_and_returned_pageblocks_too, POOL_PAGES)
 	for (unsigned i = 0; i < 3; i++)
 		ash_run_free(runs[i].addr, runs[i].nr_frames);
 	ash_arena_trim();
-	EXPECT_EQ(real_pool_free(), POOL_PAGES);
+	EXPECT(real_pool_settles(POOL_PAGES));
 	check_zones();
 }
 
@@ -332,11 +332,11 @@ POOL_TEST(a_child_returns_what_it_was_given_and_what_it_took, POOL_PAGES)
 		struct ash_arena_stats s;
 
 		fill(&own, 4);
-		if (arena_of(&own) != H || real_pool_free() != POOL_PAGES - 4 - 3)
+		if (arena_of(&own) != H || !real_pool_settles(POOL_PAGES - 4 - 3))
 			_exit(44);
 		ash_run_free(r.addr, r.nr_frames);
 		ash_run_free(own.addr, own.nr_frames);
-		if (ash_arena_trim() != 7 * ASH_MIB(2) || real_pool_free() != POOL_PAGES - 4)
+		if (ash_arena_trim() != 7 * ASH_MIB(2) || !real_pool_settles(POOL_PAGES - 4))
 			_exit(45);
 		if (!ash_arena_stats(H, &s) || s.returned != 7 * 512)
 			_exit(46);
@@ -402,7 +402,7 @@ POOL_TEST(other_threads_may_write_all_the_while, POOL_PAGES)
 	struct ash_run mine = run(zl, 3 * 512), theirs = run(zl, 5 * 512);
 	pthread_t t;
 
-	EXPECT_EQ(real_pool_free(), 0);
+	EXPECT(real_pool_settles(0));
 	stop = false;
 	fill(&mine, 9);
 	pthread_create(&t, NULL, keep_writing, &theirs);
@@ -509,14 +509,14 @@ POOL_TEST(real_pages_are_hugetlb_and_go_back_by_trim, POOL_PAGES)
 	size_t bytes[ASH_BACKING_NR];
 
 	EXPECT_EQ(arena_of(&r), H);
-	EXPECT_EQ(real_pool_free(), POOL_PAGES - 4);
+	EXPECT(real_pool_settles(POOL_PAGES - 4));
 	EXPECT_EQ(ash_arena_actual(H, bytes), 0);
 	EXPECT_EQ(bytes[ASH_BACKING_HUGETLB_2M], ASH_MIB(8));
 	EXPECT_EQ(bytes[ASH_BACKING_BASE] + bytes[ASH_BACKING_THP], 0);
 	fill(&r, 1);
 	ash_run_free(r.addr, r.nr_frames);
 	EXPECT_EQ(ash_arena_trim(), ASH_MIB(8));
-	EXPECT_EQ(real_pool_free(), POOL_PAGES);
+	EXPECT(real_pool_settles(POOL_PAGES));
 	r = run(zl, 4 * 512);
 	EXPECT_EQ(arena_of(&r), H);
 	EXPECT_EQ(*(uint64_t *)r.addr, 0);
