@@ -170,7 +170,9 @@ static void serve_new(uintptr_t start, size_t bytes)
 
 	if (ash_arena_config()->huge != ASH_HUGE_NONE)
 		(void)ash_vmem_advise((void *)start, size, ASH_VMEM_HUGE);
-	(void)ash_vmem_name((void *)start, size, "ashlar map");
+	if (!atomic_load_explicit(&ash_maps.nameless, memory_order_relaxed) &&
+	    ash_vmem_name((void *)start, size, "ashlar map") == -EINVAL)
+		atomic_store_explicit(&ash_maps.nameless, true, memory_order_relaxed);
 	place(start, size);
 	if (!can_serve() || !ash_arena_may_wait())
 		return;

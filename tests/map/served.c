@@ -92,6 +92,22 @@ CHILD_TEST(pages_come_back_warm_and_read_as_zero)
 	expect_clean();
 }
 
+/* Those are wiped by other stores (lend.c). */
+CHILD_TEST(large_mappings_read_as_zero_too)
+{
+	char *p;
+
+	start();
+	for (unsigned i = 0; i < 2; i++) {
+		p = map(64 * PB);
+		EXPECT(is_all(p, 64 * PB, 0));
+		memset(p, 1, 64 * PB);
+		EXPECT_EQ(ash_map_munmap(p, 64 * PB), 0);
+	}
+	EXPECT_GE(stats().lent, 32);
+	expect_clean();
+}
+
 static size_t huge_bytes(const void *p)
 {
 	size_t start, end, kib, sum = 0;
