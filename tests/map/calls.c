@@ -26,6 +26,7 @@ static uint16_t piece[PAGES];
 static uint16_t pieces;
 static uint64_t rng;
 static struct calls_record now;
+static pid_t self; /* of this process; asking the kernel each time takes longer than what it is for */
 
 static uint32_t rnd(uint32_t n)
 {
@@ -119,22 +120,40 @@ static void write_pages(unsigned first, unsigned nr)
 		struct iovec to = { at(page) + (rnd(PAGE / 8)) * 8, sizeof(word) };
 
 		word = ((uint64_t)now.sequence << 32) + now.step * 256 + i;
-		now.content = mix(now.content, (uint64_t)process_vm_writev(getpid(), &from, 1, &to, 1, 0));
+		now.content = mix(now.content, (uint64_t)process_vm_writev(self, &from, 1, &to, 1, 0));
 	}
 }
 
+static void look_at(const uint64_t words[PAGE / 8])
+{
+	/* Nearly all of them are zero, nearly always: eight at a time. */
+	for (unsigned k = 0; k < PAGE / 8; k += 8) {
+		uint64_t any = 0;
+
+		for (unsigned i = k; i < k + 8; i++)
+			any |= words[i];
+		for (unsigned i = k; any != 0 && i < k + 8; i++)
+			now.content = words[i] != 0 ? mix(now.content, words[i] + i) : now.content;
+	}
+}
+
+/* By the kernel, which stops at the first page that may not be read; that one is counted as such and passed over. */
 static void look(unsigned first, unsigned nr)
 {
-	uint64_t words[PAGE / 8];
-	struct iovec to = { words, sizeof(words) };
+	static uint64_t words[LOOKS][PAGE / 8];
+	struct iovec from[LOOKS], to[LOOKS];
 
 	for (unsigned i = 0; i < LOOKS && nr > 0; i++) {
-		struct iovec from = { at(i % 3 == 0 ? rnd(PAGES) : first + rnd(nr)), PAGE };
+		from[i] = (struct iovec){ at(i % 3 == 0 ? rnd(PAGES) : first + rnd(nr)), PAGE };
+		to[i] = (struct iovec){ words[i], PAGE };
+	}
+	for (unsigned i = 0; i < LOOKS && nr > 0; i++) {
+		const ssize_t got = process_vm_readv(self, to + i, LOOKS - i, from + i, LOOKS - i, 0);
 
-		memset(words, 0xee, sizeof(words));
-		now.content = mix(now.content, (uint64_t)process_vm_readv(getpid(), &to, 1, &from, 1, 0));
-		for (unsigned k = 0; k < PAGE / 8; k++)
-			now.content = words[k] != 0 ? mix(now.content, words[k] + k) : now.content;
+		for (ssize_t n = got; n >= PAGE; n -= PAGE)
+			look_at(words[i++]);
+		if (i < LOOKS)
+			now.content = mix(now.content, (uint64_t)(got > 0 ? got % PAGE : got) + 77);
 	}
 }
 
@@ -164,6 +183,16 @@ static uint32_t access_hash(void)
 	return mix(mix(hash, open_start), open_end);
 }
 
+/*
+ * Three sequences of four ask for huge pages where mappings are served, which have them anyway; so the other process does
+ * not spend most of the time on base pages.
+ */
+static void dress(void *p, unsigned nr)
+{
+	if (now.sequence % 4 != 0 && p != MAP_FAILED)
+		(void)syscall(SYS_madvise, p, (size_t)nr * PAGE, MADV_HUGEPAGE);
+}
+
 /* A mapping of the kind that is served, at a place that was made free: the kernel takes the hint. */
 static void do_map(unsigned first, unsigned nr)
 {
@@ -176,6 +205,7 @@ static void do_map(unsigned first, unsigned nr)
 	(void)munmap(at(first), (size_t)nr * PAGE);
 	p = mmap(at(first), (size_t)nr * PAGE, RW, flags, -1, 0);
 	answer_address(p);
+	dress(p, nr);
 	set_piece(first, nr, p == at(first));
 	if (p != at(first) && p != MAP_FAILED)
 		(void)munmap(p, (size_t)nr * PAGE);
@@ -296,7 +326,7 @@ static void do_ask(unsigned first, unsigned nr)
 
 static void do_write(unsigned first, unsigned nr)
 {
-	const bool all = rnd(2) == 0;
+	const bool all = rnd(4) == 0;
 
 	say("write(%u, %u)%s", first, nr, all ? ", all of it there" : "");
 	if (all)
@@ -344,18 +374,20 @@ static void do_elsewhere(unsigned nr)
 {
 	const size_t bytes = (size_t)(nr + PB) * PAGE;
 	char *p = mmap(NULL, bytes, RW, ANON | (rnd(4) == 0 ? MAP_POPULATE : 0), -1, 0);
+	const size_t stride = PAGE << (rnd(4) == 0 ? 0 : rnd(8));
 
+	dress(p, nr + PB);
 	say("mmap(NULL, %u), touch, munmap", nr + PB);
 	answer_address(p);
 	if (p == MAP_FAILED)
 		return;
-	for (size_t i = 0; i < bytes; i += 8 + rnd(PAGE / 2) * 8)
+	for (size_t i = 0; i < bytes; i += 8 + rnd(PAGE / 2) * (8 * stride / PAGE))
 		now.content = mix(now.content, *(uint64_t *)(p + i));
-	for (size_t i = 0; i < bytes; i += PAGE)
+	for (size_t i = 0; i < bytes; i += stride)
 		*(uint64_t *)(p + i + 8 * rnd(PAGE / 8)) = ~i;
 	now.content = mix(now.content, (uint64_t)munmap(p, bytes / 2 & ~(size_t)(PAGE - 1)));
 	p += bytes / 2 & ~(size_t)(PAGE - 1);
-	for (size_t i = 0; i < bytes / 2; i += PAGE)
+	for (size_t i = 0; i < bytes / 2; i += stride)
 		now.content = mix(now.content, *(uint64_t *)(p + i));
 	now.content = mix(now.content, (uint64_t)munmap(p, bytes - (bytes / 2 & ~(size_t)(PAGE - 1))));
 }
@@ -369,6 +401,7 @@ static void do_fork(unsigned first, unsigned nr)
 	say("fork");
 	pid = fork();
 	if (pid == 0) {
+		self = getpid();
 		look(first, nr);
 		write_pages(first, nr);
 		(void)munmap(at(first), (size_t)nr * PAGE);
@@ -407,10 +440,12 @@ static void step(void)
 		do_mistake(first, nr);
 	else if (kind < 95)
 		do_raw(first, nr);
-	else if (kind < 99)
+	else if (kind < 97)
 		do_elsewhere(nr);
-	else
+	else if (kind < 98)
 		do_fork(first, nr);
+	else
+		do_map_fixed(first, nr);
 	look(first, nr);
 }
 
@@ -422,6 +457,7 @@ void calls_run(uint64_t seed, uint32_t sequence, uint64_t leave_out, void (*out)
 		exit(2);
 	}
 	set_piece(0, PAGES, true);
+	self = getpid();
 	for (uint32_t i = 0; i < CALLS_STEPS; i++) {
 		memset(&now, 0, sizeof(now));
 		now.sequence = sequence;

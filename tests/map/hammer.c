@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -29,7 +31,7 @@
 enum { RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYMOUS, PAGE = 4096, FILE_BYTES = 4 << 20 };
 
 static atomic_bool stop;
-static atomic_ulong wrong, refused, rounds[8];
+static atomic_ulong wrong, refused, rounds[12];
 
 /* The lines of /proc/self/maps that [p, p + bytes) and what adjoins it are in. Allocates nothing: also for handlers. */
 static void print_maps(const void *p, size_t bytes)
@@ -323,6 +325,223 @@ static void *allocator(void *arg)
 	return NULL;
 }
 
+/* An io_uring of one request at a time. */
+struct ring {
+	int fd;
+	unsigned char *rings;
+	struct io_uring_sqe *sqe;
+	struct io_uring_params params;
+};
+
+static bool ring_open(struct ring *r)
+{
+	size_t bytes;
+
+	memset(r, 0, sizeof(*r));
+	r->fd = (int)syscall(SYS_io_uring_setup, 1, &r->params);
+	if (r->fd < 0 || (r->params.features & IORING_FEAT_SINGLE_MMAP) == 0)
+		return false;
+	bytes = r->params.cq_off.cqes + r->params.cq_entries * sizeof(struct io_uring_cqe);
+	if (bytes < r->params.sq_off.array + r->params.sq_entries * sizeof(uint32_t))
+		bytes = r->params.sq_off.array + r->params.sq_entries * sizeof(uint32_t);
+	r->rings = mmap(NULL, bytes, RW, MAP_SHARED | MAP_POPULATE, r->fd, IORING_OFF_SQ_RING);
+	r->sqe = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_POPULATE, r->fd, IORING_OFF_SQES);
+	return r->rings != MAP_FAILED && r->sqe != MAP_FAILED;
+}
+
+/* Returns before it is done. */
+static void ring_read(struct ring *r, int fd, void *p, bool fixed)
+{
+	_Atomic uint32_t *const tail = (_Atomic uint32_t *)(void *)(r->rings + r->params.sq_off.tail);
+
+	memset(r->sqe, 0, sizeof(*r->sqe));
+	r->sqe->opcode = fixed ? IORING_OP_READ_FIXED : IORING_OP_READ;
+	r->sqe->fd = fd;
+	r->sqe->addr = (uintptr_t)p;
+	r->sqe->len = PB;
+	*(uint32_t *)(void *)(r->rings + r->params.sq_off.array) = 0;
+	atomic_fetch_add(tail, 1);
+	expect_result("io_uring_enter", p, PB, syscall(SYS_io_uring_enter, r->fd, 1, 0, 0, NULL, 0), 1);
+}
+
+/* What the request came to. */
+static long ring_wait(struct ring *r)
+{
+	_Atomic uint32_t *const head = (_Atomic uint32_t *)(void *)(r->rings + r->params.cq_off.head);
+	_Atomic uint32_t *const tail = (_Atomic uint32_t *)(void *)(r->rings + r->params.cq_off.tail);
+	const struct io_uring_cqe *cqes = (const void *)(r->rings + r->params.cq_off.cqes);
+	long res;
+
+	while (atomic_load(tail) == atomic_load(head))
+		(void)syscall(SYS_io_uring_enter, r->fd, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0);
+	res = cqes[atomic_load(head) & (r->params.cq_entries - 1)].res;
+	atomic_fetch_add(head, 1);
+	return res;
+}
+
+/* As the direct reads, in flight while their memory goes; and into a registered buffer that is long unmapped. */
+static void *ringer(void *arg)
+{
+	const int fd = *(const int *)arg;
+	struct ring r;
+
+	if (!ring_open(&r)) {
+		printf("# no io_uring: left out\n");
+		return NULL;
+	}
+	while (!stop) {
+		uint64_t *p = map(PB), *q;
+		struct iovec v = { p, PB };
+		bool fixed;
+
+		if (p == NULL)
+			continue;
+		memset(p, 0, PB);
+		fixed = rounds[7] % 2 == 0 && syscall(SYS_io_uring_register, r.fd, IORING_REGISTER_BUFFERS, &v, 1) == 0;
+		ring_read(&r, fd, p, fixed);
+		if (rounds[7] % 4 < 2) {
+			expect_result("a read by io_uring", p, PB, ring_wait(&r), (long long)PB);
+			check(p, PB, 99);
+			ring_read(&r, fd, p, fixed);
+		}
+		unmap(p, PB);
+		q = map(PB);
+		if (q != NULL)
+			fill(q, PB, 78);
+		expect_result("a read by io_uring in flight", p, PB, ring_wait(&r), (long long)PB);
+		if (fixed) {
+			ring_read(&r, fd, p, true);
+			expect_result("a read into what is unmapped", p, PB, ring_wait(&r), (long long)PB);
+		}
+		if (q != NULL) {
+			check(q, PB, 78);
+			unmap(q, PB);
+		}
+		if (fixed)
+			expect_result("unregistering buffers", p, PB,
+				      syscall(SYS_io_uring_register, r.fd, IORING_UNREGISTER_BUFFERS, NULL, 0), 0);
+		rounds[7]++;
+	}
+	close(r.fd);
+	return NULL;
+}
+
+static void futex_wait_while(_Atomic uint32_t *word, uint32_t value)
+{
+	while (atomic_load(word) == value)
+		(void)syscall(SYS_futex, word, FUTEX_WAIT, value, NULL, NULL, 0);
+}
+
+static void futex_set(_Atomic uint32_t *word, uint32_t value)
+{
+	atomic_store(word, value);
+	(void)syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+/* The word of odd values is the other side's to answer; 100: it is over. */
+enum { TURNS = 100 };
+
+static void *answerer(void *arg)
+{
+	_Atomic uint32_t *const word = arg;
+
+	for (uint32_t turn = 0; turn < TURNS; turn += 2) {
+		futex_wait_while(word, turn);
+		futex_set(word, turn + 2);
+	}
+	return NULL;
+}
+
+/* A wake-up that is lost leaves both waiting, until the test's time is up. */
+static void *waiter(void *arg)
+{
+	pthread_t other;
+
+	(void)arg;
+	while (!stop) {
+		char *p = (char *)map(3 * PB);
+		_Atomic uint32_t *const word = (_Atomic uint32_t *)(void *)(p + PB + 64);
+
+		if (p == NULL)
+			continue;
+		if (pthread_create(&other, NULL, answerer, (void *)(uintptr_t)word) == 0) {
+			for (uint32_t turn = 0; turn < TURNS; turn += 2) {
+				futex_set(word, turn + 1);
+				futex_wait_while(word, turn + 1);
+			}
+			(void)pthread_join(other, NULL);
+		}
+		unmap(p, 3 * PB);
+		rounds[8]++;
+	}
+	return NULL;
+}
+
+static void *lock_and_die(void *arg)
+{
+	(void)pthread_mutex_lock(arg);
+	return NULL;
+}
+
+/* The kernel walks a list in the mapping when the thread that holds the lock ends. */
+static void *robust(void *arg)
+{
+	pthread_mutexattr_t attr;
+	pthread_t other;
+
+	(void)arg;
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+	while (!stop) {
+		char *p = (char *)map(PB);
+		pthread_mutex_t *const mutex = (pthread_mutex_t *)(void *)(p + PAGE);
+
+		if (p == NULL)
+			continue;
+		expect_result("pthread_mutex_init", p, PB, pthread_mutex_init(mutex, &attr), 0);
+		if (pthread_create(&other, NULL, lock_and_die, mutex) == 0) {
+			(void)pthread_join(other, NULL);
+			expect_result("the lock of a dead thread", p, PB, pthread_mutex_lock(mutex), EOWNERDEAD);
+			expect_result("pthread_mutex_consistent", p, PB, pthread_mutex_consistent(mutex), 0);
+			expect_result("pthread_mutex_unlock", p, PB, pthread_mutex_unlock(mutex), 0);
+		}
+		(void)pthread_mutex_destroy(mutex);
+		unmap(p, PB);
+		rounds[9]++;
+	}
+	return NULL;
+}
+
+/* The new program's arguments are read out of a mapping. */
+static void *execer(void *arg)
+{
+	(void)arg;
+	while (!stop) {
+		char *p = (char *)map(PB);
+		char *argv[] = { "sh", "-c", p + PB - PAGE, NULL }, *environment[] = { NULL };
+		int status = 0;
+		pid_t pid;
+
+		if (p == NULL)
+			continue;
+		strcpy(argv[2], "exit 42");
+		pid = fork();
+		if (pid == 0) {
+			execve("/bin/sh", argv, environment);
+			_exit(127);
+		}
+		expect_result("fork", p, PB, pid < 0, 0);
+		unmap(p, PB);
+		if (pid > 0) {
+			expect_result("waitpid", p, PB, waitpid(pid, &status, 0), pid);
+			expect_result("a program's status", p, PB, status, 42 << 8);
+		}
+		rounds[10]++;
+	}
+	return NULL;
+}
+
 /* Where the allocator gives ranges out of memory in use: as many as there can be, of all sizes. */
 extern void *ash_contig_alloc(size_t bytes, size_t alignment, int node) __attribute__((weak));
 extern int ash_contig_free(void *p) __attribute__((weak));
@@ -376,7 +595,8 @@ static bool each_has_had_a_round(bool reads)
 
 TEST(recycling_loses_nothing)
 {
-	static void *(*const uses[])(void *) = { mapper, mapper, reader, piper, forker, allocator, taker };
+	static void *(*const uses[])(void *) = { mapper, mapper, reader, piper, forker, allocator, taker,
+						ringer, waiter, robust, execer };
 	enum { NR = sizeof(uses) / sizeof(uses[0]) };
 	const unsigned seconds = getenv("ASH_TEST_LONG") != NULL ? 60 : 2;
 	int fd = make_file();
@@ -386,9 +606,10 @@ TEST(recycling_loses_nothing)
 	if (fd < 0)
 		printf("# no file for direct reads: they are left out\n");
 	for (unsigned i = 0; i < NR; i++) {
-		void *arg = uses[i] == reader ? (void *)&fd : (void *)(uintptr_t)(i + 1);
+		const bool reads = uses[i] == reader || uses[i] == ringer;
+		void *arg = reads && fd >= 0 ? (void *)&fd : (void *)(uintptr_t)(i + 1);
 
-		EXPECT_EQ(pthread_create(&threads[i], NULL, uses[i] == reader && fd < 0 ? mapper : uses[i], arg), 0);
+		EXPECT_EQ(pthread_create(&threads[i], NULL, reads && fd < 0 ? mapper : uses[i], arg), 0);
 	}
 	sleep(seconds);
 	/* On a busy machine some of them may not have come that far: as long as it takes, within reason. */
@@ -399,6 +620,7 @@ TEST(recycling_loses_nothing)
 		EXPECT_EQ(pthread_join(threads[i], NULL), 0);
 	printf("# rounds: %lu mapped, %lu direct reads, %lu pipes, %lu forks, %lu signals, %lu allocations, %lu ranges\n",
 	       rounds[0], rounds[1], rounds[2], rounds[3], rounds[4], rounds[5], rounds[6]);
+	printf("# %lu by io_uring, %lu futexes, %lu robust locks, %lu programs\n", rounds[7], rounds[8], rounds[9], rounds[10]);
 	EXPECT_EQ(wrong, 0);
 	EXPECT_EQ(refused, 0);
 	EXPECT(each_has_had_a_round(fd >= 0));
