@@ -222,6 +222,12 @@ struct ash_arena_mover {
 void ash_arena_set_mover(const struct ash_arena_mover *m);
 
 /*
+ * Whether addr lies in the base-page start of an arena that has huge pages else: there were page tables of base pages, and
+ * a huge page that is moved there comes to pieces.
+ */
+bool ash_arena_is_base_start(const void *addr);
+
+/*
  * The owner's word of a run that is one piece (2^order frames): it is shown to the mover, and goes along when the run is
  * moved. Before the owner has set it, it is anything. 0 for addresses outside of what is online.
  */

@@ -79,6 +79,14 @@ static int start_alloc(struct ash_arena *h, size_t nr, unsigned align_order, enu
 	return err;
 }
 
+bool ash_arena_is_base_start(const void *addr)
+{
+	const struct ash_arena *a = ash_arena_of(addr);
+
+	return (uintptr_t)addr - a->start < (uintptr_t)a->small_frames << ASH_PAGE_SHIFT &&
+	       ash_arenas.config.huge != ASH_HUGE_NONE && !atomic_load_explicit(&a->start_promoted, memory_order_relaxed);
+}
+
 static void grant_run(const struct ash_arena *a, const struct ash_page_grant *grant, size_t nr, struct ash_run *out)
 {
 	out->addr = ash_arena_address(a, grant->pfn);

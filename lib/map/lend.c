@@ -40,11 +40,33 @@ static void find_full(const void *addr, size_t nr, bool *full)
 		ash_resident_full(addr, nr, full);
 }
 
+/* A pageblock that can be a slot. Those of the base-page start are few, and held until one is found that is not of it. */
+static bool alloc_pageblock(const struct ash_zonelist *zl, struct ash_run *run)
+{
+	struct ash_run start[4];
+	unsigned n = 0;
+	bool found;
+
+	for (;;) {
+		found = ash_run_alloc(zl, PB_FRAMES, ASH_PAGEBLOCK_ORDER, ASH_MT_MOVABLE, run) == 0;
+		if (!found || n == 4 || ASH_LIKELY(!ash_arena_is_base_start(run->addr)))
+			break;
+		start[n++] = *run;
+	}
+	while (n-- > 0) {
+		if (start[n].zeroed)
+			ash_run_free_zeroed(start[n].addr, PB_FRAMES);
+		else
+			ash_run_free(start[n].addr, PB_FRAMES);
+	}
+	return found;
+}
+
 uint32_t ash_slot_alloc(const struct ash_zonelist *zl, bool *maybe_warm)
 {
 	struct ash_run run;
 
-	if (ash_run_alloc(zl, PB_FRAMES, ASH_PAGEBLOCK_ORDER, ASH_MT_MOVABLE, &run) < 0)
+	if (!alloc_pageblock(zl, &run))
 		return 0;
 	*maybe_warm = !run.zeroed;
 	/* What lies behind its address goes to a mapping, or to the system, and nobody uses the address meanwhile. */

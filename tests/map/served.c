@@ -187,6 +187,33 @@ CHILD_TEST(huge_pages_come_back_huge)
 	EXPECT(is_all(p, 16 * PB, 0));
 }
 
+/* Where page tables of base pages have been, a huge page comes to pieces: such a pageblock is no slot while there are others. */
+CHILD_TEST(the_base_page_start_has_no_slots)
+{
+	struct ash_zonelist zl;
+	struct ash_run r[2];
+	char *p;
+
+	start_with(ASH_HUGE_AUTO);
+	ash_zonelist_ordinary(&zl, -1);
+	EXPECT_EQ(ash_run_alloc(&zl, 512, 9, ASH_MT_UNMOVABLE, &r[0]), 0);
+	EXPECT_EQ(ash_run_alloc(&zl, 512, 9, ASH_MT_UNMOVABLE, &r[1]), 0);
+	EXPECT(ash_arena_is_base_start(r[0].addr));
+	EXPECT(!ash_arena_is_base_start(r[1].addr));
+	memset(r[0].addr, 1, PB);
+	ash_run_free(r[0].addr, 512);
+	p = map(PB);
+	if (stats().state == ASH_MAP_REFUSED)
+		SKIP("this kernel does not move pages");
+	EXPECT_EQ(stats().slots, 1);
+	EXPECT_EQ(stats().lent, 0);
+	EXPECT(is_all(p, PB, 0));
+	EXPECT_EQ(ash_run_alloc(&zl, 512, 9, ASH_MT_UNMOVABLE, &r[0]), 0);
+	EXPECT(ash_arena_is_base_start(r[0].addr));
+	EXPECT_EQ(ash_map_munmap(p, PB), 0);
+	expect_clean();
+}
+
 CHILD_TEST(a_mapping_that_was_not_touched_gives_and_takes_nothing)
 {
 	struct ash_map_stats before;
