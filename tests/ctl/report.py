@@ -95,7 +95,7 @@ class Report(unittest.TestCase):
 
     def test_every_format_comes_from_a_live_process(self):
         text = self.report(PYTHON, '-c', hold(16 * MIB), report_format='text')
-        self.assertRegex(text, r'\d+ % of the heap is on huge pages: [\d.]+ MiB of [\d.]+ MiB in memory')
+        self.assertRegex(text, r'\d+ % of the heap is on huge pages: [\d.]+( [KM]iB)? of [\d.]+ MiB in memory')
         self.assertRegex(text, r'node \d+ +T +[\d.]+ MiB')
         self.assertNotIn('small start', text)
         self.assertRegex(text, r'asked for +huge:auto \(default\)  strict:no \(default\)\n')
