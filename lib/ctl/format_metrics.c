@@ -76,6 +76,8 @@ static const struct metric map_metrics[] = {
 	GAUGE(ash_map_stats, slots, "pageblocks", PLAIN, "Pageblocks of served mappings."),
 	COUNTER(ash_map_stats, lent, "lent_pageblocks", PLAIN, "Warm pageblocks given to mappings."),
 	COUNTER(ash_map_stats, harvested, "harvested_pageblocks", PLAIN, "Pageblocks whose pages came back at munmap."),
+	COUNTER(ash_map_stats, exchanged, "exchanged_pageblocks", PLAIN,
+		"Pageblocks that mappings were given for others, so that ranges became free."),
 	COUNTER(ash_map_stats, refused, "refused_pageblocks", PLAIN, "Pageblocks whose pages the kernel would not move."),
 };
 

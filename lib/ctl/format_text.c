@@ -210,8 +210,9 @@ static void write_map(struct ash_writer *w, const struct ash_map_stats *m)
 		break;
 	default:
 		ash_write(w, LABEL "%llu served, %llu pageblocks in use; %llu came back at munmap, %llu given out again, "
-			     "%llu refused\n", "mappings", (unsigned long long)m->calls, (unsigned long long)m->slots,
-			  (unsigned long long)m->harvested, (unsigned long long)m->lent, (unsigned long long)m->refused);
+			     "%llu exchanged, %llu refused\n", "mappings", (unsigned long long)m->calls, (unsigned long long)m->slots,
+			  (unsigned long long)m->harvested, (unsigned long long)m->lent, (unsigned long long)m->exchanged,
+			  (unsigned long long)m->refused);
 	}
 }
 
