@@ -25,14 +25,6 @@ PAGES = 32
 TRIES = 5
 
 
-def thp_to_be_had():
-    try:
-        with open("/sys/kernel/mm/transparent_hugepage/enabled", encoding="ascii") as file:
-            return "[never]" not in file.read()
-    except OSError:
-        return False
-
-
 def kernel_has_them(args):
     env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
     done = subprocess.run([args.program, "raw=1"], env=env, stdout=subprocess.PIPE, text=True, check=False)
@@ -70,7 +62,7 @@ def main():
     args = parser.parse_args()
     wrong = unknown = 0
     with contextlib.ExitStack() as stack:
-        if args.backing == "thp" and not thp_to_be_had():
+        if args.backing == "thp" and hugepool.thp_is_off():
             print("skipped: transparent huge pages are switched off on this machine")
             return 77
         if args.backing == "2M":

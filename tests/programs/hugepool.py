@@ -91,6 +91,15 @@ class Quota:
         _put(self.path + "/cgroup.procs", "0")
 
 
+def thp_is_off():
+    """Transparent huge pages are switched off, for the machine or for this process."""
+    try:
+        return "[never]" in _text("/sys/kernel/mm/transparent_hugepage/enabled") or \
+            "THP_enabled:\t0" in _text("/proc/self/status")
+    except OSError:
+        return True
+
+
 def _cgroup2():
     with open("/proc/mounts", encoding="ascii") as file:
         for line in file:

@@ -34,7 +34,9 @@ def main():
         return 1
     with contextlib.ExitStack() as stack:
         tmp = stack.enter_context(under.private_folder())
-        u = under.Under(preload, CONF[args.backing], os.path.abspath(args.source), os.path.abspath(args.bench), tmp)
+        # Asked for by name where they are switched off, they are missed on standard error.
+        conf = "huge:auto" if args.backing == "thp" and hugepool.thp_is_off() else CONF[args.backing]
+        u = under.Under(preload, conf, os.path.abspath(args.source), os.path.abspath(args.bench), tmp)
         try:
             if args.backing == "2M":
                 stack.enter_context(hugepool.Pool(PAGES))
