@@ -133,6 +133,9 @@ struct ash_heap {
 	_Atomic uint32_t state;                       /* (a) enum ash_heap_state */
 };
 
+/* What each bin of a thread that ended may keep, in bytes: so an orphan's caches have a bound, times ASH_NR_CLASSES. */
+#define ASH_ORPHAN_BIN_BYTES 4096
+
 /* Every heap there ever was: structures are reused, never given back, so a stale owner number is always readable. */
 struct ash_heaps {
 	struct ash_lock lock;

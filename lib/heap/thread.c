@@ -33,9 +33,6 @@ ASH_TLS_DEFINE bool ash_heap_thread_ended;
 #define HEAP_TABLE_SHIFT 8
 #define HEAP_TABLE_MIN 4096
 
-/* What an orphan keeps for the thread that adopts it: bins of no more bytes than this. */
-#define ORPHAN_BIN_BYTES 4096
-
 void ash_heaps_lock(void)
 {
 	ash_lock(&ash_heaps.lock, &ash_futex_ops);
@@ -200,14 +197,18 @@ size_t ash_heap_trim(void)
 	return ash_arena_ready() ? ash_arena_trim() : 0;
 }
 
-/* The thread has done with a heap that is no longer ash_heap_self. */
-static void heap_abandon(struct ash_heap *h)
+/*
+ * The thread has done with a heap that is no longer ash_heap_self. bin_bytes: what each bin may keep, for the next thread
+ * that begins on this node. A thread that only left the node keeps nothing here: with many threads on many nodes caches
+ * would be on all of them, and nobody might ever come back.
+ */
+static void heap_abandon(struct ash_heap *h, uint32_t bin_bytes)
 {
 	struct ash_heap **list = &ash_heaps.orphans[h->zonelist->home];
 
 	ash_remote_drain(h);
 	ash_remote_flush(h);
-	ash_heap_flush_bigger(h, ORPHAN_BIN_BYTES);
+	ash_heap_flush_bigger(h, bin_bytes);
 	ash_large_drop_kept(h);
 	ash_heaps_lock();
 	atomic_store_explicit(&h->state, ASH_HEAP_ORPHAN, memory_order_seq_cst);
@@ -228,7 +229,7 @@ void ash_heap_thread_exit(void)
 	if (h == &ash_heap_none)
 		return;
 	ash_heap_self = &ash_heap_none;
-	heap_abandon(h);
+	heap_abandon(h, ASH_ORPHAN_BIN_BYTES);
 }
 
 /*
@@ -248,7 +249,7 @@ struct ash_heap *ash_heap_move(struct ash_heap *old)
 	if (h == NULL)
 		return old;
 	ash_heap_self = h;
-	heap_abandon(old);
+	heap_abandon(old, 0);
 	return h;
 }
 
