@@ -47,6 +47,8 @@ CHILD_TEST(every_size_lands_where_its_thread_runs)
 	for (int cpu = 0; cpu < numa_num_configured_cpus(); cpu++) {
 		struct pages count = { 0 };
 
+		if (numa_node_of_cpu(cpu) < 0)
+			continue;
 		in_thread_on(cpu, take_all_sizes, &count);
 		EXPECT_GT(count.total, 5000);
 		expect_all_on(&count, home_of(numa_node_of_cpu(cpu)), "of all sizes");
@@ -68,9 +70,11 @@ CHILD_TEST(a_heap_of_a_node_lies_there_and_says_so)
 			memset(p, 1, size);
 			count_pages(&count, p, size);
 			EXPECT_EQ(ash_page_info_read(p, &info, sizeof(info)), 0);
-			EXPECT_EQ(info.node, home_of(node));
+			EXPECT(has_memory(info.node));
+			if (is_there(node))
+				EXPECT_EQ(info.node, home_of(node));
 		}
-		expect_all_on(&count, home_of(node), "of a heap made for a node");
+		expect_all_on(&count, is_there(node) ? home_of(node) : info.node, "of a heap made for a node");
 		ash_heap_destroy(heap);
 	}
 }

@@ -43,6 +43,12 @@ static inline int cpu_of(int node)
 	return -1;
 }
 
+/* A number may be taken by a node that is not there: nodes and processors have holes in their numbers. */
+static inline bool is_there(int node)
+{
+	return has_memory(node) || cpu_of(node) >= 0;
+}
+
 /* The nearest node with memory: the node itself if it can be. */
 static inline int home_of(int node)
 {
@@ -115,6 +121,15 @@ static inline void expect_all_on(const struct pages *count, int node, const char
 	for (int i = 0; i < nr_nodes(); i++)
 		printf(" %zu", count->on[i]);
 	TEST_FAIL("\n# not all of them on node %d", node);
+}
+
+static inline int where_most_are(const struct pages *count)
+{
+	int most = 0;
+
+	for (int i = 1; i < MAX_NODES; i++)
+		most = count->on[i] > count->on[most] ? i : most;
+	return most;
 }
 
 static inline void run_on_cpu(int cpu)

@@ -101,6 +101,7 @@ def what_cannot_be_made_is_told():
     expect(shell('true', '--prepare', 'false'), 126, 'prepared')
     expect(shell('true', '--module', 'no-such-module'), 126, 'no module')
     expect(guest('--node', '0:cpus=0', '--', 'true'), 126, 'must be the last')
+    expect(shell('true', '--needs', '99999999'), SKIP, 'MiB to spare')
 
 
 @test
