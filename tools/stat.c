@@ -9,6 +9,7 @@
 
 #include "arena/arena.h"
 #include "ashlar.h"
+#include "ctl/formats.h"
 #include "ctl/writer.h"
 #include "os/smaps.h"
 #include "remote.h"
@@ -59,6 +60,8 @@ struct stat {
 	struct arena arenas[ARENAS_MAX], total;
 	int nr_arenas, nr_nodes;
 	struct node nodes[ASH_NODES_MAX];
+	int nr_spills;
+	struct ash_spill spills[ASH_SNAPSHOT_SPILLS];
 	uint64_t slabs, large, large_count;
 	int nr_heaps;
 };
@@ -156,6 +159,18 @@ static bool each_node(void *arg, const struct remote_record *record)
 	return true;
 }
 
+/* Another process's memory may say anything. */
+static bool each_spill(void *arg, const struct remote_record *record)
+{
+	struct stat *s = ((const struct reading *)arg)->to;
+	const struct ash_spill spill = ash_spill_of((uint32_t)remote_number(record, "key", 0),
+						    remote_number(record, "runs", 0), remote_number(record, "frames", 0));
+
+	if (spill.reason != ASH_SPILL_NONE && spill.reason < ASH_SPILL_REASONS && s->nr_spills < ASH_SNAPSHOT_SPILLS)
+		s->spills[s->nr_spills++] = spill;
+	return true;
+}
+
 /* There is more to tell of nodes than that there is one. */
 static bool is_told(const struct stat *s, int i)
 {
@@ -184,9 +199,15 @@ static void clean(char *text)
 			*text = '?';
 }
 
+static void print_mib(uint64_t bytes)
+{
+	printf(" %" PRIu64 ".%" PRIu64 " MiB", bytes >> 20, (bytes & 0xfffff) * 10 >> 20);
+}
+
 static void print_size(const char *label, uint64_t bytes)
 {
-	printf("  %s %" PRIu64 ".%" PRIu64 " MiB", label, bytes >> 20, (bytes & 0xfffff) * 10 >> 20);
+	printf("  %s", label);
+	print_mib(bytes);
 }
 
 static void print_row(const struct arena *a)
@@ -242,6 +263,27 @@ static void print_nodes(const struct stat *s)
 	}
 }
 
+/* What was decided here; and what the kernel did by itself, when a node was full or pages were moved. */
+static void print_spills(const struct stat *s)
+{
+	for (int i = 0; i < s->nr_spills; i++) {
+		printf("for node %d, taken from node %d:", s->spills[i].from, s->spills[i].to);
+		print_mib(s->spills[i].frames * ASH_PAGE_SIZE);
+		printf(" in %" PRIu64 " runs: %s\n", s->spills[i].runs, ash_spill_texts[s->spills[i].reason]);
+	}
+	for (int i = 0; i < s->nr_arenas; i++) {
+		const struct arena *a = &s->arenas[i];
+
+		for (int node = 0; a->nodes_known && a->node >= 0 && node < ASH_NODES_MAX; node++) {
+			if (node == a->node || a->nodes.on[node] == 0)
+				continue;
+			printf("for node %d, put on node %d by the kernel:", a->node, node);
+			print_mib(a->nodes.on[node]);
+			puts(": no room when it was touched, or moved since");
+		}
+	}
+}
+
 static void print_whose(const struct arena *a)
 {
 	if (a->node >= 0)
@@ -274,6 +316,7 @@ static void print_text(const struct stat *s, const struct remote *map)
 		print_row(&s->total);
 	}
 	print_nodes(s);
+	print_spills(s);
 	printf("heaps: %d,", s->nr_heaps);
 	print_size("slabs", s->slabs);
 	print_size("large blocks", s->large);
@@ -325,6 +368,18 @@ static void print_json_nodes(const struct stat *s)
 	}
 }
 
+static void print_json_spills(const struct stat *s)
+{
+	fputs("],\"spills\":[", stdout);
+	for (int i = 0; i < s->nr_spills; i++) {
+		const struct ash_spill *spill = &s->spills[i];
+
+		printf("%s{\"from\":%d,\"to\":%d,\"reason\":\"%s\",\"runs\":%" PRIu64 ",\"spilled_bytes\":%" PRIu64 "}",
+		       i > 0 ? "," : "", spill->from, spill->to, ash_spill_names[spill->reason], spill->runs,
+		       spill->frames * ASH_PAGE_SIZE);
+	}
+}
+
 static void print_json(const struct stat *s, const struct remote *r)
 {
 	struct ash_writer w;
@@ -343,6 +398,7 @@ static void print_json(const struct stat *s, const struct remote *r)
 		print_json_arena(&s->arenas[i]);
 	}
 	print_json_nodes(s);
+	print_json_spills(s);
 	printf("],\"heaps\":%d,\"slab_bytes\":%" PRIu64 ",\"large_bytes\":%" PRIu64 ",\"large_count\":%" PRIu64,
 	       s->nr_heaps, s->slabs, s->large, s->large_count);
 	/* A process that has ended since is without. */
@@ -403,7 +459,8 @@ int cmd_stat(int argc, char **argv)
 	snprintf(path, sizeof(path), "/proc/%d/comm", (int)s.pid);
 	if (read_small_file(path, s.name, sizeof(s.name)) < 0)
 		s.name[0] = '\0';
-	if (!remote_each(&r, r.view.nodes, each_node, &reading) || !remote_each(&r, r.view.arenas, each_arena, &reading) ||
+	if (!remote_each(&r, r.view.nodes, each_node, &reading) ||
+	    !remote_each(&r, r.view.spills, each_spill, &reading) || !remote_each(&r, r.view.arenas, each_arena, &reading) ||
 	    !remote_each(&r, r.view.heaps, each_heap, &reading)) {
 		complain("process %d ended, or its memory is not what ashlar left there", (int)s.pid);
 		return STATUS_FAILED;

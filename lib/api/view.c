@@ -15,4 +15,5 @@ ASH_EXPORT const struct ash_view ash_view = {
 	.heaps = &ash_heap_view,
 	.zone = ash_zone_view,
 	.nodes = &ash_node_view,
+	.spills = &ash_spill_view,
 };

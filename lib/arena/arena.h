@@ -148,6 +148,7 @@ struct ash_zonelist {
 	uint16_t nr;
 	uint16_t home;
 	bool yields; /* to a policy that the task gives itself (set_mempolicy), since nobody else asked for this node */
+	uint8_t why; /* enum ash_spill_reason: why the home's own memory cannot be had, if so */
 	uint16_t arena[ASH_ZONELIST_MAX]; /* span indices */
 };
 
@@ -369,11 +370,15 @@ int ash_arena_migrate(const void *addr, size_t bytes, int node);
 /* A run that was moved is about to be freed: back to its arena's node with it, or that would hand out far memory. */
 void ash_run_come_home(const void *addr, size_t nr_frames);
 
-/* Why memory asked of one node came from another. */
+/* Why memory that one node was to give, or the thread's own, came from another. */
 enum ash_spill_reason {
-	ASH_SPILL_POOL,  /* its hugetlb pool was dry, and strict */
-	ASH_SPILL_LIMIT, /* option "limit" */
-	ASH_SPILL_SPACE, /* its span is full, or the system gave no memory */
+	ASH_SPILL_NONE,
+	ASH_SPILL_POOL,       /* its hugetlb pool was dry, and strict */
+	ASH_SPILL_LIMIT,      /* option "limit" */
+	ASH_SPILL_SPACE,      /* its span is full, or the system gave no memory */
+	ASH_SPILL_CPUSET,     /* it has memory that this process may not use */
+	ASH_SPILL_MEMORYLESS, /* it has none, or is not there */
+	ASH_SPILL_POLICY,     /* the other one was asked for, by a policy or by number */
 	ASH_SPILL_REASONS,
 };
 struct ash_spill {
@@ -381,6 +386,28 @@ struct ash_spill {
 	enum ash_spill_reason reason;
 	uint64_t runs, frames;
 };
+
+/* How these are kept. */
+struct ash_spill_count {
+	_Atomic uint32_t key; /* 0: free; else set once */
+	_Atomic uint64_t runs, frames;
+};
+ASH_INLINE uint32_t ash_spill_key(int from, int to, enum ash_spill_reason reason)
+{
+	return (uint32_t)from << 16 | (uint32_t)to << 8 | (uint32_t)reason;
+}
+ASH_INLINE struct ash_spill ash_spill_of(uint32_t key, uint64_t runs, uint64_t frames)
+{
+	const struct ash_spill spill = {
+		.from = (int16_t)(key >> 16),
+		.to = (int16_t)(key >> 8 & 0xff),
+		.reason = (enum ash_spill_reason)(key & 0xff),
+		.runs = runs,
+		.frames = frames,
+	};
+
+	return spill;
+}
 /* The different ones that there have been, each with its sums: how many, at most max. Later ones than 32 are not told apart. */
 unsigned ash_spills(struct ash_spill out[], unsigned max);
 
@@ -406,7 +433,7 @@ ASH_MUST_USE int ash_arena_where(unsigned index, struct ash_placement *out);
 ASH_MUST_USE int ash_arena_actual(unsigned index, size_t bytes[ASH_BACKING_NR]);
 
 /* The arenas for a reader in another process. */
-extern ASH_HIDDEN const struct ash_view_list ash_arena_view, ash_node_view;
+extern ASH_HIDDEN const struct ash_view_list ash_arena_view, ash_node_view, ash_spill_view;
 
 /* The last degradation line ("" when none), for reports. */
 const char *ash_arena_degraded(void);

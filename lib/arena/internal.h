@@ -84,7 +84,8 @@ struct ash_arenas {
 	_Atomic unsigned nr_nodes;      /* (a) nodes that have a slot, the first ones: written last, with the setup turn held */
 	int16_t nodes[ASH_NODES_MAX];   /* (c) once counted: kernel numbers, in the order in which they came to be usable */
 	_Atomic uint64_t usable;        /* (a) those that the process may use and that have memory */
-	uint32_t nr_counted;            /* (c) nodes with counts: all of them, or none on one node */
+	uint32_t nr_counted, nr_spills; /* (c) nodes with counts, and places for spills: all of them, or none on one node */
+	const struct ash_spill_count **spills; /* (c) the places, as another process reads them (view.c) */
 	bool bind;                      /* (c) place memory by node: several may be used, or that may come to be so */
 	struct ash_numa *numa;          /* (c) then, and only then */
 	unsigned align_order;           /* (c) spans are aligned to 2^this frames */
@@ -115,10 +116,8 @@ struct ash_numa {
 	struct ash_policy policies[ASH_POLICY_SLOTS]; /* (setup turn) to add; constant once counted; the first is DEFAULT */
 	_Atomic unsigned nr_policies;                 /* (a) written with the setup turn held */
 	struct ash_node_counts counts[ASH_NODES_MAX];
-	struct {
-		_Atomic uint32_t key; /* (a) 0: free; else from, to and reason; set once */
-		_Atomic uint64_t runs, frames;
-	} spills[ASH_SPILLS];
+	struct ash_spill_count spills[ASH_SPILLS];            /* (a) */
+	const struct ash_spill_count *spill_list[ASH_SPILLS]; /* (c) ash_arenas.spills */
 };
 
 /* nodes.c */

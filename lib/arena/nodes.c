@@ -186,6 +186,14 @@ static void zonelist_fill(struct ash_zonelist *zl, unsigned home)
 		zonelist_add_slot(zl, order[i]);
 }
 
+/* For statistics: why a list begins with another node than its own. */
+static enum ash_spill_reason why_elsewhere(unsigned home)
+{
+	if (home >= ASH_NODES_MAX || (atomic_load_explicit(&ash_arenas.usable, memory_order_relaxed) >> home & 1) != 0)
+		return ASH_SPILL_NONE;
+	return (ash_numa_topology()->with_memory() >> home & 1) != 0 ? ASH_SPILL_CPUSET : ASH_SPILL_MEMORYLESS;
+}
+
 static const struct ash_zonelist *zonelist_build(unsigned home, bool local)
 {
 	struct ash_zonelist *zl = ash_meta_alloc(sizeof(*zl));
@@ -194,6 +202,7 @@ static const struct ash_zonelist *zonelist_build(unsigned home, bool local)
 		return NULL;
 	zl->home = (uint16_t)home;
 	zl->yields = local;
+	zl->why = (uint8_t)why_elsewhere(home);
 	zonelist_fill(zl, home);
 	atomic_store_explicit(local ? &ash_arenas.numa->local_zonelists[home] : &ash_arenas.numa->zonelists[home], zl,
 			      memory_order_release);
@@ -219,6 +228,10 @@ static void publish_counts(void)
 	for (unsigned node = 0; node < ASH_NODES_MAX; node++)
 		ash_arenas.numa->counted[node] = &ash_arenas.numa->counts[node];
 	ash_arenas.nr_counted = ASH_NODES_MAX;
+	for (unsigned i = 0; i < ASH_SPILLS; i++)
+		ash_arenas.numa->spill_list[i] = &ash_arenas.numa->spills[i];
+	ash_arenas.spills = ash_arenas.numa->spill_list;
+	ash_arenas.nr_spills = ASH_SPILLS;
 }
 
 int ash_nodes_start(void)
@@ -286,6 +299,7 @@ void ash_zonelist_ordinary(struct ash_zonelist *out, int node)
 	out->nr = 0;
 	out->home = zl->home;
 	out->yields = false;
+	out->why = zl->why;
 	for (unsigned i = 0; i < zl->nr; i++) {
 		if (zl->arena[i] % ASH_ARENA_KINDS == ASH_ARENA_T)
 			out->arena[out->nr++] = zl->arena[i];

@@ -19,7 +19,7 @@ static void add(_Atomic uint64_t *to, uint64_t nr)
 static void note_spill(int from, int to, enum ash_spill_reason reason, size_t nr)
 {
 	struct ash_numa *numa = ash_arenas.numa;
-	const uint32_t key = 1u << 31 | (uint32_t)from << 16 | (uint32_t)to << 8 | (uint32_t)reason;
+	const uint32_t key = ash_spill_key(from, to, reason);
 
 	for (unsigned i = 0; i < ASH_SPILLS; i++) {
 		uint32_t seen = 0;
@@ -34,7 +34,8 @@ static void note_spill(int from, int to, enum ash_spill_reason reason, size_t nr
 	}
 }
 
-static enum ash_spill_reason reason_of(const struct ash_zonelist *zl, size_t nr)
+/* Why the first arena's node did not give it. */
+static enum ash_spill_reason why_not_first(const struct ash_zonelist *zl, size_t nr)
 {
 	const size_t limit = ash_arenas.config.limit;
 
@@ -58,17 +59,23 @@ void ash_numastat_count(const struct ash_zonelist *zl, unsigned i, size_t nr)
 {
 	struct ash_numa *numa = ash_arenas.numa;
 	const int asked = ash_arena_node_of(zl->arena[0]), got = ash_arena_node_of(zl->arena[i]);
+	const int here = ash_numa_current();
 
 	if (got < 0)
 		return;
+	if (zl->why != ASH_SPILL_NONE)
+		note_spill(zl->home, got, (enum ash_spill_reason)zl->why, nr);
+	else if (asked != got)
+		note_spill(asked, got, why_not_first(zl, nr), nr);
+	else if (here != got && !zl->yields)
+		note_spill(here, got, ASH_SPILL_POLICY, nr);
 	if (asked == got) {
 		add(&numa->counts[got].hit, nr);
 	} else {
 		add(&numa->counts[got].miss, nr);
 		add(&numa->counts[asked].foreign, nr);
-		note_spill(asked, got, reason_of(zl, nr), nr);
 	}
-	add(ash_numa_current() == got ? &numa->counts[got].local : &numa->counts[got].other, nr);
+	add(here == got ? &numa->counts[got].local : &numa->counts[got].other, nr);
 }
 
 bool ash_numastat(unsigned node, struct ash_numastat *out)
@@ -98,13 +105,8 @@ unsigned ash_spills(struct ash_spill out[], unsigned max)
 
 		if (key == 0)
 			break;
-		out[n] = (struct ash_spill){
-			.from = (int16_t)(key >> 16 & 0xff),
-			.to = (int16_t)(key >> 8 & 0xff),
-			.reason = (enum ash_spill_reason)(key & 0xff),
-			.runs = atomic_load_explicit(&numa->spills[n].runs, memory_order_relaxed),
-			.frames = atomic_load_explicit(&numa->spills[n].frames, memory_order_relaxed),
-		};
+		out[n] = ash_spill_of(key, atomic_load_explicit(&numa->spills[n].runs, memory_order_relaxed),
+				      atomic_load_explicit(&numa->spills[n].frames, memory_order_relaxed));
 	}
 	return n;
 }

@@ -37,3 +37,17 @@ const struct ash_view_list ash_node_view = {
 	.fields = node_fields,
 	.indirect = 1,
 };
+
+static const struct ash_view_field spill_fields[] = {
+	ASH_VIEW(struct ash_spill_count, key),
+	ASH_VIEW(struct ash_spill_count, runs),
+	ASH_VIEW(struct ash_spill_count, frames),
+	{ .name = "" },
+};
+
+const struct ash_view_list ash_spill_view = {
+	.array = &ash_arenas.spills,
+	.nr = &ash_arenas.nr_spills,
+	.fields = spill_fields,
+	.indirect = 1,
+};

@@ -26,7 +26,7 @@ struct ash_view_field {
 	{ .name = #member, .offset = offsetof(type, member), .bytes = sizeof(((type *)0)->member) / (n), .count = (n) }
 #define ASH_VIEW(type, member) ASH_VIEW_ARRAY(type, member, 1)
 
-#define ASH_VIEW_MAGIC "ashlar\002" /* the last character counts incompatible changes of what follows */
+#define ASH_VIEW_MAGIC "ashlar\003" /* the last character counts incompatible changes of what follows */
 
 /* Structures of one kind. Pointers, here and below, are the process's own. */
 struct ash_view_list {
@@ -43,6 +43,7 @@ struct ash_view {
 	const struct ash_view_list *arenas, *heaps;
 	const struct ash_view_field *zone; /* what an arena's field "zone" points to */
 	const struct ash_view_list *nodes; /* by number, where there are several */
+	const struct ash_view_list *spills; /* what came from another node than was wanted, and why (arena/arena.h) */
 };
 
 /* Buffers for devices, where the process has that part: ash_dma_view. */

@@ -3,9 +3,23 @@
 #include "ctl/formats.h"
 
 const char *const ash_spill_names[ASH_SPILL_REASONS] = {
+	[ASH_SPILL_NONE] = "none",
 	[ASH_SPILL_POOL] = "pool",
 	[ASH_SPILL_LIMIT] = "limit",
 	[ASH_SPILL_SPACE] = "space",
+	[ASH_SPILL_CPUSET] = "cpuset",
+	[ASH_SPILL_MEMORYLESS] = "memoryless",
+	[ASH_SPILL_POLICY] = "policy",
+};
+
+const char *const ash_spill_texts[ASH_SPILL_REASONS] = {
+	[ASH_SPILL_NONE] = "for no reason",
+	[ASH_SPILL_POOL] = "its huge pages were used up",
+	[ASH_SPILL_LIMIT] = "the limit was reached",
+	[ASH_SPILL_SPACE] = "it had no more to give",
+	[ASH_SPILL_CPUSET] = "the cpuset does not allow it",
+	[ASH_SPILL_MEMORYLESS] = "it has no memory",
+	[ASH_SPILL_POLICY] = "a policy or a node's number said so",
 };
 
 void ash_write_arena_node(struct ash_writer *w, const struct ash_snapshot_arena *a)
@@ -35,12 +49,6 @@ static void write_row(struct ash_writer *w, int node, const uint64_t *columns, s
 
 void ash_format_text_nodes(struct ash_writer *w, const struct ash_snapshot *s)
 {
-	static const char *const reasons[ASH_SPILL_REASONS] = {
-		[ASH_SPILL_POOL] = "its huge pages were used up",
-		[ASH_SPILL_LIMIT] = "the limit was reached",
-		[ASH_SPILL_SPACE] = "it had no more to give",
-	};
-
 	if (s->nr_nodes == 0)
 		return;
 	ash_write(w, "  %-11s%-11s %10s %10s %10s %10s %10s %10s\n", "nodes", "node", "in memory", "strayed", "hit", "miss",
@@ -65,9 +73,9 @@ void ash_format_text_nodes(struct ash_writer *w, const struct ash_snapshot *s)
 	for (unsigned i = 0; i < s->nr_spills; i++) {
 		const struct ash_spill *spill = &s->spills[i];
 
-		ash_write(w, "  %-11sasked of node %d, taken from node %d: %s", "", spill->from, spill->to,
+		ash_write(w, "  %-11sfor node %d, taken from node %d: %s", "", spill->from, spill->to,
 			  ash_size_text(spill->frames * ASH_PAGE_SIZE).text);
-		ash_write(w, " in %llu runs, as %s\n", (unsigned long long)spill->runs, reasons[spill->reason]);
+		ash_write(w, " in %llu runs: %s\n", (unsigned long long)spill->runs, ash_spill_texts[spill->reason]);
 	}
 	if (s->placement_error != 0)
 		ash_write(w, "  %-11swhere the memory is the kernel does not say (errno %d)\n", "", -s->placement_error);

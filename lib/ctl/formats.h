@@ -22,7 +22,8 @@ void ash_snapshot_take_nodes(struct ash_snapshot *s);
 void ash_format_text_nodes(struct ash_writer *w, const struct ash_snapshot *s);
 /* "0", or the policy that an arena is bound by. */
 void ash_write_arena_node(struct ash_writer *w, const struct ash_snapshot_arena *a);
-extern const char *const ash_spill_names[ASH_SPILL_REASONS];
+/* Why memory came from elsewhere: a word, and why the node that was wanted did not give it. */
+extern const char *const ash_spill_names[ASH_SPILL_REASONS], *const ash_spill_texts[ASH_SPILL_REASONS];
 
 /* "T" and "H"; "1G", "2M", "THP", "base". */
 extern const char *const ash_arena_kind_names[ASH_ARENA_KINDS];

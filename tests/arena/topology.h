@@ -10,6 +10,7 @@
 #include "arena/fake_pool.h"
 
 #include <linux/mempolicy.h>
+#include <sched.h>
 
 #include "base/bits.h"
 
@@ -35,6 +36,16 @@ static struct {
 	uint64_t dry_nodes;    /* populating what was bound to these last is refused */
 	long unknown_mode;     /* the kernel is too old for this one and those above; 0: it knows all */
 } machine;
+
+/* The node that the calling thread runs on: of this machine, too, whatever the real one has. */
+static __thread unsigned running_on;
+
+int getcpu(unsigned *cpu, unsigned *node)
+{
+	*cpu = 0;
+	*node = running_on;
+	return 0;
+}
 
 /* Bits as the kernel prints them: "0-2,5". */
 static void print_mask(char *out, uint64_t mask)

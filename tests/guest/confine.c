@@ -158,6 +158,7 @@ static void confined(enum ash_huge_policy huge)
 	start(huge, false);
 	take(&count);
 	expect_all_on(&count, there, "in a cpuset with one node of memory");
+	expect_spill(here, there, ASH_SPILL_CPUSET);
 }
 
 CHILD_TEST(a_cpuset_is_obeyed)
@@ -268,6 +269,8 @@ CHILD_TEST(strict_huge_pages_run_out_by_distance)
 		expect_all_on(&count, on, "one huge page");
 		if (last >= 0)
 			EXPECT_GE(numa_distance(here, on), numa_distance(here, last));
+		if (on != here)
+			expect_spill(here, on, ASH_SPILL_POOL);
 		last = on;
 	}
 	EXPECT_EQ(errno, ENOMEM);

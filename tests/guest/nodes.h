@@ -132,6 +132,19 @@ static inline int where_most_are(const struct pages *count)
 	return most;
 }
 
+/* Statistics tell that memory for one node came from another, and why. */
+static inline void expect_spill(int from, int to, enum ash_spill_reason reason)
+{
+	struct ash_spill s[32];
+	const unsigned nr = ash_spills(s, 32);
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (s[i].from == from && s[i].to == to && s[i].reason == reason && s[i].runs > 0 && s[i].frames >= s[i].runs)
+			return;
+	}
+	TEST_FAIL("of %u reasons none is %d for node %d having given what node %d was to", nr, (int)reason, to, from);
+}
+
 static inline void run_on_cpu(int cpu)
 {
 	cpu_set_t set;

@@ -115,6 +115,8 @@ CHILD_TEST(every_size_lands_where_its_thread_runs)
 		printf("# CPU %d of node %d: %zu pages\n", cpu, numa_node_of_cpu(cpu), count.total);
 		EXPECT_GT(count.total, 10000);
 		expect_all_on(&count, home_of(numa_node_of_cpu(cpu)), "of all sizes");
+		if (!has_memory(numa_node_of_cpu(cpu)))
+			expect_spill(numa_node_of_cpu(cpu), home_of(numa_node_of_cpu(cpu)), ASH_SPILL_MEMORYLESS);
 	}
 	check_zones();
 }

@@ -43,7 +43,7 @@ PERL_IT, PYTHON_IT = f"perl -e '{PERL}'", f"{PYTHON} -I -S -c '{PYTHON_HEAP}'"
 
 def stat(options):
     """A heap that stays, looked at from outside once it is there."""
-    return (f'rm -f /tmp/there; env ASHLAR_CONF={options} LD_PRELOAD={PRELOAD} perl -e \'my @x = map {{ "y" x 5000 }} 1 .. 4000; '
+    return (f'rm -f /tmp/there; env ASHLAR_CONF={options} LD_PRELOAD={PRELOAD} taskset 1 perl -e \'my @x = map {{ "y" x 5000 }} 1 .. 4000; '
             f'open(my $f, ">", "/tmp/there"); sleep 1000\' & until [ -e /tmp/there ]; do sleep 0.2; done; {ASHLAR} stat $!; kill $!')
 
 
@@ -66,6 +66,7 @@ SCRIPTS = {
     'doctor': f'{ASHLAR} doctor; test $? -le 1',
     'wait': f'env LD_PRELOAD={PRELOAD} {WAIT_PROGRAM} {WAIT_PLUGIN}',
     'stat': stat('policy:interleave=all') + '; ' + stat('quiet:yes'),
+    'stat-policy': stat('policy:preferred=1'),
 }
 # Refused calls and missing files, for a program that has two nodes all the same; with and without a wish for huge pages.
 for _error in (1, 38):
@@ -198,8 +199,16 @@ def a_live_process_is_told_of_by_node(sections):
     out = sections['stat']
     found = re.search(r'^ +by node \(interleave\S*:0-1\):  node 0 (\S+) MiB  node 1 (\S+) MiB$', out, re.M)
     assert found and min(map(float, found.groups())) > 4, out
-    local = re.search(r'^asked of node (\d):  hit (\S+) MiB  miss 0.0 MiB  foreign 0.0 MiB', out, re.M)
+    local = re.search(r'^asked of node (0):  hit (\S+) MiB  miss 0.0 MiB  foreign 0.0 MiB', out, re.M)
     assert local and float(local[2]) > 4, out
+
+
+@test
+def a_live_process_is_told_of_what_came_from_elsewhere_and_why(sections):
+    out = sections['stat-policy']
+    spill = re.search(r'^for node 0, taken from node 1: (\S+) MiB in \d+ runs: a policy or a node.s number said so$', out, re.M)
+    assert spill and float(spill[1]) > 4, out
+    assert 'taken from node' not in sections['stat'], sections['stat']
 
 
 @test

@@ -7,20 +7,11 @@
 #include "heap/held.h"
 
 #include <pthread.h>
-#include <sched.h>
 
 enum { THREADS = 16, NODES = 32, HOPS = 200, LIVE = 200 };
 
-static __thread unsigned here;
 static pthread_barrier_t barrier;
 static pthread_mutex_t kernel = PTHREAD_MUTEX_INITIALIZER;
-
-int getcpu(unsigned *cpu, unsigned *node)
-{
-	*cpu = 0;
-	*node = here;
-	return 0;
-}
 
 /* The fake kernel is no friend of threads. */
 static long one_at_a_time(long nr, long a, long b, long c, long d, long e, long f)
@@ -57,7 +48,7 @@ static void hop(unsigned seed)
 	void *live[LIVE] = { NULL };
 
 	for (unsigned i = 0; i < HOPS; i++) {
-		here = next(&seed) % NODES;
+		running_on = next(&seed) % NODES;
 		for (unsigned k = 0; k < LIVE * 4; k++) {
 			void **p = &live[next(&seed) % LIVE];
 
@@ -76,7 +67,7 @@ static void *hopper(void *arg)
 
 	hop(atomic_fetch_add(&seeds, 1) * 7919 + 1);
 	if (arg != NULL)
-		here = *(unsigned *)arg;
+		running_on = *(unsigned *)arg;
 	/* A thread finds that it has moved when it wants more than its bins hold. */
 	for (unsigned i = 0; i < 40; i++)
 		ash_heap_free(ash_heap_malloc(300000));
@@ -166,13 +157,13 @@ CHILD_TEST(a_cache_that_is_not_left_is_seen)
 	void *live[LIVE];
 
 	start();
-	here = 3;
+	running_on = 3;
 	for (unsigned i = 0; i < LIVE; i++)
 		live[i] = ash_heap_malloc(64);
 	for (unsigned i = 0; i < LIVE; i++)
 		ash_heap_free(live[i]);
 	EXPECT_GT(heap_held(ash_heap_self), LIVE * 64 / 2);
-	here = 5;
+	running_on = 5;
 	live[0] = ash_heap_malloc(300000);
 	EXPECT_EQ(orphans_held(3).heaps, 1);
 	EXPECT_EQ(orphans_held(3).bytes, 0);
