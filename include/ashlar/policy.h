@@ -22,7 +22,8 @@
  * On a machine with one node, or where the kernel does not permit NUMA calls, that node is node 0 or the only one
  * allowed, every policy that names it is in effect already, and nothing here costs anything.
  *
- * Thread safety: all of it may be called from any thread, and nothing from a signal handler.
+ * Thread safety: all of it may be called from any thread, and nothing from a signal handler. set_mempolicy(2), which is not
+ * ours, may be called from one: the thread's next call finds out.
  */
 #ifndef ASHLAR_POLICY_H
 #define ASHLAR_POLICY_H

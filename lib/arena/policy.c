@@ -190,22 +190,33 @@ static const struct ash_zonelist *tasks_list(const struct ash_policy *p, bool ha
 	return zl;
 }
 
-/* Whether this thread has a policy of its own, which only it can change: asked for again when that is so or is not known. */
-static ASH_TLS_DEFINE bool no_task_policy;
+/*
+ * Whether this thread has a policy of its own, which only it can change: asked for again when that is so or is not known.
+ * It may change it in a signal handler, between our asking and our noting the answer: hence the count.
+ */
+static ASH_TLS_DEFINE volatile bool no_task_policy;
+static ASH_TLS_DEFINE volatile unsigned task_policy_changes;
 
 void ash_task_policy_changed(void)
 {
+	task_policy_changes++;
 	no_task_policy = false;
 }
 
 const struct ash_zonelist *ash_zonelist_yield(const struct ash_zonelist *zl)
 {
 	struct ash_policy p;
+	unsigned before;
+	bool none;
 
 	if (!zl->yields || !atomic_load_explicit(&ash_arenas.numa->may_yield, memory_order_relaxed))
 		return zl;
-	no_task_policy = !tasks_policy(&p);
-	return no_task_policy ? zl : tasks_list(&p, false, zl);
+	before = task_policy_changes;
+	none = !tasks_policy(&p);
+	no_task_policy = none;
+	if (task_policy_changes != before)
+		no_task_policy = false;
+	return none ? zl : tasks_list(&p, false, zl);
 }
 
 const struct ash_zonelist *ash_zonelist_by_task(const struct ash_zonelist *zl)

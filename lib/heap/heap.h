@@ -74,7 +74,7 @@ ASH_MUST_USE int ash_heap_set_process_policy(const struct ash_policy *policy);
 ASH_MUST_USE int ash_heap_set_thread_policy(const struct ash_policy *policy);
 /*
  * The calling thread has just given itself a policy by set_mempolicy(2): what it caches was had under another, and goes
- * back. Not from a signal handler.
+ * back with its next call. Async-signal-safe.
  */
 void ash_heap_task_policy_changed(void);
 /* Its memory and all that it takes from now on lie on node: 0, -EBUSY, and other errors, after which nothing changed. */

@@ -197,6 +197,8 @@ ASH_INLINE void ash_heap_settle(void)
  * where it is.
  */
 struct ash_heap *ash_heap_move(struct ash_heap *h);
+/* The thread's next call is to find out anew where its memory is to come from. Async-signal-safe. */
+void ash_heap_leave(void);
 ASH_INLINE struct ash_heap *ash_heap_get_local(void)
 {
 	struct ash_heap *h = ash_heap_get();

@@ -25,14 +25,12 @@ int ash_heap_set_thread_policy(const struct ash_policy *policy)
 	return err;
 }
 
-/* On one node there is nothing to see to: that is known without a heap, and what is called then is as safe as it was. */
+/* What the thread caches goes back with its next call: this one may be a signal handler's. On one node nothing is to do. */
 void ash_heap_task_policy_changed(void)
 {
 	ash_task_policy_changed();
-	if (ash_heap_self == &ash_heap_none || !ash_arena_is_several())
-		return;
-	(void)ash_heap_move(ash_heap_self);
-	ash_heap_settle();
+	if (ash_arena_is_several())
+		ash_heap_leave();
 }
 
 /* Without a policy of its own it is the creating thread's, whatever that has. */

@@ -29,6 +29,15 @@ struct ash_heaps ash_heaps = { .lock = ASH_LOCK_INIT };
 ASH_TLS_DEFINE struct ash_heap *ash_heap_self = &ash_heap_none;
 ASH_TLS_DEFINE bool ash_heap_thread_ended;
 
+/*
+ * A signal handler may give its thread another policy (ash_heap_leave) while the code that it interrupted has the heap in
+ * its hands. So it takes the heap out of ash_heap_self, and no more than that: what was interrupted goes on with the heap
+ * that it has, and the thread's next call comes to the slow path, finds the heap here and leaves it properly. Both are the
+ * thread's own; how often a handler has been tells those who change them whether they have to do it again.
+ */
+static ASH_TLS_DEFINE struct ash_heap *volatile left_heap;
+static ASH_TLS_DEFINE volatile unsigned times_left;
+
 /* One table entry per mebibyte of the reservation, which is several times the machine's memory. */
 #define HEAP_TABLE_SHIFT 8
 #define HEAP_TABLE_MIN 4096
@@ -131,19 +140,63 @@ struct ash_heap *ash_heap_create_structure(bool first_class, const struct ash_zo
 	return h;
 }
 
+void ash_heap_leave(void)
+{
+	struct ash_heap *h = ash_heap_self;
+
+	times_left++;
+	if (h == &ash_heap_none)
+		return;
+	left_heap = h;
+	atomic_signal_fence(memory_order_seq_cst);
+	ash_heap_self = &ash_heap_none;
+}
+
+/* The thread's heap is h, and no other is left, whatever a handler does meanwhile. */
+static void set_self(struct ash_heap *h)
+{
+	unsigned before;
+
+	do {
+		before = times_left;
+		left_heap = NULL;
+		atomic_signal_fence(memory_order_seq_cst);
+		ash_heap_self = h;
+		atomic_signal_fence(memory_order_seq_cst);
+	} while (times_left != before);
+}
+
+/* The calling thread's, wherever it is; NULL: none yet. */
+static struct ash_heap *own_heap(void)
+{
+	return ash_heap_self != &ash_heap_none ? ash_heap_self : left_heap;
+}
+
+/* A policy that came while a heap was chosen may be another's than the heap: it is looked at again at the next call. */
+static void again_if_left_since(unsigned before)
+{
+	if (ASH_UNLIKELY(times_left != before))
+		ash_heap_leave();
+}
+
 struct ash_heap *ash_heap_get_slow(void)
 {
-	struct ash_heap *h =
-		ash_heaps_boot() ? ash_heap_create_structure(false, ash_zonelist_of_thread()) : NULL;
+	const unsigned before = times_left;
+	struct ash_heap *h = left_heap;
 
+	if (h != NULL) {
+		set_self(h);
+		return ash_heap_move(h);
+	}
+	h = ash_heaps_boot() ? ash_heap_create_structure(false, ash_zonelist_of_thread()) : NULL;
 	if (h == NULL)
 		return NULL;
 	/* First the heap, then the hook: registering it may allocate, and must find us ready. */
-	ash_heap_self = h;
-	if (ASH_UNLIKELY(ash_heap_thread_ended))
-		return h;
+	set_self(h);
 	/* Without a key the heap is not orphaned when its thread ends, and what it holds stays where it is. */
-	(void)!ash_thread_on_exit(ash_heap_thread_exit);
+	if (ASH_LIKELY(!ash_heap_thread_ended))
+		(void)!ash_thread_on_exit(ash_heap_thread_exit);
+	again_if_left_since(before);
 	return h;
 }
 
@@ -169,9 +222,9 @@ static void heap_flush_all(struct ash_heap *h)
 
 void ash_heap_flush_thread(void)
 {
-	struct ash_heap *h = ash_heap_self;
+	struct ash_heap *h = own_heap();
 
-	if (h != &ash_heap_none)
+	if (h != NULL)
 		heap_flush_all(h);
 }
 
@@ -223,12 +276,12 @@ static void heap_abandon(struct ash_heap *h, uint32_t bin_bytes)
 
 void ash_heap_thread_exit(void)
 {
-	struct ash_heap *h = ash_heap_self;
+	struct ash_heap *h = own_heap();
 
 	ash_heap_thread_ended = true;
-	if (h == &ash_heap_none)
+	if (h == NULL)
 		return;
-	ash_heap_self = &ash_heap_none;
+	set_self(&ash_heap_none);
 	heap_abandon(h, ASH_ORPHAN_BIN_BYTES);
 }
 
@@ -238,6 +291,7 @@ void ash_heap_thread_exit(void)
  */
 struct ash_heap *ash_heap_move(struct ash_heap *old)
 {
+	const unsigned before = times_left;
 	const struct ash_zonelist *zonelist = ash_zonelist_of_thread();
 	struct ash_heap *h;
 
@@ -248,16 +302,19 @@ struct ash_heap *ash_heap_move(struct ash_heap *old)
 	h = ash_heap_create_structure(false, zonelist);
 	if (h == NULL)
 		return old;
-	ash_heap_self = h;
+	set_self(h);
 	heap_abandon(old, 0);
+	again_if_left_since(before);
 	return h;
 }
 
 /* First-class heaps are not ours to touch: what was freed to one and not yet taken is with its next reset. */
 void ash_heap_fork_prepare(void)
 {
-	if (ash_heap_self != &ash_heap_none)
-		ash_remote_drain(ash_heap_self);
+	struct ash_heap *h = own_heap();
+
+	if (h != NULL)
+		ash_remote_drain(h);
 	ash_heaps_lock();
 	orphans_drain(false);
 }
@@ -273,7 +330,7 @@ void ash_heap_fork_child(void)
 		struct ash_heap *h = ash_heaps.table[owner];
 
 		atomic_store_explicit(&h->remote, NULL, memory_order_relaxed);
-		if (h != ash_heap_self && !h->first_class &&
+		if (h != own_heap() && !h->first_class &&
 		    atomic_load_explicit(&h->state, memory_order_relaxed) == ASH_HEAP_ACTIVE)
 			atomic_store_explicit(&h->state, ASH_HEAP_LOST, memory_order_relaxed);
 	}

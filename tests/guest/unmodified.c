@@ -7,8 +7,10 @@
 #include "guest/nodes.h"
 
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 
 #define MAPPING (16ul << 20)
 enum { BLOCKS = 3000 };
@@ -72,6 +74,35 @@ CHILD_TEST(memory_that_the_heap_held_is_not_handed_out_under_another_binding)
 		count = churn();
 		expect_all_on(&count, a, "local again");
 	}
+}
+
+static volatile sig_atomic_t alarms;
+
+/* set_mempolicy is a system call and so a signal handler's to make, whatever it interrupts. */
+static void change_policy(ASH_UNUSED int sig)
+{
+	const unsigned long mask = 1ul << (++alarms % 2 != 0 ? b : a);
+
+	(void)set_mempolicy(MPOL_BIND, &mask, 8 * sizeof(mask));
+}
+
+CHILD_TEST(a_signal_handler_may_bind_its_thread)
+{
+	const struct itimerval often = { { 0, 700 }, { 0, 700 } }, never = { { 0, 0 }, { 0, 0 } };
+	struct pages count;
+
+	two_with_memory();
+	EXPECT(signal(SIGALRM, change_policy) != SIG_ERR);
+	EXPECT_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+	while (alarms < 200) {
+		for (unsigned i = 0; i < 1000; i++)
+			free(malloc(i * 100));
+	}
+	EXPECT_EQ(setitimer(ITIMER_REAL, &never, NULL), 0);
+	bind_to(b);
+	count = churn();
+	expect_all_on(&count, b, "of a thread that signal handlers have bound");
+	numa_set_localalloc();
 }
 
 static void churn_on(void *arg)
