@@ -26,6 +26,7 @@
 #ifndef ASHLAR_DMA_H
 #define ASHLAR_DMA_H
 
+#include <ashlar/policy.h>
 #include <ashlar/types.h>
 
 ASH_API_BEGIN
@@ -107,9 +108,11 @@ struct ash_dma_attr {
 	uint32_t pages;       /* enum ash_dma_pages */
 	uint32_t flags;       /* enum ash_dma_flags */
 	struct ash_dma_error *error; /* filled when the request fails; NULL: errno has to do */
-	const char *reserve;  /* from the reserve of this name only; node, pages and NO_GROW then mean nothing */
+	const char *reserve;  /* from the reserve of this name only; node, pages, policy and NO_GROW then mean nothing */
+	/* With ASH_NODE_LOCAL: in place of the thread's policy (ashlar/policy.h). Read during the call. NULL, DEFAULT: the thread's. */
+	const struct ash_policy *policy;
 };
-#define ASH_DMA_ATTR_INIT { sizeof(struct ash_dma_attr), ASH_NODE_LOCAL, 0, 0, 0, 0, 0, 0, 0, NULL, NULL }
+#define ASH_DMA_ATTR_INIT { sizeof(struct ash_dma_attr), ASH_NODE_LOCAL, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL }
 
 /*
  * bytes of memory as attr asks (NULL: anywhere near, virtually contiguous), uninitialised unless ASH_DMA_ZERO. The

@@ -18,6 +18,7 @@
 #ifndef ASHLAR_MAP_H
 #define ASHLAR_MAP_H
 
+#include <ashlar/policy.h>
 #include <ashlar/types.h>
 
 ASH_API_BEGIN
@@ -28,6 +29,14 @@ ASH_API_BEGIN
  * NULL: errno ENOMEM (also RLIMIT_AS and overcommit), EINVAL (0 bytes).
  */
 ASH_API void *ash_map(size_t bytes) ASH_API_MUST_USE;
+
+/*
+ * The same under a policy of its own (ashlar/policy.h) in place of the thread's, which is what NULL and ASH_POLICY_DEFAULT
+ * mean. It is copied, and is the mapping's as if by mbind(2). Where more policies are in use than a process can have, the
+ * mapping lies where its policy says all the same, and its pages are not recycled.
+ * NULL: errno as above; EINVAL: not a policy, or none of its nodes may be used.
+ */
+ASH_API void *ash_map_policy(size_t bytes, const struct ash_policy *policy) ASH_API_MUST_USE;
 
 /*
  * Unmap [addr, addr + bytes), any pages of any mappings, as munmap(2): 0; -EINVAL: addr is no multiple of 4 KiB, or bytes

@@ -7,7 +7,8 @@
  * set_mempolicy), ASH_POLICY_LOCAL. The task's cpuset is obeyed under every policy.
  *
  * It decides about the heap, about mappings (ashlar/map.h, and the program's own under option map) and about buffers for
- * devices that name no node (ashlar/dma.h). The latter two have no first-class heaps. A buffer lies on one node whole: those
+ * devices that name no node (ashlar/dma.h). What a first-class heap is to objects, a policy of its own is to a mapping
+ * (ash_map_policy()) and to a buffer or a pool of buffers (attr.policy). A buffer lies on one node whole: those
  * of an interleaving policy take turns, and one that is bound and cannot be had there is refused. Mappings are interleaved
  * with the system's weights only.
  *

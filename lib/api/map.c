@@ -15,12 +15,17 @@ static void *address_or_errno(long ret)
 	return NULL;
 }
 
-void *ash_map(size_t bytes)
+void *ash_map_policy(size_t bytes, const struct ash_policy *policy)
 {
 	/* Whoever allocates first boots; without arenas the kernel serves. */
 	if (ash_heap_boot() == 0)
 		ash_map_enable(false);
-	return address_or_errno(ash_map_new(bytes));
+	return address_or_errno(ash_map_new(bytes, policy));
+}
+
+void *ash_map(size_t bytes)
+{
+	return ash_map_policy(bytes, NULL);
 }
 
 int ash_unmap(void *addr, size_t bytes)

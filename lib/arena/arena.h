@@ -260,6 +260,7 @@ bool ash_arena_may_wait(void);
 
 /* As ash_zonelist_for(), without the hugetlb rungs. Empty where strictness leaves nothing else. */
 void ash_zonelist_ordinary(struct ash_zonelist *out, int node);
+void ash_zonelist_ordinary_of(struct ash_zonelist *out, const struct ash_zonelist *zl);
 
 /* Grow a run in place from old_nr to new_nr frames; onlines memory behind it where it is the last. -EBUSY: cannot. */
 ASH_MUST_USE int ash_run_extend(void *addr, size_t old_nr, size_t new_nr, enum ash_migratetype mt, bool *zeroed);

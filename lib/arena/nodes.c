@@ -290,10 +290,8 @@ const struct ash_zonelist *ash_zonelist_for(int node)
 }
 
 /* A list that yields does so here, since what it yields to may have hugetlb rungs, too. */
-void ash_zonelist_ordinary(struct ash_zonelist *out, int node)
+void ash_zonelist_ordinary_of(struct ash_zonelist *out, const struct ash_zonelist *zl)
 {
-	const struct ash_zonelist *zl = node == -1 ? ash_zonelist_of_thread() : ash_zonelist_for(node);
-
 	if (ash_arenas.numa != NULL)
 		zl = ash_zonelist_yield(zl);
 	out->nr = 0;
@@ -304,6 +302,11 @@ void ash_zonelist_ordinary(struct ash_zonelist *out, int node)
 		if (zl->arena[i] % ASH_ARENA_KINDS == ASH_ARENA_T)
 			out->arena[out->nr++] = zl->arena[i];
 	}
+}
+
+void ash_zonelist_ordinary(struct ash_zonelist *out, int node)
+{
+	ash_zonelist_ordinary_of(out, node == -1 ? ash_zonelist_of_thread() : ash_zonelist_for(node));
 }
 
 /* New lists for the nodes that have one, and for a process that prefers a node; policies' arenas are what they were. */

@@ -44,7 +44,8 @@ static bool is_sane(const struct ash_dma_attr *attr, size_t bytes)
 	return attr->address_bits <= 64 && attr->max_segments <= INT_MAX;
 }
 
-static void fill_request(const struct ash_dma_attr *attr, size_t bytes, struct ash_dma_request *r)
+/* -EINVAL: its policy cannot be. */
+static int fill_request(const struct ash_dma_attr *attr, size_t bytes, struct ash_dma_request *r)
 {
 	*r = (struct ash_dma_request){
 		.nr = (ash_pfn_t)ash_bytes_to_pages(bytes),
@@ -56,11 +57,15 @@ static void fill_request(const struct ash_dma_attr *attr, size_t bytes, struct a
 		.pages = (enum ash_dma_pages)attr->pages,
 		.flags = attr->flags,
 	};
-	r->node = ash_dma_choose(attr->node, &r->nodes);
+	r->node = ash_dma_choose(attr->node, attr->policy, &r->nodes);
 	if (attr->level == ASH_DMA_PHYSICAL)
 		r->max_segments = 1;
 	else if (attr->level == ASH_DMA_SEGMENTS && attr->max_segments > 0)
 		r->max_segments = attr->max_segments;
+	if (r->node >= 0)
+		return 0;
+	r->node = -1;
+	return -EINVAL;
 }
 
 static void tag_buffer(const void *p, size_t bytes, uint64_t number)
@@ -90,7 +95,9 @@ static int alloc(size_t bytes, const struct ash_dma_attr *attr, struct ash_dma_r
 	err = ash_dma_setup();
 	if (err < 0)
 		return -ENOMEM;
-	fill_request(attr, bytes, r);
+	err = fill_request(attr, bytes, r);
+	if (err < 0)
+		return err;
 	if (bytes >> ash_dma.shift != 0)
 		return -ENOMEM;
 	if ((attr->flags & ASH_DMA_NODE_STRICT) != 0 && ash_dma_place(r->node) == ash_dma.nr_nodes)
@@ -152,8 +159,7 @@ int ash_dma_request_read(const struct ash_dma_attr *user, size_t bytes, struct a
 		return -EINVAL;
 	if (ash_dma_setup() < 0)
 		return -ENOMEM;
-	fill_request(&attr, bytes, r);
-	return 0;
+	return fill_request(&attr, bytes, r);
 }
 
 static void *alloc_reserved(const struct ash_dma_attr *attr, size_t bytes)
@@ -163,8 +169,9 @@ static void *alloc_reserved(const struct ash_dma_attr *attr, size_t bytes)
 	void *p;
 	int err;
 
-	fill_request(attr, bytes, &r);
-	err = ash_dma_reserve_take(attr->reserve, &r, &p, &number);
+	err = fill_request(attr, bytes, &r);
+	if (err == 0)
+		err = ash_dma_reserve_take(attr->reserve, &r, &p, &number);
 	if (err == 0) {
 		tag_buffer(p, bytes, ASH_DMA_TAG_RESERVE + number);
 		return (attr->flags & ASH_DMA_ZERO) != 0 ? memset(p, 0, (size_t)r.nr << ASH_PAGE_SHIFT) : p;
@@ -180,6 +187,8 @@ void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *user)
 	const bool sane = read_attr(user, &attr) == 0 && is_sane(&attr, bytes);
 	void *p = NULL;
 
+	if (attr.reserve != NULL)
+		attr.policy = NULL;
 	if (sane && attr.reserve != NULL)
 		return alloc_reserved(&attr, bytes);
 	if (sane && is_small(&attr, bytes))

@@ -179,7 +179,7 @@ struct ash_dma_arena *ash_dma_arena_get(unsigned place, enum ash_dma_kind kind);
 unsigned ash_dma_place(int node);
 
 /* policy.c: the node to begin with for a request that names node, which may be ASH_NODE_LOCAL, and those that will do. */
-int ash_dma_choose(int node, uint64_t *nodes);
+int ash_dma_choose(int node, const struct ash_policy *policy, uint64_t *nodes);
 /* Have the metadata of [first, end) writable. Growth turn. */
 ASH_MUST_USE int ash_dma_cover(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end);
 

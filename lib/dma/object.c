@@ -243,7 +243,7 @@ static int find_piece(unsigned order, enum ash_migratetype mt, int node, bool ma
 	unsigned place;
 	int err;
 
-	r.node = ash_dma_choose(node, &r.nodes);
+	r.node = ash_dma_choose(node, NULL, &r.nodes);
 	place = ash_dma_place(r.node);
 	place = place < ash_dma.nr_nodes ? place : 0;
 	if ((r.nodes >> ash_dma.nodes[place] & 1) == 0)

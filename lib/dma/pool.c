@@ -426,6 +426,10 @@ struct ash_dma_pool *ash_dma_pool_create(const char *name, size_t bytes, size_t 
 	pool->attr.size = sizeof(pool->attr);
 	/* Slabs come in later calls, when the caller's structure may be gone. */
 	pool->attr.error = NULL;
+	if (pool->attr.policy != NULL) {
+		pool->policy = *pool->attr.policy;
+		pool->attr.policy = &pool->policy;
+	}
 	if ((flags & (ASH_DMA_POOL_DEBUG | ASH_DMA_POOL_NO_CACHE)) == 0)
 		pool->cache_max = ASH_DMA_CACHE_MAX;
 	if (lay_out(pool)) {

@@ -37,6 +37,7 @@ struct ash_dma_pool {
 	size_t limit;                 /* (c) most objects; 0: any number */
 	unsigned flags;               /* (c) */
 	struct ash_dma_attr attr;     /* (c) of the slabs */
+	struct ash_policy policy;     /* (c) attr's, if it has one */
 	char name[ASH_DMA_NAME_MAX];  /* (c) */
 
 	struct ash_lock lock;         /* what follows */

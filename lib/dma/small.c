@@ -35,12 +35,12 @@ void *ash_dma_small_alloc(const struct ash_dma_attr *attr, size_t bytes)
 	const size_t want = ash_max(ash_max(bytes, attr->align), (size_t)1 << SMALLEST_SHIFT);
 	const unsigned shift = ash_log2_ceil(want);
 	uint64_t nodes;
-	const int node = ash_dma_choose(attr->node, &nodes);
+	const int node = ash_dma_choose(attr->node, attr->policy, &nodes);
 	struct ash_dma_pool *pool;
 	const int saved = errno;
 	void *p;
 
-	if (shift > LARGEST_SHIFT)
+	if (shift > LARGEST_SHIFT || node < 0)
 		return NULL;
 	pool = atomic_load_explicit(&pools[node][shift - SMALLEST_SHIFT], memory_order_acquire);
 	if (ASH_UNLIKELY(pool == NULL)) {

@@ -113,18 +113,16 @@ static void track_lot(const struct ash_lot *lot)
  * Give the blocks that lie wholly in [start, end) slots, and what is warm of these to the mapping. Best effort: what gets
  * none is the kernel's alone.
  */
-static void serve(uintptr_t start, uintptr_t end)
+static void serve(uintptr_t start, uintptr_t end, const struct ash_zonelist *zl)
 {
 	const size_t last = end >> PB_SHIFT;
-	struct ash_zonelist zl;
 	struct ash_lot lot;
 	bool more = true;
 
-	ash_zonelist_ordinary(&zl, -1);
 	lot.start = start;
 	lot.end = end;
 	for (lot.first = ash_align_up(start, PB_BYTES) >> PB_SHIFT; more && lot.first < last; lot.first += lot.nr) {
-		more = alloc_lot(&lot, &zl, last);
+		more = alloc_lot(&lot, zl, last);
 		ash_lot_lend(&lot);
 		track_lot(&lot);
 	}
@@ -151,33 +149,40 @@ static long map_at_boundary(size_t bytes, int prot, int flags, int fd, long offs
 
 /*
  * Its pages are the kernel's to place, by the task's own policy where nobody said more. Pieces by weights of the program's
- * own would cut the mapping, which could not be moved as a whole then: it has the system's.
+ * own would cut the mapping, which could not be moved as a whole then: it has the system's. own: the mapping's; NULL: the
+ * thread's.
  */
-static void place(uintptr_t start, size_t bytes)
+static void place(uintptr_t start, size_t bytes, const struct ash_policy *own)
 {
 	struct ash_policy policy;
 
-	if (ASH_LIKELY(!ash_arena_is_several()) || !ash_arena_policy_now(&policy))
+	if (ASH_LIKELY(!ash_arena_is_several()) || (own == NULL && !ash_arena_policy_now(&policy)))
 		return;
 	/* Where placement is forbidden, the kernel's own choice has to do. */
-	(void)!ash_policy_apply((void *)start, bytes, &policy);
+	(void)!ash_policy_apply((void *)start, bytes, own != NULL ? own : &policy);
 }
 
-/* A new mapping that is eligible. */
-static void serve_new(uintptr_t start, size_t bytes)
+/* A new mapping that is eligible. zl: of its own policy; NULL: the thread's is meant, and there is none of its own. */
+static void serve_new(uintptr_t start, size_t bytes, const struct ash_policy *own, const struct ash_zonelist *zl)
 {
 	const size_t size = ash_align_up(bytes, ASH_PAGE_SIZE);
+	struct ash_zonelist ordinary;
 
 	if (ash_arena_config()->huge != ASH_HUGE_NONE)
 		(void)ash_vmem_advise((void *)start, size, ASH_VMEM_HUGE);
 	if (!atomic_load_explicit(&ash_maps.nameless, memory_order_relaxed) &&
 	    ash_vmem_name((void *)start, size, "ashlar map") == -EINVAL)
 		atomic_store_explicit(&ash_maps.nameless, true, memory_order_relaxed);
-	place(start, size);
-	if (!can_serve() || !ash_arena_may_wait())
+	place(start, size, own);
+	/* Whose policy has no arenas is the kernel's alone: there was no slot for one more. */
+	if (!can_serve() || !ash_arena_may_wait() || (own != NULL && zl == NULL))
 		return;
 	atomic_fetch_add_explicit(&ash_maps.calls, 1, memory_order_relaxed);
-	serve(start, start + size);
+	if (zl != NULL)
+		ash_zonelist_ordinary_of(&ordinary, zl);
+	else
+		ash_zonelist_ordinary(&ordinary, -1);
+	serve(start, start + size, &ordinary);
 }
 
 long ash_call_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long offset)
@@ -193,7 +198,7 @@ long ash_call_mmap(void *addr, size_t bytes, int prot, int flags, int fd, long o
 	if (is_error(ret))
 		return ret;
 	if (serves) {
-		serve_new((uintptr_t)ret, bytes);
+		serve_new((uintptr_t)ret, bytes, NULL, NULL);
 		/* Failing to populate is no failure of mmap. */
 		if (asked != flags && (flags & MAP_NONBLOCK) == 0)
 			(void)!ash_vmem_populate((void *)ret, ash_align_up(bytes, ASH_PAGE_SIZE));
@@ -223,16 +228,34 @@ static long map_new(size_t bytes)
 	return start;
 }
 
-long ash_map_new(size_t bytes)
+/* The list of a mapping's own policy, NULL where there is none. -EINVAL: it is no policy that can be. */
+static int list_of_own(const struct ash_policy *own, const struct ash_zonelist **zl)
 {
-	const long ret = map_new(bytes);
+	const int err = own != NULL && ash_arena_ready() ? ash_zonelist_of_policy(own, zl) : 0;
 
+	if (err == 0 && *zl == &ash_zonelist_by_node)
+		*zl = ash_zonelist_for(ASH_NODE_CURRENT);
+	return err == -EINVAL ? err : 0;
+}
+
+long ash_map_new(size_t bytes, const struct ash_policy *own)
+{
+	const struct ash_zonelist *zl = NULL;
+	long ret;
+	int err;
+
+	if (own != NULL && own->mode == ASH_POLICY_DEFAULT)
+		own = NULL;
+	err = list_of_own(own, &zl);
+	if (err < 0)
+		return err;
+	ret = map_new(bytes);
 	if (is_error(ret))
 		return ret;
 	if (!is_off() && bytes >= PB_BYTES)
-		serve_new((uintptr_t)ret, bytes);
+		serve_new((uintptr_t)ret, bytes, own, zl);
 	else if (!is_off())
-		place((uintptr_t)ret, ash_align_up(bytes, ASH_PAGE_SIZE));
+		place((uintptr_t)ret, ash_align_up(bytes, ASH_PAGE_SIZE), own);
 	return ret;
 }
 

@@ -41,6 +41,10 @@ TEST(what_cannot_be_is_told)
 	EXPECT_EQ(errno, EINVAL);
 	EXPECT(ash_map(SIZE_MAX / 2) == NULL);
 	EXPECT_EQ(errno, ENOMEM);
+	EXPECT(ash_map_policy(PB, &(struct ash_policy){ .mode = ASH_POLICY_MODES }) == NULL);
+	EXPECT_EQ(errno, EINVAL);
+	EXPECT(ash_map_policy(PB, &(struct ash_policy){ .mode = ASH_POLICY_BIND, .nodes = 1ull << 63 }) == NULL);
+	EXPECT_EQ(errno, EINVAL);
 	EXPECT_EQ(ash_unmap((char *)NULL + 1, 4096), -EINVAL);
 	EXPECT_EQ(ash_unmap(NULL, 0), -EINVAL);
 	EXPECT(ash_remap((char *)NULL + 4096, 4096, 8192) == NULL);

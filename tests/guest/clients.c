@@ -167,6 +167,132 @@ CHILD_TEST(mappings_and_buffers_lie_where_the_task_is_bound)
 	all_clients_on(a, "after it");
 }
 
+static const struct ash_policy *own; /* of the request */
+
+static struct pages own_mapping(void)
+{
+	struct pages count = { 0 };
+	char *p = ash_map_policy(MAPPING, own);
+
+	EXPECT(p != NULL);
+	memset(p, 1, MAPPING);
+	count_pages(&count, p, MAPPING);
+	EXPECT_EQ(ash_unmap(p, MAPPING), 0);
+	return count;
+}
+
+static struct pages own_buffers(size_t bytes)
+{
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+	struct pages count = { 0 };
+	char *p[BUFFERS];
+
+	attr.policy = own;
+	if (bytes >= 4096)
+		attr.pages = ASH_DMA_PAGES_BASE;
+	for (unsigned i = 0; i < BUFFERS; i++) {
+		p[i] = ash_dma_alloc(bytes, &attr);
+		EXPECT(p[i] != NULL);
+		memset(p[i], 1, bytes);
+		count_pages(&count, p[i], bytes);
+	}
+	for (unsigned i = 0; i < BUFFERS; i++)
+		EXPECT_EQ(ash_dma_free(p[i]), 0);
+	return count;
+}
+
+static struct pages own_pool(void)
+{
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+	struct ash_dma_pool *pool;
+	struct ash_policy copy = *own;
+	struct pages count = { 0 };
+	char *p[BUFFERS];
+
+	attr.policy = &copy;
+	attr.pages = ASH_DMA_PAGES_BASE;
+	pool = ash_dma_pool_create("own", 2048, 0, 0, &attr);
+	EXPECT(pool != NULL);
+	/* Slabs come later, and the caller's structure is the caller's. */
+	memset(&copy, 0xff, sizeof(copy));
+	for (unsigned i = 0; i < BUFFERS; i++) {
+		p[i] = ash_dma_pool_get(pool);
+		EXPECT(p[i] != NULL);
+		memset(p[i], 1, 2048);
+		count_pages(&count, p[i], 2048);
+	}
+	for (unsigned i = 0; i < BUFFERS; i++)
+		ash_dma_pool_put(pool, p[i]);
+	EXPECT_EQ(ash_dma_pool_destroy(pool), 0);
+	return count;
+}
+
+static void own_on(int node, const char *what)
+{
+	struct pages count;
+
+	for (unsigned i = 0; i < 2; i++) {
+		count = own_mapping();
+		expect_all_on(&count, node, what);
+		count = own_buffers(64);
+		expect_all_on(&count, node, what);
+		count = own_buffers(64 << 10);
+		expect_all_on(&count, node, what);
+		count = own_pool();
+		expect_all_on(&count, node, what);
+	}
+}
+
+/* What a first-class heap's policy is to objects: it goes before the thread's, and changes nothing for others. */
+CHILD_TEST(a_mapping_and_a_buffer_may_have_a_policy_of_their_own)
+{
+	struct ash_policy p;
+	struct pages count;
+	int a, b;
+
+	two_with_memory(&a, &b);
+	own = &p;
+	p = policy("bind=all", 1ull << b);
+	own_on(b, "bound by its own");
+	all_clients_on(a, "of others, meanwhile");
+	p = policy("preferred=0", 1ull << b);
+	own_on(b, "preferred by its own");
+	set_process("bind=all", 1ull << b);
+	p = policy("preferred=0", 1ull << a);
+	own_on(a, "against the process's");
+	p = policy("local", 0);
+	own_on(a, "local, against the process's");
+	p = policy("default", 0);
+	own_on(b, "the process's");
+	p = policy("interleave=all", 1ull << a | 1ull << b);
+	count = own_mapping();
+	expect_both(&count, a, b, "a mapping interleaved by its own");
+	count = own_buffers(64 << 10);
+	expect_both(&count, a, b, "buffers interleaved by their own");
+}
+
+CHILD_TEST(a_policy_of_its_own_that_cannot_be_is_refused)
+{
+	const struct ash_policy wrong[] = { { .mode = ASH_POLICY_BIND, .nodes = 1ull << 63 }, { .mode = ASH_POLICY_MODES },
+					    { .mode = ASH_POLICY_LOCAL, .nodes = 1 },
+					    { .mode = ASH_POLICY_BIND, .nodes = 1, .reserved = 1 } };
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+	int a, b;
+
+	two_with_memory(&a, &b);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(wrong); i++) {
+		attr.policy = &wrong[i];
+		errno = 0;
+		EXPECT(ash_map_policy(MAPPING, &wrong[i]) == NULL && errno == EINVAL);
+		errno = 0;
+		EXPECT(ash_dma_alloc(64, &attr) == NULL && errno == EINVAL);
+		errno = 0;
+		EXPECT(ash_dma_alloc(64 << 10, &attr) == NULL && errno == EINVAL);
+		errno = 0;
+		EXPECT(ash_dma_pool_create("wrong", 2048, 0, 0, &attr) == NULL && errno == EINVAL);
+	}
+}
+
 /* A node that is named is meant, whatever the policy. */
 CHILD_TEST(a_buffer_that_names_its_node_lies_there)
 {
@@ -267,6 +393,12 @@ CHILD_TEST(policies_run_out_with_an_error)
 	EXPECT_EQ(ash_policy_set_process(&p), -ENOSPC);
 	count = mapping_pages();
 	expect_all_on(&count, a, "after refusals");
+	/* A mapping of its own policy lies there all the same, and a buffer's needs no slot. */
+	p.mode = ASH_POLICY_BIND;
+	p.nodes = 1ull << b;
+	memset(p.weight, 0, sizeof(p.weight));
+	own = &p;
+	own_on(b, "of one policy too many");
 	set_process("preferred=0", 1ull << b);
 	all_clients_on(b, "preferred needs no slot");
 }
