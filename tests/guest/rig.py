@@ -96,6 +96,17 @@ def a_killed_machine_is_not_a_result():
 
 
 @test
+def two_guests_at_once_are_two():
+    words = [sys.executable, sys.argv[1], '--cache', sys.argv[2], *SMALL, '--', 'sh', '-c']
+    runs = [subprocess.Popen(words + [f'echo guest {i}; exit {i}'], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for i in (3, 4)]
+    for i, run in zip((3, 4), runs):
+        out, complaints = run.communicate()
+        expect((run.returncode, out, complaints.decode(errors='replace')), i)
+        assert out == f'guest {i}\n'.encode(), out
+
+
+@test
 def what_cannot_be_made_is_told():
     expect(guest('--nodes', '1', '--mem', '128', '--node', '0:2M=600', '--', 'true'), 126, 'node 0 has no 600 pages')
     expect(shell('true', '--prepare', 'false'), 126, 'prepared')
