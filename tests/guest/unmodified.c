@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 
 #define MAPPING (16ul << 20)
@@ -155,6 +156,24 @@ CHILD_TEST(memory_of_libnumas_own_lies_where_it_is_asked_for)
 		count_pages(&plain, q, MAPPING);
 		expect_all_on(&plain, a, "of a mapping after it");
 		munmap(q, MAPPING);
+	}
+}
+
+/* Past the function of that name, too, where pages that are there already are asked for. */
+CHILD_TEST(a_raw_mbind_that_moves_is_obeyed)
+{
+	two_with_memory();
+	for (unsigned i = 0; i < 3; i++) {
+		const unsigned long mask = 1ul << (i % 2 == 0 ? b : a);
+		struct pages count = { 0 };
+		char *p = mmap(NULL, MAPPING, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		EXPECT(p != MAP_FAILED);
+		EXPECT_EQ(syscall(SYS_mbind, p, MAPPING, MPOL_BIND, &mask, 8 * sizeof(mask), MPOL_MF_MOVE), 0);
+		memset(p, 1, MAPPING);
+		count_pages(&count, p, MAPPING);
+		expect_all_on(&count, i % 2 == 0 ? b : a, "bound by a raw system call");
+		munmap(p, MAPPING);
 	}
 }
 
