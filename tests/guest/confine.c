@@ -75,12 +75,13 @@ static void come_to_lie_on(int node, const char *what)
 	expect_all_on(&count, node, what);
 }
 
-/* This process into a group of its own; its memory is confined when that is said. */
-static void join_group(void)
+/* This process into a group of its own; its memory is confined when that is said. Who joins one may run on all its CPUs. */
+static void join_group(int here)
 {
 	put("/sys/fs/cgroup/cgroup.subtree_control", "+cpuset", 0);
 	EXPECT(mkdir(GROUP, 0700) == 0 || errno == EEXIST);
 	put(GROUP "/cgroup.procs", "%d", getpid());
+	run_on_cpu(cpu_of(here));
 }
 
 /* The node we run on, and another one. */
@@ -153,7 +154,7 @@ static void confined(enum ash_huge_policy huge)
 	int here, there;
 
 	two_nodes(&here, &there);
-	join_group();
+	join_group(here);
 	put(GROUP "/cpuset.mems", "%d", there);
 	start(huge, false);
 	take(&count);
@@ -178,7 +179,7 @@ CHILD_TEST(a_cpuset_that_shrinks_is_obeyed)
 	int here, there;
 
 	two_nodes(&here, &there);
-	join_group();
+	join_group(here);
 	put(GROUP "/cpuset.mems", "0-%d", nr_nodes() - 1);
 	start(ASH_HUGE_AUTO, false);
 	take(&before);
@@ -201,7 +202,7 @@ CHILD_TEST(a_cpuset_that_widens_is_seen)
 	int here, there;
 
 	two_nodes(&here, &there);
-	join_group();
+	join_group(here);
 	put(GROUP "/cpuset.mems", "%d", here);
 	start(ASH_HUGE_AUTO, false);
 	take(&before);
@@ -221,7 +222,7 @@ CHILD_TEST(a_cpuset_that_shrinks_and_widens_leaves_everything_as_it_was)
 	int here, there;
 
 	two_nodes(&here, &there);
-	join_group();
+	join_group(here);
 	put(GROUP "/cpuset.mems", "0-%d", nr_nodes() - 1);
 	start(ASH_HUGE_AUTO, false);
 	p.nodes = 1ull << there;
