@@ -3,10 +3,10 @@
  * How much a pcp takes from the zone, gives back to it, and keeps. Kernel: nr_pcp_alloc, nr_pcp_free, nr_pcp_high,
  * decay_pcp_high.
  *
- * Who only allocates, or only frees, wants the zone lock seldom: every refill without a free before it asks for twice as
- * much as the last, and every shrink without an allocation gives more. Who has done so will do it the other way round
- * soon: the high mark rises by what was asked for, so that the frees that follow stay in the cache. Below the zone's high
- * watermark there is nothing to be kept, and the mark falls.
+ * Who only allocates, or only frees, wants the zone lock seldom: every refill without a free before it asks for twice
+ * as much as the last, and every shrink without an allocation gives more. Who has done so will do it the other way
+ * round soon: the high mark rises by what was asked for, so that the frees that follow stay in the cache. Below the
+ * zone's high watermark there is nothing to be kept, and the mark falls.
  *
  * The counters are looked at where a pcp meets the zone and nowhere else: a hit knows nothing of this.
  */
@@ -18,7 +18,6 @@
 
 #define HIGH_FRACTION 8 /* of the zone, for all pcps together (kernel: MIN_PERCPU_PAGELIST_HIGH_FRACTION) */
 #define FACTOR_MAX 5    /* kernel: PCP_BATCH_SCALE_MAX */
-#define FACTOR_MAX_ONE 8 /* where a batch is one piece: then it too can become as many pieces as the zone lock is held for */
 
 /* Pieces of one refill: a row of them costs some nanoseconds each, under the zone lock. */
 #define REFILL_PIECES 256
@@ -85,17 +84,12 @@ static bool zone_below_high(const struct ash_zone *z)
 	return ash_counter_read(&z->free) < load64(&z->wmark[ASH_WMARK_HIGH]);
 }
 
-static unsigned factor_max(unsigned order)
-{
-	return order > ASH_PCP_BATCH_ORDER ? FACTOR_MAX_ONE : FACTOR_MAX;
-}
-
 /* What the users of this pcp have done since it last met the zone, as it does now with pieces of this order. */
 static void note_traffic(const struct ash_zone *z, struct ash_pcp *pcp, unsigned order)
 {
 	const uint64_t freed = ash_pcp_given(pcp), allocated = ash_pcp_taken(pcp);
 	const uint64_t batch = load(&z->pcp_batch), least = (uint64_t)1 << order;
-	const uint64_t most = (batch > least ? batch : least) << factor_max(order);
+	const uint64_t most = (batch > least ? batch : least) << FACTOR_MAX;
 	struct ash_pcp_tune *t = &pcp->tune;
 	uint64_t count = t->free_count;
 
@@ -139,7 +133,7 @@ unsigned ash_pcp_tune_refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned o
 	}
 	room = high - clamp(ash_pcp_frames(pcp), 0, high);
 	if (room > batch && pieces << order <= room - batch && pieces < REFILL_PIECES) {
-		if (t->alloc_factor < factor_max(order))
+		if (t->alloc_factor < FACTOR_MAX)
 			t->alloc_factor++;
 		return pieces;
 	}
@@ -177,7 +171,10 @@ void ash_zone_pcp_decay(struct ash_zone *z)
 		if (load(&pcp->tune.high) <= load(&z->pcp_high_min))
 			continue;
 		ash_pcp_lock(z, pcp);
-		/* The marks as they are now: whoever has set them to 0 meanwhile drains next, and relies on what it then leaves. */
+		/*
+		 * The marks as they are now: whoever has set them to 0 meanwhile drains next, and relies on what it
+		 * then leaves.
+		 */
 		high = ash_pcp_high(z, pcp);
 		high = clamp(high - high / HIGH_FRACTION, load(&z->pcp_high_min), load(&z->pcp_high_max));
 		store(&pcp->tune.high, high);

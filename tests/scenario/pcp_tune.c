@@ -59,17 +59,6 @@ TEST(refills_double_while_nothing_is_freed)
 	EXPECT(scene_fault(&s) == NULL);
 }
 
-/* Ours: where a batch is one piece, it doubles on until it has as many pieces as that of small ones may have. */
-TEST(refills_of_large_pieces_double_for_longer)
-{
-	scene_open_edge(&s, 9, 10, "MMMMMMMMMMMMMMMM", 0, 0, 1);
-	scene_free(&s, "0:10, 1024:10, 2048:10, 3072:10, 4096:10, 5120:10, 6144:10, 7168:10");
-	scene_pcp_marks(&s, 63, 252, 8000);
-	for (unsigned pieces = 1; pieces <= 64; pieces *= 2)
-		EXPECT_EQ(next_refill(5), pieces << 5);
-	EXPECT(scene_fault(&s) == NULL);
-}
-
 TEST(a_free_starts_refills_anew)
 {
 	open_free();
