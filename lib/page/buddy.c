@@ -140,8 +140,8 @@ static bool merge_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum as
 
 /*
  * Hand a buddy that has just reached the order that a compacting request waits for to that request. It never touches a
- * list and is not counted as free. Less than a pageblock must be of the request's own type, or it would be a steal; whole
- * blocks are retyped as a claim does. Kernel: compaction_capture.
+ * list and is not counted as free. Less than a pageblock must be of the request's own type, or it would be a steal;
+ * whole blocks are retyped as a claim does. Kernel: compaction_capture.
  */
 static ASH_NOINLINE bool captured(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt,
 				  unsigned zeroed)
@@ -204,7 +204,9 @@ void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum 
 {
 	unsigned zeroed = zeroed_by_flags(z, pfn, order, flags);
 
-	/* By far the most frees: nobody waits for a buddy, nothing is guarded or shuffled, and types are not looked at. */
+	/*
+	 * By far the most frees: nobody waits for a buddy, nothing is guarded or shuffled, and types are not looked at.
+	 */
 	if (ASH_LIKELY(order < z->plain_order && z->capture == NULL)) {
 		if (ash_freelist_free(z, &pfn, order, mt, &zeroed, (flags & ASH_FREE_TAIL) ? ASH_LIST_TAIL : ASH_LIST_HEAD))
 			return;

@@ -42,7 +42,10 @@ enum ash_free_flags {
 	ASH_FREE_KEEP = 1u << 2,   /* what the pageblocks' zeroed bits say; for parts of what was free and whole */
 };
 
-/* shuffle.c: a coin; and every buddy of shuffle_order in [start, end) to the place of another. The second takes the lock. */
+/*
+ * shuffle.c: a coin; and every buddy of shuffle_order in [start, end) to the place of another. The second takes the
+ * lock.
+ */
 enum ash_list_end ash_shuffle_end(struct ash_zone *z);
 void ash_shuffle_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CMA: named areas whose pageblocks lend their free frames to MOVABLE requests (ASH_ALLOC_CMA) and get them back, empty,
- * when a contiguous buffer is wanted. Kernel: mm/cma.c.
+ * CMA: named areas whose pageblocks lend their free frames to MOVABLE requests (ASH_ALLOC_CMA) and get them back,
+ * empty, when a contiguous buffer is wanted. Kernel: mm/cma.c.
  *
  * An area is up to ASH_CMA_RANGES ranges of whole pageblocks, each with a bitmap of 2^order_per_bit frames per bit that
  * says what has been given out as buffers. The area and its bitmaps are the caller's memory. All functions are

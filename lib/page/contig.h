@@ -5,7 +5,8 @@
  *
  * The pageblocks that the range touches are out of service during the call and come back with their own types; the
  * frames taken keep the type of their pageblock. Whatever happens, isolation ends before the call returns. Thread-safe;
- * calls movers and waits for locks, so not for signal handlers. Frames are freed with ash_zone_free_run(), in any parts.
+ * calls movers and waits for locks, so not for signal handlers. Frames are freed with ash_zone_free_run(), in any
+ * parts.
  */
 #ifndef ASH_PAGE_CONTIG_H
 #define ASH_PAGE_CONTIG_H

@@ -92,7 +92,8 @@ static struct ash_taken try_to_claim(struct ash_zone *z, ash_pfn_t pfn, unsigned
 
 /*
  * A buddy of whole pageblocks in a superblock that something unmovable has tainted already, largest first: the next
- * contiguous gigabyte is worth more than the tidiness of a spoilt one. Kernel: discussed as superpageblocks, not merged.
+ * contiguous gigabyte is worth more than the tidiness of a spoilt one. Kernel: discussed as superpageblocks, not
+ * merged.
  */
 static struct ash_taken claim_tainted(struct ash_zone *z, unsigned order, enum ash_migratetype mt)
 {

@@ -88,8 +88,8 @@ ASH_INLINE void ash_frame_store(struct ash_frame *frames, ash_pfn_t pfn, uint32_
 }
 
 /*
- * Change a word from *seen, or learn in *seen what it is now. A release, because a free noted in the word hands over the
- * frames; an acquire for whoever takes them.
+ * Change a word from *seen, or learn in *seen what it is now. A release, because a free noted in the word hands over
+ * the frames; an acquire for whoever takes them.
  */
 ASH_INLINE bool ash_frame_change(struct ash_frame *frames, ash_pfn_t pfn, uint32_t *seen, uint32_t word)
 {

@@ -36,9 +36,10 @@ void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum as
 		      enum ash_list_end end);
 
 /*
- * Free one piece of less than a pageblock: what ash_freelist_del() of every free buddy it can merge with, below pageblock
- * order, and an ash_freelist_add() of the result come to, but counted once. The tail it is, whatever `end` says, where the
- * next merge is likely. false: a whole pageblock has come together, which is not added; *pfn and *zeroed are its.
+ * Free one piece of less than a pageblock: what ash_freelist_del() of every free buddy it can merge with, below
+ * pageblock order, and an ash_freelist_add() of the result come to, but counted once. The tail it is, whatever `end`
+ * says, where the next merge is likely. false: a whole pageblock has come together, which is not added; *pfn and
+ * *zeroed are its.
  */
 bool ash_freelist_free(struct ash_zone *z, ash_pfn_t *pfn, unsigned order, enum ash_migratetype mt, unsigned *zeroed,
 		       enum ash_list_end end);

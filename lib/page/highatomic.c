@@ -56,8 +56,8 @@ bool ash_reserve_unreserve(struct ash_zone *z, enum ash_migratetype mt, bool for
 		ash_pageblock_set_type(z, pfn, mt);
 	} else {
 		/*
-		 * Legal order 2; freed and not just added, for its neighbours may be free and of the new type. Unmerged, the
-		 * next isolation of either would merge them when it is undone.
+		 * Legal order 2; freed and not just added, for its neighbours may be free and of the new type.
+		 * Unmerged, the next isolation of either would merge them when it is undone.
 		 */
 		ash_freelist_del(z, pfn, order, ASH_MT_HIGHATOMIC);
 		ash_pageblock_set_type_range(z, pfn, order, mt);

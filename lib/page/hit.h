@@ -2,8 +2,8 @@
 /*
  * The hit: one piece out of a pcp's magazine, or into it, without the zone and without an atomic read-modify-write.
  *
- * ash_zone_alloc() and ash_zone_free() try these first. Whoever is in a hurry has them inline: what is constant there is
- * not tested, and the pcp is looked up once. false means no more than "no hit": call the function then.
+ * ash_zone_alloc() and ash_zone_free() try these first. Whoever is in a hurry has them inline: what is constant there
+ * is not tested, and the pcp is looked up once. false means no more than "no hit": call the function then.
  */
 #ifndef ASH_PAGE_HIT_H
 #define ASH_PAGE_HIT_H

@@ -3,9 +3,9 @@
  * Isolation: put pageblocks out of reach of every allocation while their frames are being emptied.
  *
  * An isolated block keeps its type; its free frames stand on the ISOLATE lists and do not count as free, and what is
- * freed into it joins them. Not synchronised with the pcps: a frame that was already cached can still be allocated once.
- * ash_zone_drain() after isolating, or ash_zone_pcp_disable() around it, closes that gap.
- * Kernel: mm/page_isolation.c. Thread-safe; may wait for locks.
+ * freed into it joins them. Not synchronised with the pcps: a frame that was already cached can still be allocated
+ * once. ash_zone_drain() after isolating, or ash_zone_pcp_disable() around it, closes that gap. Kernel:
+ * mm/page_isolation.c. Thread-safe; may wait for locks.
  */
 #ifndef ASH_PAGE_ISOLATE_H
 #define ASH_PAGE_ISOLATE_H

@@ -125,7 +125,10 @@ int ash_migrate_piece(struct ash_zone *z, ash_pfn_t pfn, ash_migrate_target *tar
 	dst = ASH_FAULT(z->fault, "migration target") ? ASH_PFN_NONE : target(z, order, arg);
 	err = -ASH_ENOMEM;
 	if (dst != ASH_PFN_NONE) {
-		/* Before the owner can know dst: once it does, it may free it, and what is free has no word of an owner. */
+		/*
+		 * Before the owner can know dst: once it does, it may free it, and what is free has no word of an
+		 * owner.
+		 */
 		ash_zone_set_private(z, dst, ash_zone_private(z, pfn));
 		err = -ASH_EAGAIN;
 		for (unsigned i = 0; i < MIGRATE_TRIES && err == -ASH_EAGAIN; i++)
@@ -136,7 +139,9 @@ int ash_migrate_piece(struct ash_zone *z, ash_pfn_t pfn, ash_migrate_target *tar
 		*why = ASH_BUSY_NO_MEMORY;
 	}
 	pending = finish(z, pfn, err == 0);
-	/* Nobody finds dst, and src only its owner, who no longer has it or freed it: the ordinary free is good enough. */
+	/*
+	 * Nobody finds dst, and src only its owner, who no longer has it or freed it: the ordinary free is good enough.
+	 */
 	if (dst != ASH_PFN_NONE && (err != 0 || pending))
 		ash_zone_free(z, dst, order, ASH_CPU_NONE);
 	if (err == 0 || pending)
@@ -192,7 +197,9 @@ int ash_migrate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, struct
 			if (ash_word_state(word) != ASH_FRAME_USED)
 				continue;
 			failed = empty_piece(z, head, word, &why);
-			/* Without room there is no point in going on; anything else may have changed by the next pass. */
+			/*
+			 * Without room there is no point in going on; anything else may have changed by the next pass.
+			 */
 			if (failed != 0 && (last || failed == -ASH_ENOMEM))
 				ash_busy_add(busy, pfn, next - pfn, why);
 			if (failed == -ASH_ENOMEM)

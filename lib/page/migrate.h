@@ -22,7 +22,9 @@ ASH_MUST_USE int ash_migrate_piece(struct ash_zone *z, ash_pfn_t pfn, ash_migrat
  */
 ASH_MUST_USE int ash_migrate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, struct ash_busy_list *busy);
 
-/* The word of the piece that covers pfn, or 0 for an offline frame; its head, and its end cut at stop. Takes the lock. */
+/*
+ * The word of the piece that covers pfn, or 0 for an offline frame; its head, and its end cut at stop. Takes the lock.
+ */
 uint32_t ash_migrate_look(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t stop, ash_pfn_t *head, ash_pfn_t *next);
 
 /* A destination anywhere in the zone. */
@@ -31,7 +33,10 @@ ash_pfn_t ash_migrate_target_any(struct ash_zone *z, unsigned order, void *arg);
 /* Whether what is allocated as mt can be emptied out of a range at all. */
 bool ash_migrate_possible(const struct ash_zone *z, enum ash_migratetype mt);
 
-/* Note the free of a piece that is being moved, to be done when the move is over. false: it is not, or was freed before. */
+/*
+ * Note the free of a piece that is being moved, to be done when the move is over. false: it is not, or was freed
+ * before.
+ */
 bool ash_migrate_note_free(struct ash_zone *z, ash_pfn_t pfn);
 
 #endif

@@ -6,13 +6,15 @@
 #include "page/fallback.h"
 
 /*
- * Pieces freed in one zone lock hold: some 25 microseconds of it where all of them miss the cache. Four times fewer made
- * frees in random order by two threads dearer by a third, who then met at the lock four times as often.
+ * Pieces freed in one zone lock hold: some 25 microseconds of it where all of them miss the cache. Four times fewer
+ * made frees in random order by two threads dearer by a third, who then met at the lock four times as often.
  */
 #define SHRINK_PIECES 256
 #define LOOK_AHEAD 16 /* pieces looked ahead at a time; more, and heads at equal distances push each other out again */
 
-/* How many merges of one piece are looked ahead. Four frames share a cache line: the buddies of two orders are there. */
+/*
+ * How many merges of one piece are looked ahead. Four frames share a cache line: the buddies of two orders are there.
+ */
 #define PREFETCH_ORDERS 4
 #define PREFETCH_LINKS 2 /* and how many of them are likely enough to be worth their neighbours */
 
@@ -114,7 +116,10 @@ struct outgoing_piece {
 	uint8_t order, flags; /* enum ash_free_flags */
 };
 
-/* A batch on its way to the zone: the pieces as they were cached, and what they make where they are each other's buddies. */
+/*
+ * A batch on its way to the zone: the pieces as they were cached, and what they make where they are each other's
+ * buddies.
+ */
 struct outgoing {
 	unsigned nr, nr_merged;
 	ash_pfn_t frames;
@@ -122,8 +127,8 @@ struct outgoing {
 };
 
 /*
- * Who frees a row, in either direction, frees buddies one after the other: they are put together before the zone lock is
- * taken. Nothing is written for that: the frames' words change under the lock only.
+ * Who frees a row, in either direction, frees buddies one after the other: they are put together before the zone lock
+ * is taken. Nothing is written for that: the frames' words change under the lock only.
  */
 static void outgoing_add(const struct ash_zone *z, struct outgoing *out, struct outgoing_piece p)
 {
@@ -170,9 +175,9 @@ static void gather(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 
 /*
  * Freed in random order, a piece misses the cache three or four times: at the buddies it may merge with, and at their
- * neighbours on their lists, which lie anywhere. A batch has its misses together instead of one by one, well before they
- * are waited for: first the heads of the buddies, whose addresses are known, and then the neighbours, by links that are
- * to be read under the zone lock only.
+ * neighbours on their lists, which lie anywhere. A batch has its misses together instead of one by one, well before
+ * they are waited for: first the heads of the buddies, whose addresses are known, and then the neighbours, by links
+ * that are to be read under the zone lock only.
  */
 static void prefetch_buddies(const struct ash_zone *z, const struct outgoing_piece *p, unsigned nr)
 {
@@ -191,8 +196,9 @@ static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing_
 			const ash_pfn_t head = ash_order_start(p->pfn, order), buddy = head ^ ash_order_frames(order);
 			const ash_pfn_t mask = -(ash_pfn_t)ash_buddy_is_free(z, head, order);
 			/*
-			 * By arithmetic, not by a branch that nobody could guess. What is no buddy is somebody else's, and its
-			 * links may be changing: instead the piece's own are read, which lead nowhere in particular.
+			 * By arithmetic, not by a branch that nobody could guess. What is no buddy is somebody else's,
+			 * and its links may be changing: instead the piece's own are read, which lead nowhere in
+			 * particular.
 			 */
 			const struct ash_frame *f = &z->frames[p->pfn ^ ((p->pfn ^ buddy) & mask)];
 

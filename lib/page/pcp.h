@@ -2,20 +2,22 @@
 /*
  * pcp: a cache of small free pieces in front of the zone, one per CPU (or per whatever the embedder numbers so).
  *
- * A list per order 0..10 and pcp type, and in front of each a magazine, which is all that a hit touches. Pieces here are
- * not free to the zone: they are in state PCP, and no list type is remembered with them. When they go back, the type of
- * their pageblock is read under the zone lock; a block converted or isolated meanwhile gets its own back. CMA and HIGHATOMIC pieces ride the MOVABLE list until then; a piece of a block
- * seen isolated bypasses the cache. The kernel's lists end at order 3 and have one more for pageblocks; the orders between
- * and one above are here because a pair costs a twentieth of what splitting and merging costs (docs/benchmarks.md). They
- * are asked of the zone one at a time to begin with. pcp_tune.c decides how much goes in and out at once, and how much stays.
+ * A list per order 0..10 and pcp type, and in front of each a magazine, which is all that a hit touches. Pieces here
+ * are not free to the zone: they are in state PCP, and no list type is remembered with them. When they go back, the
+ * type of their pageblock is read under the zone lock; a block converted or isolated meanwhile gets its own back. CMA
+ * and HIGHATOMIC pieces ride the MOVABLE list until then; a piece of a block seen isolated bypasses the cache. The
+ * kernel's lists end at order 3 and have one more for pageblocks; the orders between and one above are here because a
+ * pair costs a twentieth of what splitting and merging costs (docs/benchmarks.md). They are asked of the zone one at a
+ * time to begin with. pcp_tune.c decides how much goes in and out at once, and how much stays.
  *
- * The pcp lock is only ever tried on the way in: whoever meets it held goes to the zone instead of waiting. Drains wait.
+ * The pcp lock is only ever tried on the way in: whoever meets it held goes to the zone instead of waiting. Drains
+ * wait.
  *
  * Where every slot has one owner at a time (config.pcp_owned) and the embedder can make all CPUs pass a barrier, the
  * owner does not take the lock but raises a flag, `busy`, and looks whether a drainer holds the lock. A drainer takes
- * the lock, sends the barrier, and waits for the flag to fall. After the barrier either the drainer sees the flag or the
- * owner sees the lock: Dekker's argument, the owner's fence being paid by the drainer. A signal handler that interrupts
- * its own thread's section finds the flag up and goes to the zone.
+ * the lock, sends the barrier, and waits for the flag to fall. After the barrier either the drainer sees the flag or
+ * the owner sees the lock: Dekker's argument, the owner's fence being paid by the drainer. A signal handler that
+ * interrupts its own thread's section finds the flag up and goes to the zone.
  */
 #ifndef ASH_PAGE_PCP_H
 #define ASH_PAGE_PCP_H
@@ -28,8 +30,8 @@
 #define ASH_PCP_LISTS ((ASH_PCP_MAX_ORDER + 1) * ASH_PCP_COLUMNS)
 
 /*
- * The hot end of a list: an array, so that a hit reads and writes one frame, the head of the piece itself. One word says
- * all of its state, so that a hit changes one word:
+ * The hot end of a list: an array, so that a hit reads and writes one frame, the head of the piece itself. One word
+ * says all of its state, so that a hit changes one word:
  *
  *      bit 0-7   pieces here           bit 8-15  room: how many there may be            bit 16-   pieces taken by users
  *
@@ -67,7 +69,10 @@ struct ash_pcp {
 	struct ash_magazine magazine[ASH_PCP_LISTS];
 	struct ash_lock lock;
 	_Atomic uint32_t busy; /* the owner is inside; biased zones only */
-	/* listed and the room of all magazines: never less than what is inside. A single word, for those who are not inside. */
+	/*
+	 * listed and the room of all magazines: never less than what is inside. A single word, for those who are not
+	 * inside.
+	 */
 	_Atomic uint32_t charged;
 	_Atomic uint32_t listed;    /* on the lists */
 	_Atomic uint64_t open;      /* bit i: the state of magazine i is not 0 */
@@ -238,7 +243,10 @@ void ash_pcp_trim(struct ash_zone *z, struct ash_pcp *pcp, uint32_t high);
 /* The mark it goes by, within those of the zone now. */
 uint32_t ash_pcp_high(const struct ash_zone *z, const struct ash_pcp *pcp);
 
-/* Batch and high marks for the number of frames now present (kernel: zone_batchsize, zone_highsize). Under the zone lock. */
+/*
+ * Batch and high marks for the number of frames now present (kernel: zone_batchsize, zone_highsize). Under the zone
+ * lock.
+ */
 void ash_pcp_resize(struct ash_zone *z);
 
 /* Of all pcps: exact if they are all locked. */

@@ -7,7 +7,9 @@
  */
 #include "page/pcp.h"
 
-/* What a full magazine gives to its list: half, so that neither the next free nor the next allocations come back here. */
+/*
+ * What a full magazine gives to its list: half, so that neither the next free nor the next allocations come back here.
+ */
 #define SPILL (ASH_MAGAZINE_PIECES / 2)
 
 static unsigned index_order(unsigned index)

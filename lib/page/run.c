@@ -286,7 +286,9 @@ static bool next_used(const struct ash_zone *z, ash_pfn_t *start, ash_pfn_t end)
 	return true;
 }
 
-/* Whether [start, end) is all USED; else *bad is a frame that is not. Holds the zone lock on return, not all the time. */
+/*
+ * Whether [start, end) is all USED; else *bad is a frame that is not. Holds the zone lock on return, not all the time.
+ */
 static bool all_used(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, ash_pfn_t *bad)
 {
 	bool again = false;

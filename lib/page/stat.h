@@ -32,8 +32,8 @@ size_t ash_stat_pagetypeinfo(const struct ash_zone_stats *s, unsigned pageblock_
 
 /*
  * The same in parts, for several zones: ORDERS once, FREE for each zone, TYPES once, BLOCKS for each zone. s, node and
- * zone are not looked at by ORDERS and TYPES. No part is longer than ASH_PAGETYPEINFO_PART bytes, zone names of 8 letters
- * and the terminating 0 included.
+ * zone are not looked at by ORDERS and TYPES. No part is longer than ASH_PAGETYPEINFO_PART bytes, zone names of 8
+ * letters and the terminating 0 included.
  */
 enum ash_pagetypeinfo_part {
 	ASH_PAGETYPEINFO_ORDERS,

@@ -7,8 +7,8 @@
 #include "base/view.h"
 
 /*
- * free, free_blocks, free_zeroed, nr_frames: frames; pieces in pcps are not counted as free. frames, pageblocks: the tables, as
- * page/frame.h and page/pageblock.h describe them.
+ * free, free_blocks, free_zeroed, nr_frames: frames; pieces in pcps are not counted as free. frames, pageblocks: the
+ * tables, as page/frame.h and page/pageblock.h describe them.
  */
 extern ASH_HIDDEN const struct ash_view_field ash_zone_view[];
 

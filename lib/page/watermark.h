@@ -39,9 +39,9 @@ bool ash_zone_watermark_ok(struct ash_zone *z, unsigned order, enum ash_wmark ma
 			   uint64_t free);
 
 /*
- * What background work is due (kernel: pgdat_balanced and what kswapd leaves to kcompactd). TRIM: less than the high mark
- * is free, so have caches and shrinkers give memory back. COMPACT, in a zone in defrag mode: enough is free, but not in
- * whole pageblocks, and trimming more would not help.
+ * What background work is due (kernel: pgdat_balanced and what kswapd leaves to kcompactd). TRIM: less than the high
+ * mark is free, so have caches and shrinkers give memory back. COMPACT, in a zone in defrag mode: enough is free, but
+ * not in whole pageblocks, and trimming more would not help.
  */
 enum ash_background { ASH_BACKGROUND_NOTHING, ASH_BACKGROUND_TRIM, ASH_BACKGROUND_COMPACT };
 enum ash_background ash_zone_background(struct ash_zone *z);

@@ -75,8 +75,8 @@ struct ash_zone_config {
 	unsigned nr_cpus;
 	bool defrag_mode;                 /* see ash_zone_alloc_compact() */
 	/*
-	 * NULL, or ash_zone_nr_superblocks() entries, zero-filled: then requests that cannot move claim pageblocks where
-	 * such memory is already, if there are any, so that other spans of 2^max_order frames stay free of it.
+	 * NULL, or ash_zone_nr_superblocks() entries, zero-filled: then requests that cannot move claim pageblocks
+	 * where such memory is already, if there are any, so that other spans of 2^max_order frames stay free of it.
 	 */
 	uint32_t *tainted;
 	struct ash_hardening hardening;
@@ -104,9 +104,9 @@ ASH_MUST_USE int ash_zone_init(struct ash_zone *z, const struct ash_zone_config 
 ASH_MUST_USE int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed);
 
 /*
- * The same, but its whole pageblocks stay isolated: nothing is allocated from them before ash_zone_unisolate_range(), so
- * that the embedder can make ready what belongs to the range. Frames in a pageblock that the range does not fill are free
- * at once.
+ * The same, but its whole pageblocks stay isolated: nothing is allocated from them before ash_zone_unisolate_range(),
+ * so that the embedder can make ready what belongs to the range. Frames in a pageblock that the range does not fill are
+ * free at once.
  */
 ASH_MUST_USE int ash_zone_online_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed);
 
@@ -146,8 +146,8 @@ void ash_zone_free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr);
 void ash_zone_free_run_zeroed(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr);
 
 /*
- * Whether the zone's lock can be had within some microseconds. What interrupted its own thread inside this zone (a signal
- * handler) is told false: it would wait for itself.
+ * Whether the zone's lock can be had within some microseconds. What interrupted its own thread inside this zone (a
+ * signal handler) is told false: it would wait for itself.
  */
 bool ash_zone_may_wait(struct ash_zone *z);
 
@@ -167,7 +167,9 @@ ash_pfn_t ash_zone_free_tail(struct ash_zone *z, ash_pfn_t end);
  * -ASH_ENOSPC: none left. report_end(zeroed = true) says the frames now read as zero and cost no memory.
  */
 ASH_MUST_USE int ash_zone_report_begin(struct ash_zone *z, unsigned min_order, ash_pfn_t *pfn, unsigned *order);
-/* The same for at most 2^max_order frames at a time, min_order <= max_order: the rest of a larger buddy stays listed. */
+/*
+ * The same for at most 2^max_order frames at a time, min_order <= max_order: the rest of a larger buddy stays listed.
+ */
 ASH_MUST_USE int ash_zone_report_begin_max(struct ash_zone *z, unsigned min_order, unsigned max_order, ash_pfn_t *pfn,
 					   unsigned *order);
 /* The same for what is free of pageblocks that are partly used: pieces of less than pageblock order. */

@@ -2,8 +2,8 @@
 /*
  * What a zone is made of. Private to lib/page; embedders see zone.h.
  *
- * Lock order: pcp locks in ascending index, then the zone lock. A remote drain takes a pcp lock and, inside it, the zone
- * lock, as a refill does. Nothing is called out to with either held, except the lock's own wait.
+ * Lock order: pcp locks in ascending index, then the zone lock. A remote drain takes a pcp lock and, inside it, the
+ * zone lock, as a refill does. Nothing is called out to with either held, except the lock's own wait.
  */
 #ifndef ASH_PAGE_ZONE_STRUCT_H
 #define ASH_PAGE_ZONE_STRUCT_H
@@ -36,7 +36,10 @@ struct ash_zone {
 	uint8_t plain_order; /* pageblock order where nothing is guarded or shuffled, else 0: frees below it are short */
 	bool defrag_mode;
 	bool pcp_biased; /* pcp slots have one owner each, who locks without atomics (pcp.h) */
-	/* MOVABLE where some pageblock is CMA, for its pcp lists then hold frames that are not for everyone; else ASH_MT_NR. */
+	/*
+	 * MOVABLE where some pageblock is CMA, for its pcp lists then hold frames that are not for everyone; else
+	 * ASH_MT_NR.
+	 */
 	_Atomic uint32_t cma_borrower;
 	uint32_t plain_mask; /* ASH_FRAME_PLAIN; with a mover also the bit that says MOVABLE: what is freed by a plain store */
 	unsigned pcp_max_order; /* pieces that are cached: at most of two pageblocks */
