@@ -104,6 +104,68 @@ TEST(the_coldest_leave_first)
 	fixture_end(&f);
 }
 
+/* Also out of a magazine that has no list behind it: the others move up, and come out hot first. */
+TEST(the_coldest_of_a_magazine_leave_first)
+{
+	struct fixture f;
+	ash_pfn_t pfn[9];
+
+	open_marked(&f, 4, 8);
+	for (unsigned i = 0; i < 9; i++)
+		pfn[i] = alloc_pages(&f, 0, ASH_MT_MOVABLE);
+	for (unsigned i = 0; i < 9; i++)
+		ash_zone_free(f.z, pfn[i], 0, 0);
+	EXPECT_EQ(stats(&f).pcp, 5);
+	for (unsigned i = 9; i-- > 4;)
+		EXPECT_EQ(take(&f, 0, ASH_MT_MOVABLE), pfn[i]);
+	EXPECT_EQ(stats(&f).pcp, 0);
+	fixture_end(&f);
+}
+
+/* What one magazine has been lent is not filled by a refill of another. */
+TEST(a_refill_reckons_with_what_is_lent)
+{
+	struct fixture f;
+	unsigned nr = 0;
+
+	open_owned(&f);
+	set_marks(f.z, 4, 16, 24);
+	for (unsigned i = 0; i < 8; i++)
+		take(&f, 0, ASH_MT_UNMOVABLE);
+	for (struct ash_page_grant g; ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, 0, &g) == 0; nr++) {
+		EXPECT_LE(ash_pcp_charged(f.pcps), 24);
+		if (nr % 16 == 0)
+			take(&f, 0, ASH_MT_UNMOVABLE);
+	}
+	EXPECT_GE(nr, 64);
+	fixture_end(&f);
+}
+
+/* More at once than is looked ahead, and none of them buddies: every other frame. */
+TEST(a_long_batch_leaves_whole)
+{
+	struct fixture f;
+	unsigned nr = 0;
+
+	open_marked(&f, 63, 100);
+	while (alloc_pages(&f, 0, ASH_MT_MOVABLE) != ASH_PFN_NONE)
+		nr++;
+	EXPECT_EQ(nr, 116);
+	for (ash_pfn_t pfn = 0; pfn < 116; pfn += 2)
+		ash_zone_free(f.z, pfn, 0, 0);
+	EXPECT_EQ(stats(&f).pcp, 58);
+	ash_zone_drain(f.z);
+	EXPECT_EQ(stats(&f).pcp, 0);
+	EXPECT_EQ(stats(&f).nr_free[0][ASH_MT_MOVABLE], 58);
+	fixture_check(&f);
+	for (ash_pfn_t pfn = 1; pfn < 116; pfn += 2)
+		ash_zone_free(f.z, pfn, 0, 0);
+	ash_zone_drain(f.z);
+	EXPECT_EQ(stats(&f).free, 116);
+	EXPECT_EQ(stats(&f).nr_free[0][ASH_MT_MOVABLE], 0);
+	fixture_end(&f);
+}
+
 /* Room is lent out of what is below the high mark, and only so: frees that are hits cannot carry a pcp beyond it. */
 TEST(room_is_lent_below_the_high_mark)
 {
