@@ -50,6 +50,12 @@ def _version(package):
     return done.stdout if done.returncode == 0 else ""
 
 
+def in_folder(folder):
+    """{name: library} of each libNAME.so in a folder; None: of no folder."""
+    return {os.path.basename(path)[3:-3]: path for path in sorted(glob.glob(os.path.join(folder or "", "lib*.so")))} \
+        if folder else {}
+
+
 def find(ashlar, huge=False, hugetlb=False, others=None):
     """Every allocator to be had. ashlar: the path of its preload library, or None. others: {name: library}."""
     libc = ctypes.util.find_library("c") or "libc"

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -87,6 +88,53 @@ def joined(args, tmp):
         yield "bench/join mixes results of other allocators"
 
 
+def told(args):
+    """What is behind counts as lost where the rounds tell it; where they do not, their bounds are there."""
+    run = load(args.source, "run")
+
+    def verdict(ours, peers):
+        rows = [{"benchmark": "b", "allocator": a, "round": n, "time": t}
+                for a, times in (("ashlar", ours), ("glibc", peers)) for n, t in enumerate(times)]
+        row = {a: statistics.median(r["time"] for r in rows if r["allocator"] == a) for a in ("ashlar", "glibc")}
+        return run.verdict(rows, "b", "ashlar", row, ["glibc"], run.METRICS[0])
+
+    for ours, expected in (((1.2, 1.2, 1.3, 1.2, 1.1), ["1.20", "**lost**"]),
+                           ((1.2, 1.2, 1.3, 1.2, 0.9), ["1.20", "not told: 0.90 to 1.30"]),
+                           ((1.04, 1.04, 1.04, 1.04, 1.04), ["1.04", ""]), ((0.5, 0.9, 0.8, 2.0, 2.0), ["0.90", ""])):
+        if verdict(ours, (1.0,) * 5) != expected:
+            yield "%s beside 1.0: %s" % (ours, verdict(ours, (1.0,) * 5))
+    # Two rounds tell nothing, and nothing is made of it.
+    if verdict((1.2, 1.2), (1.0, 1.0)) != ["1.20", "**lost**"]:
+        yield "two rounds: %s" % verdict((1.2, 1.2), (1.0, 1.0))
+    # One of nine rounds may be on the other side.
+    if verdict((1.2,) * 8 + (0.9,), (1.0,) * 9)[1] != "**lost**":
+        yield "nine rounds: %s" % verdict((1.2,) * 8 + (0.9,), (1.0,) * 9)
+
+
+def everything(args, tmp):
+    """bench/all leaves every file it speaks of; a library in --peers is a column by its name."""
+    peers, out = os.path.join(tmp, "peers"), os.path.join(tmp, "all")
+    os.mkdir(peers)
+    os.symlink(os.path.join(os.path.abspath(args.build), "preload", "libashlar-preload.so"),
+               os.path.join(peers, "libother.so"))
+    done = subprocess.run([os.path.join(args.source, "bench", "all"), "--build", args.build, "--quick", "--runs", "1",
+                           "--with", "other,ashlar", "--only", "churn-48", "--peers", peers, "--out", out], text=True,
+                          check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        yield "bench/all: %d %s" % (done.returncode, done.stdout)
+        return
+    names = ["run.md", "run.csv", "run.json", "latency.md", "latency.csv", "returns.md", "returns.csv"]
+    if shutil.which("gnuplot"):
+        names += ["run-time.svg", "run-memory.svg", "latency.svg", "returns.svg"]
+    for name in names:
+        try:
+            with open(os.path.join(out, name), encoding="utf-8") as file:
+                if "other" not in file.read():
+                    yield "bench/all: %s does not name the peer" % name
+        except OSError:
+            yield "bench/all wrote no %s" % name
+
+
 def drawn(path, curves, names):
     """An SVG with as many drawn things as there are to draw, each named."""
     with open(path, encoding="utf-8") as file:
@@ -149,7 +197,8 @@ def main():
     args = parser.parse_args()
     sys.dont_write_bytecode = True
     with tempfile.TemporaryDirectory() as tmp:
-        problems = external(args, tmp) + list(joined(args, tmp)) + list(returning(args))
+        problems = external(args, tmp) + list(joined(args, tmp)) + list(returning(args)) + list(told(args))
+        problems += everything(args, tmp)
         if shutil.which("gnuplot"):
             problems += list(plots(args, tmp))
         else:
