@@ -72,7 +72,7 @@ static size_t t_return(struct ash_arena *a, size_t max)
  * T: free pieces of partly used pageblocks, in base pages, which splits their huge pages: what stands there is slower to
  * reach from now on, and to touch again. So only where it is much beside what is used, and no piece below 64 KiB.
  */
-static void t_return_parts(struct ash_arena *a, size_t max)
+static size_t t_return_parts(struct ash_arena *a, size_t max)
 {
 	size_t n = 0;
 
@@ -89,6 +89,7 @@ static void t_return_parts(struct ash_arena *a, size_t max)
 			break;
 		n += (size_t)1 << order;
 	}
+	return n;
 }
 
 /* After a fork an H arena may hold ordinary memory (fork.c); then it returns as T does. */
@@ -159,22 +160,34 @@ static uint32_t sample(uint32_t samples[ASH_DECAY_SLOTS], uint32_t now, uint64_t
 	return low;
 }
 
+/* From now on a smaller amount counts as free all the time. */
+static void lower(uint32_t samples[ASH_DECAY_SLOTS], size_t n)
+{
+	for (unsigned i = 0; i < ASH_DECAY_SLOTS; i++)
+		samples[i] -= (uint32_t)ash_min(samples[i], n);
+}
+
 /*
- * Frames of partly used pageblocks that nobody needed for so long, in excess of what is worth keeping. After that half of
- * the samples are taken anew: what went back is free as before and looks the same, but more may have become free.
+ * Of the free frames of partly used pageblocks, in excess of what is worth keeping, those that nobody needed for so long go.
+ * What went is free as before: it is counted apart, and of that no more can still be without memory than was free at the
+ * least.
  */
-static size_t parts_to_return(struct ash_arena *a, uint64_t looks)
+static void decay_parts(struct ash_arena *a, uint64_t looks)
 {
 	const struct ash_zone_free now = ash_zone_free_now(a->zone);
 	const size_t online = atomic_load_explicit(&a->online, memory_order_relaxed);
-	const uint32_t low = sample(a->parts_low, take_least(&a->low_parts, part_frames(&now)), looks);
-	size_t keep;
+	const size_t keep = ash_max((online - ash_min(now.free, online)) / PART_SHARE, PART_KEEP);
+	const uint32_t least = take_least(&a->low_parts, part_frames(&now));
+	uint32_t low;
+	size_t n;
 
-	keep = ash_max((online - ash_min(now.free, online)) / PART_SHARE, PART_KEEP);
+	a->parts_gone = (uint32_t)ash_min(a->parts_gone, least);
+	low = sample(a->parts_low, least - a->parts_gone, looks);
 	if (low <= keep)
-		return 0;
-	memset(a->parts_low, 0, ASH_DECAY_SLOTS / 2 * sizeof(a->parts_low[0]));
-	return low - keep;
+		return;
+	n = t_return_parts(a, low - keep);
+	a->parts_gone += (uint32_t)n;
+	lower(a->parts_low, n);
 }
 
 static size_t decay_arena(struct ash_arena *a, uint64_t looks)
@@ -192,9 +205,8 @@ static size_t decay_arena(struct ash_arena *a, uint64_t looks)
 	low = sample(a->free_low, take_least(&a->low_blocks, ash_arena_free_resident(a)), looks);
 	n = low > 0 ? return_blocks(a, low) : 0;
 	if (a->kind == ASH_ARENA_T)
-		t_return_parts(a, parts_to_return(a, looks));
-	for (unsigned i = 0; i < ASH_DECAY_SLOTS; i++)
-		a->free_low[i] -= a->free_low[i] < n ? a->free_low[i] : (uint32_t)n;
+		decay_parts(a, looks);
+	lower(a->free_low, n);
 	ash_arena_end_turn(a);
 	return n;
 }

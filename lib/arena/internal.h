@@ -66,7 +66,8 @@ struct ash_arena {
 
 	_Atomic uint32_t low_blocks, low_parts; /* (a) the least of the two below since the last look */
 	uint32_t free_low[ASH_DECAY_SLOTS];  /* (g) samples: free resident pageblocks, newest first */
-	uint32_t parts_low[ASH_DECAY_SLOTS]; /* (g) samples: free frames of partly used pageblocks */
+	uint32_t parts_low[ASH_DECAY_SLOTS]; /* (g) samples: free frames of partly used pageblocks, those returned left out */
+	uint32_t parts_gone;                 /* (g) of these frames, at most so many are without memory */
 
 	_Atomic size_t online, peak_online; /* (g,a) frames */
 	_Atomic size_t backed[ASH_BACKING_NR];

@@ -191,6 +191,31 @@ CHILD_TEST(parts_of_pageblocks_are_returned_when_they_are_most_of_the_memory)
 	check_zones();
 }
 
+/* A little more than is kept becomes free first, and goes first: the rest does not begin to wait anew for that. */
+CHILD_TEST(a_little_that_goes_first_does_not_keep_the_rest)
+{
+	enum { BLOCKS = 16, RUNS = 16, NR = 512 / RUNS, FIRST = 2 * 512 / NR + 4 };
+	const struct ash_zonelist *zl = start(DECAY_MS, ASH_HUGE_AUTO);
+	struct ash_run r[BLOCKS * RUNS];
+	size_t before;
+
+	(void)run(zl, 512);
+	for (unsigned i = 0; i < BLOCKS * RUNS; i++)
+		r[i] = run(zl, NR);
+	before = resident(0);
+	(void)pass(2 * DECAY_MS);
+	for (unsigned i = 0, nr = 0; i < BLOCKS * RUNS; i++) {
+		if (i % RUNS == 5)
+			continue;
+		ash_run_free(r[i].addr, NR);
+		if (++nr == FIRST)
+			(void)pass(TICK_MS);
+	}
+	(void)pass(DECAY_MS - TICK_MS);
+	EXPECT_LE(resident(0), before / 2);
+	check_zones();
+}
+
 CHILD_TEST(never_and_at_once_mean_what_they_say)
 {
 	const struct ash_zonelist *zl = start(UINT32_MAX, ASH_HUGE_AUTO);
