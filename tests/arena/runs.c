@@ -288,14 +288,14 @@ CHILD_TEST(a_small_process_stays_on_base_pages_and_a_grown_one_is_huge)
 CHILD_TEST(a_fresh_pageblock_for_short_runs_is_there_before_it_is_shared)
 {
 	const struct ash_zonelist *zl = start(test_config());
-	const size_t pageblock = 1ul << ASH_PAGEBLOCK_ORDER;
+	const size_t pageblock = 1ul << ASH_PAGEBLOCK_ORDER, in_span = (1ul << ash_registry.span_frame_shift) - 1;
 	struct ash_run first = run(zl, 16, 4), next;
 
 	/* Nothing of this is touched here. The start is base pages: each is for whoever has it. */
 	EXPECT_EQ(ash_vmem_resident(first.addr), 0);
 	do
 		next = run(zl, 16, 4);
-	while (ash_frame_index(next.addr) < ash_arena_config()->small_start >> ASH_PAGE_SHIFT);
+	while ((ash_frame_index(next.addr) & in_span) < ash_arena_config()->small_start >> ASH_PAGE_SHIFT);
 	EXPECT_EQ(ash_vmem_resident(next.addr), 1);
 	/* What nobody shares comes with its first use, which may never be. */
 	next = run(zl, pageblock, 0);
