@@ -37,14 +37,20 @@ static bool keeps_physical(const struct ash_dma_request *r, const char *p, size_
 	       (r->boundary == 0 || ((phys ^ last) & ~(r->boundary - 1)) == 0);
 }
 
+/* Whether memory is of the kind that a request insists on, if it does. */
+static bool of_kind(const struct ash_dma_arena *a, const struct ash_dma_request *r, ash_pfn_t pfn)
+{
+	return (r->flags & ASH_DMA_PAGES_STRICT) == 0 || r->pages == ASH_DMA_PAGES_ANY ||
+	       a->slots[pfn >> ASH_DMA_SLOT_ORDER].pages == (uint8_t)r->pages;
+}
+
 /* Base pages lie in LOOSE among huge ones; whether a run that was found is what was asked for. */
 static bool acceptable(const struct ash_dma_arena *a, const struct ash_dma_request *r, ash_pfn_t pfn)
 {
 	const char *p = ash_dma_address(a, pfn);
 	const size_t bytes = (size_t)r->nr << ASH_PAGE_SHIFT;
-	const struct ash_dma_slot *s = &a->slots[pfn >> ASH_DMA_SLOT_ORDER];
 
-	if ((r->flags & ASH_DMA_PAGES_STRICT) != 0 && r->pages != ASH_DMA_PAGES_ANY && s->pages != (uint8_t)r->pages)
+	if (!of_kind(a, r, pfn))
 		return false;
 	if (r->boundary != 0 && (((uintptr_t)p ^ ((uintptr_t)p + bytes - 1)) & ~(r->boundary - 1)) != 0)
 		return false;
@@ -78,13 +84,16 @@ static bool next_stretch(const struct ash_dma_arena *a, const struct ash_dma_req
 	ash_pfn_t first, end, at = *pfn;
 	unsigned runs = 1;
 
-	if (!ash_dma_next_run(a, &at, &first, &end))
-		return false;
+	do {
+		*pfn = at;
+		if (!ash_dma_next_run(a, &at, &first, &end))
+			return false;
+	} while (!of_kind(a, r, first));
 	s->low = first;
 	s->high = end;
 	/* Neighbours in address that are none in the machine: for who does not mind so many segments. */
 	while ((r->level == ASH_DMA_VIRTUAL || ++runs <= r->max_segments) && ash_dma_next_run(a, &at, &first, &end) &&
-	       first == s->high)
+	       first == s->high && of_kind(a, r, first))
 		s->high = end;
 	/* With a number of segments to keep to, stretches overlap; else the next begins where this one ends. */
 	*pfn = r->level == ASH_DMA_VIRTUAL ? s->high : s->low;
@@ -188,8 +197,11 @@ static int take_node(unsigned place, const struct ash_dma_request *r, bool searc
 
 static int take_or_grow(unsigned place, struct ash_dma_request *r, struct ash_dma_grant *out)
 {
-	/* What fits a page is on the freelists or nowhere; searching for it means moving and dropping others. */
-	const bool search = !fits_page(r) || r->limit != UINT64_MAX;
+	/*
+	 * What fits a page is on the freelists or nowhere; searching for it means moving and dropping others. But of a kind, the
+	 * freelists may show another first.
+	 */
+	const bool search = !fits_page(r) || r->limit != UINT64_MAX || (r->flags & ASH_DMA_PAGES_STRICT) != 0;
 	int err = take_node(place, r, search, out);
 
 	/* Others take from the arenas at the same time, so what was brought may be gone: then more is brought. */

@@ -342,3 +342,21 @@ CHILD_TEST(a_failure_names_what_there_is)
 	EXPECT(strstr(text, start) == text);
 	EXPECT(strstr(text, "Free: 2044 KiB") != NULL);
 }
+
+CHILD_TEST(a_kind_that_is_insisted_on_is_found_behind_another)
+{
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+	char *p[2];
+
+	/* Three MiB that are no run in the machine leave a MiB of their kind free in the same arena. */
+	attr.pages = ASH_DMA_PAGES_THP;
+	p[0] = ash_dma_alloc(MIB(3), &attr);
+	EXPECT(p[0] != NULL);
+	attr.pages = ASH_DMA_PAGES_BASE;
+	attr.flags = ASH_DMA_PAGES_STRICT;
+	for (unsigned i = 0; i < 40; i++) {
+		p[1] = ash_dma_alloc(KIB(64), &attr);
+		EXPECT(p[1] != NULL);
+		EXPECT_EQ(describe(p[1]).pages, ASH_DMA_PAGES_BASE);
+	}
+}
