@@ -140,6 +140,9 @@ static bool is_one_page(const struct ash_dma_batch *b, size_t index)
 	uint64_t phys[ASH_DMA_SLOT_FRAMES];
 
 	(void)ash_phys_read(page_va(b, index), ASH_PAGE_SIZE, ASH_DMA_SLOT_FRAMES, phys);
+	/* On a node that is still empty base pages come side by side, too, but from anywhere on. */
+	if ((phys[0] & (ASH_DMA_SLOT_BYTES - 1)) != 0)
+		return false;
 	for (unsigned i = 0; i < ASH_DMA_SLOT_FRAMES; i++) {
 		if (phys[i] == ASH_DMA_UNKNOWN || phys[i] != phys[0] + (uint64_t)i * ASH_PAGE_SIZE)
 			return false;
