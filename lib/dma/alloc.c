@@ -100,12 +100,13 @@ static int alloc(size_t bytes, const struct ash_dma_attr *attr, struct ash_dma_r
 		return err;
 	if (bytes >> ash_dma.shift != 0)
 		return -ENOMEM;
-	if ((attr->flags & ASH_DMA_NODE_STRICT) != 0 && ash_dma_place(r->node) == ash_dma.nr_nodes)
+	if ((attr->flags & ASH_DMA_NODE_STRICT) != 0 && ash_dma_place(r->node) == ASH_DMA_NO_PLACE &&
+	    (!ash_dma_nodes_look(true) || ash_dma_place(r->node) == ASH_DMA_NO_PLACE))
 		return -EINVAL;
 	if ((attr->flags & ASH_DMA_SHARED) != 0) {
 		unsigned place = ash_dma_place(r->node);
 
-		place = place < ash_dma.nr_nodes ? place : 0;
+		place = place != ASH_DMA_NO_PLACE ? place : 0;
 		if ((r->nodes >> ash_dma.nodes[place] & 1) == 0)
 			return -ENOMEM;
 		return ash_dma_share_alloc(place, bytes, r->pages,

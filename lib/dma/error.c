@@ -95,7 +95,7 @@ static void survey_node(unsigned place, struct ash_dma_error *e)
 {
 	struct survey s = { 0 };
 
-	for (unsigned kind = 0; kind < ASH_DMA_KINDS && place < ash_dma.nr_nodes; kind++) {
+	for (unsigned kind = 0; kind < ASH_DMA_KINDS && place != ASH_DMA_NO_PLACE; kind++) {
 		struct ash_dma_arena *a = ash_dma_arena_peek(place * ASH_DMA_KINDS + kind);
 
 		if (a != NULL)
@@ -112,7 +112,7 @@ static uint64_t free_bytes(unsigned place)
 {
 	uint64_t frames = 0;
 
-	for (unsigned kind = 0; kind < ASH_DMA_KINDS && place < ash_dma.nr_nodes; kind++) {
+	for (unsigned kind = 0; kind < ASH_DMA_KINDS && place != ASH_DMA_NO_PLACE; kind++) {
 		const struct ash_dma_arena *a = ash_dma_arena_peek(place * ASH_DMA_KINDS + kind);
 
 		frames += a != NULL ? ash_counter_read(&a->zone->free) : 0;

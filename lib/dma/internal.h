@@ -125,9 +125,11 @@ struct ash_dma_state {
 	uintptr_t base;                 /* (c) of the reservation; arena i begins at base + (i << shift) */
 	unsigned shift;                 /* (c) */
 	unsigned nr_arenas;             /* (c) */
-	int16_t nodes[ASH_NODES_MAX];   /* (c) */
-	unsigned nr_nodes;              /* (c) */
-	bool bind;                      /* (c) more than one node */
+	int16_t nodes[ASH_NODES_MAX];   /* by place; (c) from when nr_nodes says that it is there */
+	_Atomic unsigned nr_nodes;      /* (a) */
+	unsigned nr_places;             /* (c) for the nodes there were and some to come */
+	_Atomic uint64_t look_due;      /* (a) when to look for nodes again, ash_clock_ms() */
+	bool bind;                      /* (c) there is more than one node, or may be */
 	_Atomic(struct ash_dma_arena *) arenas[ASH_DMA_ARENAS_MAX]; /* (a) */
 	int pin_fd;                     /* (setup) */
 	struct ash_lock pins;           /* pin_used */
@@ -175,8 +177,20 @@ enum ash_dma_level ash_dma_level_of(const void *p, size_t bytes);
 ASH_MUST_USE int ash_dma_setup(void);
 /* The arena of a node's place among the nodes; NULL: no memory for it. */
 struct ash_dma_arena *ash_dma_arena_get(unsigned place, enum ash_dma_kind kind);
-/* The place of a node; nr_nodes: it has none. */
+
+/* nodes.c */
+enum { ASH_DMA_NO_PLACE = ASH_NODES_MAX };
+/* The place of a node, or ASH_DMA_NO_PLACE. */
 unsigned ash_dma_place(int node);
+/* At set-up. */
+void ash_dma_nodes_find(void);
+/* Whether there are more nodes now. now: however short a time ago somebody has looked. */
+bool ash_dma_nodes_look(bool now);
+
+ASH_INLINE unsigned ash_dma_nr_nodes(void)
+{
+	return atomic_load_explicit(&ash_dma.nr_nodes, memory_order_acquire);
+}
 
 /* policy.c: the node to begin with for a request that names node, which may be ASH_NODE_LOCAL, and those that will do. */
 int ash_dma_choose(int node, const struct ash_policy *policy, uint64_t *nodes);

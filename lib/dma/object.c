@@ -245,7 +245,7 @@ static int find_piece(unsigned order, enum ash_migratetype mt, int node, bool ma
 
 	r.node = ash_dma_choose(node, NULL, &r.nodes);
 	place = ash_dma_place(r.node);
-	place = place < ash_dma.nr_nodes ? place : 0;
+	place = place != ASH_DMA_NO_PLACE ? place : 0;
 	if ((r.nodes >> ash_dma.nodes[place] & 1) == 0)
 		return -ENOMEM;
 	err = take_piece(place, order, mt, out);

@@ -57,7 +57,7 @@ static int read_own(const struct ash_policy *own, struct ash_policy *p)
 	if (!ash_policy_valid(p) || p->reserved != 0)
 		return -EINVAL;
 	for (uint64_t nodes = p->nodes; nodes != 0; nodes &= nodes - 1) {
-		if (ash_dma_place((int)ash_ctz(nodes)) == ash_dma.nr_nodes)
+		if (ash_dma_place((int)ash_ctz(nodes)) == ASH_DMA_NO_PLACE)
 			p->nodes &= ~(nodes & -nodes);
 	}
 	return p->nodes == 0 && own->nodes != 0 ? -EINVAL : 0;

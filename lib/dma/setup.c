@@ -66,21 +66,6 @@ static const struct ash_zone_ops zone_ops = {
 	.shrinker = &ash_dma_shrinker,
 };
 
-static void find_nodes(void)
-{
-	uint64_t nodes = ash_numa_allowed();
-
-	if ((nodes & (nodes - 1)) != 0) {
-		const uint64_t with_memory = ash_numa_topology()->with_memory();
-
-		if ((nodes & with_memory) != 0)
-			nodes &= with_memory;
-	}
-	ash_dma.bind = (nodes & (nodes - 1)) != 0;
-	for (; nodes != 0; nodes &= nodes - 1)
-		ash_dma.nodes[ash_dma.nr_nodes++] = (int16_t)ash_ctz(nodes);
-}
-
 /* Where the window of a node begins and how long it would be. */
 static size_t window(int node, uint64_t *phys)
 {
@@ -98,17 +83,23 @@ static int reserve(void)
 	size_t stride = GIB;
 	int err = -ENOMEM;
 
-	for (unsigned i = 0; i < ash_dma.nr_nodes; i++) {
+	for (unsigned i = 0; i < ash_dma_nr_nodes(); i++) {
 		uint64_t phys;
 
 		stride = ash_max(stride, window(ash_dma.nodes[i], &phys));
 	}
-	ash_dma.nr_arenas = ash_dma.nr_nodes * ASH_DMA_KINDS;
+	ash_dma.nr_arenas = ash_dma.nr_places * ASH_DMA_KINDS;
 	stride = ash_min((size_t)1 << ash_log2_ceil(stride), STRIDE_MAX);
 	for (; err < 0 && stride >= ASH_MIB(64); stride /= 2) {
 		void *addr;
 
 		err = ash_vmem_reserve(ash_dma.nr_arenas * stride + GIB, true, &addr);
+		/* Rather no room for nodes to come than little for those that are there. */
+		if (err < 0 && ash_dma.nr_places > ash_dma_nr_nodes()) {
+			ash_dma.nr_places = ash_dma_nr_nodes();
+			ash_dma.nr_arenas = ash_dma.nr_places * ASH_DMA_KINDS;
+			err = ash_vmem_reserve(ash_dma.nr_arenas * stride + GIB, true, &addr);
+		}
 		if (err == 0) {
 			(void)ash_vmem_name(addr, ash_dma.nr_arenas * stride + GIB, "ashlar dma");
 			ash_dma.base = ash_align_up((uintptr_t)addr, GIB);
@@ -127,8 +118,8 @@ int ash_dma_setup(void)
 		return 0;
 	ash_lock(&ash_dma.setup, &ash_futex_ops);
 	if (!atomic_load_explicit(&ash_dma.ready, memory_order_relaxed)) {
-		ash_dma.nr_nodes = 0;
-		find_nodes();
+		atomic_store_explicit(&ash_dma.nr_nodes, 0, memory_order_relaxed);
+		ash_dma_nodes_find();
 		err = ash_env_page_size() == ASH_PAGE_SIZE ? reserve() : -ENOSYS;
 		/* Registered once: the child inherits the handler. */
 		if (err == 0 && !atomic_exchange_explicit(&fork_handled, true, memory_order_relaxed))
@@ -140,15 +131,6 @@ int ash_dma_setup(void)
 	}
 	ash_unlock(&ash_dma.setup, &ash_futex_ops);
 	return err;
-}
-
-unsigned ash_dma_place(int node)
-{
-	unsigned i = 0;
-
-	while (i < ash_dma.nr_nodes && ash_dma.nodes[i] != node)
-		i++;
-	return i;
 }
 
 /* The parts of an arena's tables, each beginning on a page. */

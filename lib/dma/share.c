@@ -241,7 +241,7 @@ void *ash_dma_import(int fd, uint64_t offset, size_t bytes)
 	if (own >= 0) {
 		const unsigned place = ash_dma_place(ash_numa_current());
 
-		err = adopt(place < ash_dma.nr_nodes ? place : 0, own, page_shift, offset, bytes, false, &p);
+		err = adopt(place != ASH_DMA_NO_PLACE ? place : 0, own, page_shift, offset, bytes, false, &p);
 		if (err < 0)
 			ash_memfd_close(own);
 	} else {

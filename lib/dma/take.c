@@ -213,40 +213,64 @@ static int take_or_grow(unsigned place, struct ash_dma_request *r, struct ash_dm
 	return err < 0 && !search ? take_node(place, r, true, out) : err;
 }
 
-/* The nearest place that was not tried; nr_nodes: there is none. */
+/* The nearest place that was not tried, or ASH_DMA_NO_PLACE. */
 static unsigned nearest(const int distance[], uint64_t tried)
 {
-	unsigned best = ash_dma.nr_nodes;
+	const unsigned nr = ash_dma_nr_nodes();
+	unsigned best = ASH_DMA_NO_PLACE;
 
-	for (unsigned i = 0; i < ash_dma.nr_nodes; i++) {
+	for (unsigned i = 0; i < nr; i++) {
 		if ((tried >> i & 1) == 0 &&
-		    (best == ash_dma.nr_nodes || distance[ash_dma.nodes[i]] < distance[ash_dma.nodes[best]]))
+		    (best == ASH_DMA_NO_PLACE || distance[ash_dma.nodes[i]] < distance[ash_dma.nodes[best]]))
 			best = i;
 	}
 	return best;
 }
 
-int ash_dma_take(struct ash_dma_request *r, struct ash_dma_grant *out)
+/* Places whose nodes will not do. */
+static uint64_t unwanted(const struct ash_dma_request *r)
+{
+	const unsigned nr = ash_dma_nr_nodes();
+	uint64_t places = 0;
+
+	for (unsigned i = 0; i < nr; i++)
+		places |= (uint64_t)((r->nodes >> ash_dma.nodes[i] & 1) == 0) << i;
+	return places;
+}
+
+/* From the node that the request begins with, or the others as they are near to it. *tried: those that had nothing. */
+static int take_nearest(struct ash_dma_request *r, uint64_t *tried, struct ash_dma_grant *out)
 {
 	int distance[ASH_NODES_MAX];
 	unsigned place = ash_dma_place(r->node);
-	uint64_t tried = 0;
 
-	for (unsigned i = 0; i < ash_dma.nr_nodes; i++)
-		tried |= (uint64_t)((r->nodes >> ash_dma.nodes[i] & 1) == 0) << i;
-
-	if (place < ash_dma.nr_nodes) {
+	if (place != ASH_DMA_NO_PLACE && (*tried >> place & 1) == 0) {
 		if (take_or_grow(place, r, out) == 0)
 			return 0;
-		tried |= 1ull << place;
+		*tried |= 1ull << place;
 	}
-	if (ash_dma.nr_nodes == 1 && place == 0)
+	*tried |= unwanted(r);
+	if ((r->flags & ASH_DMA_NODE_STRICT) != 0 || (ash_dma_nr_nodes() == 1 && place == 0))
 		return -ENOMEM;
 	ash_numa_topology()->distances(r->node, distance);
-	while ((r->flags & ASH_DMA_NODE_STRICT) == 0 && (place = nearest(distance, tried)) < ash_dma.nr_nodes) {
+	while ((place = nearest(distance, *tried)) != ASH_DMA_NO_PLACE) {
 		if (take_or_grow(place, r, out) == 0)
 			return 0;
-		tried |= 1ull << place;
+		*tried |= 1ull << place;
 	}
 	return -ENOMEM;
+}
+
+int ash_dma_take(struct ash_dma_request *r, struct ash_dma_grant *out)
+{
+	uint64_t tried = 0;
+	int err;
+
+	/* A node without a place may have got memory since. */
+	if (ASH_UNLIKELY(ash_dma_place(r->node) == ASH_DMA_NO_PLACE))
+		(void)ash_dma_nodes_look(false);
+	err = take_nearest(r, &tried, out);
+	if (err < 0 && ash_dma_nodes_look(false))
+		err = take_nearest(r, &tried, out);
+	return err;
 }

@@ -5,6 +5,7 @@
  */
 #include "guest/nodes.h"
 
+#include <ashlar/dma.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -52,6 +53,35 @@ static struct pages take(struct ash_heap *heap)
 	return count;
 }
 
+/* A buffer for a device from a node, or NULL: -EINVAL where the node has no memory. */
+static char *buffer_on(int node)
+{
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+
+	attr.node = node;
+	attr.flags = ASH_DMA_NODE_STRICT;
+	return ash_dma_alloc(64 << 10, &attr);
+}
+
+/* Buffers are to be had from a node as soon as it has memory, by who names it and by who runs there. */
+static void expect_buffers(void *arg)
+{
+	const int node = *(int *)arg;
+	struct pages count = { 0 };
+	char *p = buffer_on(node);
+
+	/* The task's cpuset gets the node a moment after the node gets its memory. */
+	for (unsigned tries = 0; p == NULL && tries < 200; tries++) {
+		usleep(100000);
+		p = buffer_on(node);
+	}
+	if (p == NULL)
+		TEST_FAIL("no buffer on node %d: %s", node, strerror(errno));
+	count_pages(&count, p, 64 << 10);
+	expect_all_on(&count, node, "of a buffer for devices");
+	EXPECT_EQ(ash_dma_free(p), 0);
+}
+
 static void expect_in_time(void *arg)
 {
 	const int node = *(int *)arg;
@@ -67,12 +97,14 @@ static void expect_in_time(void *arg)
 CHILD_TEST(memory_that_is_plugged_in_is_used)
 {
 	struct ash_arena_config config = test_config();
-	int zero = 0, one = 1;
+	int zero = 0, one = 1, two = 2;
 	struct pages count;
 	struct ash_heap *heap;
 
 	EXPECT(!has_memory(1) && !has_memory(2));
 	run_on_cpu(cpu_of(0));
+	expect_buffers(&zero);
+	EXPECT(buffer_on(1) == NULL && errno == EINVAL);
 	EXPECT_EQ(ash_arena_init(&config), 0);
 	EXPECT(ash_arena_is_several());
 	count = take(NULL);
@@ -81,9 +113,12 @@ CHILD_TEST(memory_that_is_plugged_in_is_used)
 	EXPECT_GT(plug_in(1), 0);
 	EXPECT(has_memory(1));
 	in_thread_on(cpu_of(1), expect_in_time, &one);
+	expect_buffers(&one);
 	count = take(NULL);
 	expect_all_on(&count, 0, "of who runs on node 0");
+	EXPECT(buffer_on(2) == NULL && errno == EINVAL);
 	EXPECT_GT(plug_in(2), 0);
+	expect_buffers(&two);
 	/* Somebody has to want memory for that to be seen. */
 	heap = ash_heap_new(2);
 	EXPECT(heap != NULL);
