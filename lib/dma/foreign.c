@@ -3,8 +3,9 @@
  * Memory that is not ours, registered for devices: pinned, its physical extents looked up once, told to listeners.
  *
  * A registration is an entry of a small table. Who registers and unregisters does so in turn; who translates takes no
- * lock: an entry is read under its sequence number, which is odd while the entry changes. The table is searched only for
- * addresses outside the arenas, so a buffer's translation knows nothing of it.
+ * lock: an entry is read under its sequence number, which is odd while the entry changes, and who reads its extents is
+ * counted, so that they are not unmapped under a reader. The table is searched only for addresses outside the arenas, so a
+ * buffer's translation knows nothing of it.
  */
 #include <errno.h>
 #include <string.h>
@@ -21,6 +22,7 @@ struct extent {
 
 struct foreign {
 	_Atomic uint32_t seq;
+	_Atomic int readers; /* of extents */
 	_Atomic uintptr_t start;
 	_Atomic size_t bytes;                /* 0: a free entry */
 	_Atomic uint64_t offset;             /* behind the arenas' own, for ASH_DMA_IOVA_OFFSET */
@@ -63,15 +65,40 @@ static bool read_entry(const struct foreign *f, uintptr_t at, struct view *v)
 	return (seq & 1) == 0 && atomic_load_explicit(&f->seq, memory_order_relaxed) == seq;
 }
 
-static bool find(const void *p, struct view *v)
+static void let_go(struct foreign *f)
+{
+	atomic_fetch_sub_explicit(&f->readers, 1, memory_order_release);
+}
+
+/* The entry that p is in, whose extents stay until let_go(), or NULL. */
+static struct foreign *find(const void *p, struct view *v)
 {
 	const unsigned high = atomic_load_explicit(&foreign.high, memory_order_acquire);
 
 	for (unsigned i = 0; i < high; i++) {
-		if (read_entry(&foreign.of[i], (uintptr_t)p, v))
-			return true;
+		struct foreign *f = &foreign.of[i];
+
+		if (!read_entry(f, (uintptr_t)p, v))
+			continue;
+		/*
+		 * Counted first and read again after: either this sees that the entry has changed, or who changes it sees
+		 * the count. Pairs with the fence of wait_for_readers().
+		 */
+		atomic_fetch_add_explicit(&f->readers, 1, memory_order_seq_cst);
+		atomic_thread_fence(memory_order_seq_cst);
+		if (read_entry(f, (uintptr_t)p, v))
+			return f;
+		let_go(f);
 	}
-	return false;
+	return NULL;
+}
+
+/* Turn. What was published before is seen by whoever comes; those who came earlier read a few words and go. */
+static void wait_for_readers(struct foreign *f)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	while (atomic_load_explicit(&f->readers, memory_order_acquire) > 0)
+		ash_nap();
 }
 
 /* Turn. All of an entry changes as one. */
@@ -109,10 +136,11 @@ static size_t extent_of(const struct view *v, uint64_t at)
 uint64_t ash_dma_foreign_translate(const void *p, size_t *len)
 {
 	struct view v;
-	uint64_t at, end;
+	struct foreign *f = find(p, &v);
+	uint64_t at, end, phys;
 	size_t i;
 
-	if (!find(p, &v)) {
+	if (f == NULL) {
 		if (len != NULL)
 			*len = 0;
 		return ASH_DMA_UNKNOWN;
@@ -125,15 +153,19 @@ uint64_t ash_dma_foreign_translate(const void *p, size_t *len)
 		end = i + 1 < v.nr ? v.extents[i + 1].at : v.bytes;
 	if (len != NULL && *len > end - at)
 		*len = end - at;
-	return v.extents == NULL ? ASH_DMA_UNKNOWN : v.extents[i].phys + (at - v.extents[i].at);
+	phys = v.extents == NULL ? ASH_DMA_UNKNOWN : v.extents[i].phys + (at - v.extents[i].at);
+	let_go(f);
+	return phys;
 }
 
 bool ash_dma_foreign_offset(const void *p, uint64_t *offset)
 {
 	struct view v;
+	struct foreign *f = find(p, &v);
 
-	if (!find(p, &v))
+	if (f == NULL)
 		return false;
+	let_go(f);
 	*offset = ((uint64_t)ash_dma.nr_arenas << ash_dma.shift) + v.offset + ((uintptr_t)p - v.start);
 	return true;
 }
@@ -253,6 +285,7 @@ static void end_entry(struct foreign *f)
 
 	ash_dma_figure(&ash_dma.figures.registered, -(int64_t)entry_bytes(f));
 	publish(f, (struct view){ .bytes = 0 });
+	wait_for_readers(f);
 	unpin(f);
 	if (extents != NULL)
 		(void)ash_vmem_unmap((void *)(uintptr_t)extents, f->table_bytes);

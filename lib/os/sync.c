@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "os/sync.h"
 #include "os/sys.h"
@@ -24,6 +25,13 @@ void ash_futex_wake_all(_Atomic uint32_t *word)
 }
 
 const struct ash_lock_ops ash_futex_ops = { .wait = ash_futex_wait, .wake = ash_futex_wake };
+
+void ash_nap(void)
+{
+	const struct timespec while_others_run = { .tv_nsec = 20000 };
+
+	(void)ash_sys(__NR_nanosleep, (long)&while_others_run, 0, 0, 0, 0, 0);
+}
 
 int ash_gettid(void)
 {
