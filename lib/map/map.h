@@ -43,7 +43,6 @@ void ash_map_enable(bool program);
 bool ash_map_serves(const void *addr, size_t bytes);
 
 /* A new mapping of bytes, on a pageblock's boundary. policy: NULL or DEFAULT: the thread's. -EINVAL: it cannot be. */
-struct ash_policy;
 long ash_map_new(size_t bytes, const struct ash_policy *policy);
 
 /* mmap(2), munmap(2), mremap(2), madvise(2). */

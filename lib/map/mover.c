@@ -31,7 +31,8 @@ static int migrate(void *to, void *from, unsigned order, uint32_t word)
 	if ((word & ASH_WORD_OBJECT) != 0)
 		return ash_object_migrate(to, from, order, word);
 	/* It may be warm from before, and a slot in a mapping's name is empty. */
-	if (!ash_arena_empties(to, PB_BYTES) || ash_vmem_discard(to, PB_BYTES) < 0 || !ash_track_exchange(word, slot_of(from), slot_of(to)))
+	if (!ash_arena_empties(to, PB_BYTES) || ash_vmem_discard(to, PB_BYTES) < 0 ||
+	    !ash_track_exchange(word, slot_of(from), slot_of(to)))
 		return -EBUSY;
 	atomic_fetch_add_explicit(&ash_maps.exchanged, 1, memory_order_relaxed);
 	return 0;
