@@ -161,18 +161,23 @@ CHILD_TEST(only_what_was_idle_all_the_time_is_returned)
 	EXPECT_LE(returned, 22 * ASH_MIB(2));
 }
 
+/* Pageblocks full of runs of nr frames, behind the base-page start; what is resident then. */
+static size_t fill(const struct ash_zonelist *zl, struct ash_run *r, unsigned runs, size_t nr)
+{
+	(void)run(zl, 512);
+	for (unsigned i = 0; i < runs; i++)
+		r[i] = run(zl, nr);
+	return resident(0);
+}
+
 /* One run in each pageblock stays: of the rest, all but a little goes back, and what stays keeps its contents. */
 CHILD_TEST(parts_of_pageblocks_are_returned_when_they_are_most_of_the_memory)
 {
 	enum { BLOCKS = 16, RUNS = 16, NR = 512 / RUNS };
 	const struct ash_zonelist *zl = start(DECAY_MS, ASH_HUGE_AUTO);
 	struct ash_run r[BLOCKS * RUNS];
-	size_t before;
+	const size_t before = fill(zl, r, BLOCKS * RUNS, NR);
 
-	(void)run(zl, 512);
-	for (unsigned i = 0; i < BLOCKS * RUNS; i++)
-		r[i] = run(zl, NR);
-	before = resident(0);
 	EXPECT_GE(before, BLOCKS * ASH_MIB(2));
 	for (unsigned i = 0; i < BLOCKS * RUNS; i++)
 		if (i % RUNS != 5)
@@ -197,12 +202,8 @@ CHILD_TEST(a_little_that_goes_first_does_not_keep_the_rest)
 	enum { BLOCKS = 16, RUNS = 16, NR = 512 / RUNS, FIRST = 2 * 512 / NR + 4 };
 	const struct ash_zonelist *zl = start(DECAY_MS, ASH_HUGE_AUTO);
 	struct ash_run r[BLOCKS * RUNS];
-	size_t before;
+	const size_t before = fill(zl, r, BLOCKS * RUNS, NR);
 
-	(void)run(zl, 512);
-	for (unsigned i = 0; i < BLOCKS * RUNS; i++)
-		r[i] = run(zl, NR);
-	before = resident(0);
 	(void)pass(2 * DECAY_MS);
 	for (unsigned i = 0, nr = 0; i < BLOCKS * RUNS; i++) {
 		if (i % RUNS == 5)

@@ -36,10 +36,11 @@ static void two_with_memory(int *a, int *b)
 	run_on_cpu(cpu_of(*a));
 }
 
-static struct pages mapping_pages(void)
+/* own: the request's policy, or NULL. */
+static struct pages mapping_pages(const struct ash_policy *own)
 {
 	struct pages count = { 0 };
-	char *p = ash_map(MAPPING);
+	char *p = own == NULL ? ash_map(MAPPING) : ash_map_policy(MAPPING, own);
 
 	EXPECT(p != NULL);
 	memset(p, 1, MAPPING);
@@ -48,15 +49,17 @@ static struct pages mapping_pages(void)
 	return count;
 }
 
-static struct pages buffer_pages(size_t bytes)
+static struct pages buffer_pages(size_t bytes, const struct ash_policy *own)
 {
 	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
 	struct pages count = { 0 };
 	char *p[BUFFERS];
 
-	attr.pages = ASH_DMA_PAGES_BASE;
+	attr.policy = own;
+	if (bytes >= 4096)
+		attr.pages = ASH_DMA_PAGES_BASE;
 	for (unsigned i = 0; i < BUFFERS; i++) {
-		p[i] = ash_dma_alloc(bytes, bytes < 4096 ? NULL : &attr);
+		p[i] = ash_dma_alloc(bytes, bytes < 4096 && own == NULL ? NULL : &attr);
 		EXPECT(p[i] != NULL);
 		memset(p[i], 1, bytes);
 		count_pages(&count, p[i], bytes);
@@ -80,11 +83,11 @@ static void all_clients_on(int node, const char *what)
 
 	/* Twice: the second has what the first gave back. */
 	for (unsigned i = 0; i < 2; i++) {
-		count = mapping_pages();
+		count = mapping_pages(NULL);
 		expect_all_on(&count, node, what);
-		count = buffer_pages(64);
+		count = buffer_pages(64, NULL);
 		expect_all_on(&count, node, what);
-		count = buffer_pages(64 << 10);
+		count = buffer_pages(64 << 10, NULL);
 		expect_all_on(&count, node, what);
 	}
 }
@@ -112,9 +115,9 @@ CHILD_TEST(mappings_and_buffers_lie_where_the_processs_policy_says)
 	set_process("preferred-many=all", 1ull << b);
 	all_clients_on(b, "preferred-many");
 	set_process("interleave=all", 1ull << a | 1ull << b);
-	count = mapping_pages();
+	count = mapping_pages(NULL);
 	expect_both(&count, a, b, "interleaved mapping");
-	count = buffer_pages(64 << 10);
+	count = buffer_pages(64 << 10, NULL);
 	expect_both(&count, a, b, "interleaved buffers");
 	EXPECT_EQ(count.on[a], count.on[b]);
 }
@@ -130,7 +133,7 @@ CHILD_TEST(weights_are_those_of_buffers)
 	p.weight[a] = 3;
 	p.weight[b] = 1;
 	EXPECT_EQ(ash_policy_set_process(&p), 0);
-	count = buffer_pages(64 << 10);
+	count = buffer_pages(64 << 10, NULL);
 	EXPECT_EQ(count.on[a], 3 * count.on[b]);
 }
 
@@ -167,41 +170,7 @@ CHILD_TEST(mappings_and_buffers_lie_where_the_task_is_bound)
 	all_clients_on(a, "after it");
 }
 
-static const struct ash_policy *own; /* of the request */
-
-static struct pages own_mapping(void)
-{
-	struct pages count = { 0 };
-	char *p = ash_map_policy(MAPPING, own);
-
-	EXPECT(p != NULL);
-	memset(p, 1, MAPPING);
-	count_pages(&count, p, MAPPING);
-	EXPECT_EQ(ash_unmap(p, MAPPING), 0);
-	return count;
-}
-
-static struct pages own_buffers(size_t bytes)
-{
-	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
-	struct pages count = { 0 };
-	char *p[BUFFERS];
-
-	attr.policy = own;
-	if (bytes >= 4096)
-		attr.pages = ASH_DMA_PAGES_BASE;
-	for (unsigned i = 0; i < BUFFERS; i++) {
-		p[i] = ash_dma_alloc(bytes, &attr);
-		EXPECT(p[i] != NULL);
-		memset(p[i], 1, bytes);
-		count_pages(&count, p[i], bytes);
-	}
-	for (unsigned i = 0; i < BUFFERS; i++)
-		EXPECT_EQ(ash_dma_free(p[i]), 0);
-	return count;
-}
-
-static struct pages own_pool(void)
+static struct pages own_pool(const struct ash_policy *own)
 {
 	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
 	struct ash_dma_pool *pool;
@@ -227,18 +196,18 @@ static struct pages own_pool(void)
 	return count;
 }
 
-static void own_on(int node, const char *what)
+static void own_on(const struct ash_policy *own, int node, const char *what)
 {
 	struct pages count;
 
 	for (unsigned i = 0; i < 2; i++) {
-		count = own_mapping();
+		count = mapping_pages(own);
 		expect_all_on(&count, node, what);
-		count = own_buffers(64);
+		count = buffer_pages(64, own);
 		expect_all_on(&count, node, what);
-		count = own_buffers(64 << 10);
+		count = buffer_pages(64 << 10, own);
 		expect_all_on(&count, node, what);
-		count = own_pool();
+		count = own_pool(own);
 		expect_all_on(&count, node, what);
 	}
 }
@@ -251,23 +220,22 @@ CHILD_TEST(a_mapping_and_a_buffer_may_have_a_policy_of_their_own)
 	int a, b;
 
 	two_with_memory(&a, &b);
-	own = &p;
 	p = policy("bind=all", 1ull << b);
-	own_on(b, "bound by its own");
+	own_on(&p, b, "bound by its own");
 	all_clients_on(a, "of others, meanwhile");
 	p = policy("preferred=0", 1ull << b);
-	own_on(b, "preferred by its own");
+	own_on(&p, b, "preferred by its own");
 	set_process("bind=all", 1ull << b);
 	p = policy("preferred=0", 1ull << a);
-	own_on(a, "against the process's");
+	own_on(&p, a, "against the process's");
 	p = policy("local", 0);
-	own_on(a, "local, against the process's");
+	own_on(&p, a, "local, against the process's");
 	p = policy("default", 0);
-	own_on(b, "the process's");
+	own_on(&p, b, "the process's");
 	p = policy("interleave=all", 1ull << a | 1ull << b);
-	count = own_mapping();
+	count = mapping_pages(&p);
 	expect_both(&count, a, b, "a mapping interleaved by its own");
-	count = own_buffers(64 << 10);
+	count = buffer_pages(64 << 10, &p);
 	expect_both(&count, a, b, "buffers interleaved by their own");
 }
 
@@ -391,14 +359,13 @@ CHILD_TEST(policies_run_out_with_an_error)
 	EXPECT_EQ(n, 32);
 	EXPECT_EQ(ash_policy_set_thread(&p), -ENOSPC);
 	EXPECT_EQ(ash_policy_set_process(&p), -ENOSPC);
-	count = mapping_pages();
+	count = mapping_pages(NULL);
 	expect_all_on(&count, a, "after refusals");
 	/* A mapping of its own policy lies there all the same, and a buffer's needs no slot. */
 	p.mode = ASH_POLICY_BIND;
 	p.nodes = 1ull << b;
 	memset(p.weight, 0, sizeof(p.weight));
-	own = &p;
-	own_on(b, "of one policy too many");
+	own_on(&p, b, "of one policy too many");
 	set_process("preferred=0", 1ull << b);
 	all_clients_on(b, "preferred needs no slot");
 }

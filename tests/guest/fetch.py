@@ -8,9 +8,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TESTS = []
+sys.path.insert(0, os.path.join(HERE, '..', 'harness'))
+import cases  # noqa: E402
+
 APT_CACHE = '#!/bin/sh\necho "linux-image-cloud-amd64"\necho "  Depends: linux-image-1.2-cloud"\n'
 # Counts its calls; "update" has nothing to do.
 APT_GET = '''#!/bin/sh
@@ -27,11 +30,6 @@ mkdir -p "$3/boot"
 '''
 FETCHED = 'echo package >linux-image-1.2-cloud.deb'
 WHOLE = 'echo kernel >"$3/boot/vmlinuz-1.2"'
-
-
-def test(fn):
-    TESTS.append(fn)
-    return fn
 
 
 class Fetch:
@@ -67,72 +65,53 @@ class Fetch:
         return sorted(name for name in os.listdir(self.cache) if name != 'lock')
 
 
-@test
-def a_kernel_is_fetched_once(folder):
-    fetch = Fetch(folder)
-    for _ in range(2):
-        assert fetch.get() == f'tree {fetch.cache}/tree', fetch.get()
-    assert fetch.downloads() == 1 and fetch.left() == ['tree'], fetch.left()
+class Fetching(unittest.TestCase):
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.folder = temporary.name
+
+    def test_a_kernel_is_fetched_once(self):
+        fetch = Fetch(self.folder)
+        for _ in range(2):
+            assert fetch.get() == f'tree {fetch.cache}/tree', fetch.get()
+        assert fetch.downloads() == 1 and fetch.left() == ['tree'], fetch.left()
+
+    def test_two_that_want_it_at_once_fetch_it_once(self):
+        fetch = Fetch(self.folder, download='sleep 1; ' + FETCHED)
+        runs = [fetch.start() for _ in range(3)]
+        says = {run.communicate()[0].strip() for run in runs}
+        assert says == {f'tree {fetch.cache}/tree'}, says
+        assert fetch.downloads() == 1, fetch.downloads()
+
+    def test_a_download_that_fails_is_a_reason_and_is_not_tried_again_at_once(self):
+        fetch = Fetch(self.folder, download='echo "E: no route to the mirror" >&2; exit 100')
+        first, again = fetch.get(), fetch.get()
+        assert first == again == 'none: apt-get: E: no route to the mirror', (first, again)
+        # Once with the machine's own lists and once with fresh ones, in the first run only.
+        assert fetch.downloads() == 2, fetch.downloads()
+        assert fetch.left() == ['failed-stable'], fetch.left()
+        # What failed is forgotten in time, and then it works.
+        os.utime(f'{fetch.cache}/failed-stable', (0, 0))
+        assert Fetch(self.folder).get() == f'tree {fetch.cache}/tree'
+
+    def test_a_package_that_is_cut_off_leaves_nothing_behind(self):
+        fetch = Fetch(self.folder, unpack='echo half >"$3/boot/vmlinuz-1.2"; echo "unexpected end of archive" >&2; exit 2')
+        says = fetch.get()
+        assert says == 'none: dpkg-deb: unexpected end of archive', says
+        assert fetch.left() == ['failed-stable'], fetch.left()
+
+    def test_a_package_without_a_kernel_is_none(self):
+        fetch = Fetch(self.folder, unpack='true')
+        assert fetch.get() == 'none: the package holds no kernel'
+        assert fetch.left() == ['failed-stable'], fetch.left()
+
+    def test_a_fetch_that_is_killed_is_none(self):
+        # The unpacker kills who called it, half-way: what is left over is no kernel, and the next one fetches it.
+        fetch = Fetch(self.folder, unpack='echo half >"$3/boot/vmlinuz-1.2"; kill -9 $PPID')
+        assert fetch.get() == ''
+        assert 'tree' not in fetch.left(), fetch.left()
+        assert Fetch(self.folder).get() == f'tree {fetch.cache}/tree'
 
 
-@test
-def two_that_want_it_at_once_fetch_it_once(folder):
-    fetch = Fetch(folder, download='sleep 1; ' + FETCHED)
-    runs = [fetch.start() for _ in range(3)]
-    says = {run.communicate()[0].strip() for run in runs}
-    assert says == {f'tree {fetch.cache}/tree'}, says
-    assert fetch.downloads() == 1, fetch.downloads()
-
-
-@test
-def a_download_that_fails_is_a_reason_and_is_not_tried_again_at_once(folder):
-    fetch = Fetch(folder, download='echo "E: no route to the mirror" >&2; exit 100')
-    first, again = fetch.get(), fetch.get()
-    assert first == again == 'none: apt-get: E: no route to the mirror', (first, again)
-    # Once with the machine's own lists and once with fresh ones, in the first run only.
-    assert fetch.downloads() == 2, fetch.downloads()
-    assert fetch.left() == ['failed-stable'], fetch.left()
-    # What failed is forgotten in time, and then it works.
-    os.utime(f'{fetch.cache}/failed-stable', (0, 0))
-    assert Fetch(folder).get() == f'tree {fetch.cache}/tree'
-
-
-@test
-def a_package_that_is_cut_off_leaves_nothing_behind(folder):
-    fetch = Fetch(folder, unpack='echo half >"$3/boot/vmlinuz-1.2"; echo "unexpected end of archive" >&2; exit 2')
-    says = fetch.get()
-    assert says == 'none: dpkg-deb: unexpected end of archive', says
-    assert fetch.left() == ['failed-stable'], fetch.left()
-
-
-@test
-def a_package_without_a_kernel_is_none(folder):
-    fetch = Fetch(folder, unpack='true')
-    assert fetch.get() == 'none: the package holds no kernel'
-    assert fetch.left() == ['failed-stable'], fetch.left()
-
-
-@test
-def a_fetch_that_is_killed_is_none(folder):
-    # The unpacker kills who called it, half-way: what is left over is no kernel, and the next one fetches it.
-    fetch = Fetch(folder, unpack='echo half >"$3/boot/vmlinuz-1.2"; kill -9 $PPID')
-    assert fetch.get() == ''
-    assert 'tree' not in fetch.left(), fetch.left()
-    assert Fetch(folder).get() == f'tree {fetch.cache}/tree'
-
-
-def main():
-    failed = 0
-    for fn in TESTS:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                fn(folder)
-                print(f'ok {fn.__name__}', flush=True)
-            except AssertionError as problem:
-                failed += 1
-                print(f'# {problem}\nnot ok {fn.__name__}', flush=True)
-    print(f'fetch.py: {len(TESTS) - failed} passed, {failed} failed, 0 skipped')
-    sys.exit(1 if failed else 0)
-
-
-main()
+cases.main()
