@@ -94,6 +94,7 @@ struct ash_dma_error {
 	uint64_t blocker_bytes; /* how much of it */
 	uint64_t memory_limit;  /* nearest memory limit of the process's cgroups; UINT64_MAX: none is known */
 	uint64_t memory_used;   /* of it, not counting what the kernel can drop */
+	uint64_t available;     /* ordinary memory that the node could give, of which an eighth is left; UINT64_MAX: unknown */
 };
 
 /* A request. Begin with ASH_DMA_ATTR_INIT; 0 in a field means no such wish. */

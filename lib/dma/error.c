@@ -133,6 +133,7 @@ static void read_limits(int node, struct ash_dma_error *e)
 		e->cgroup_limit = UINT64_MAX;
 	if (ash_cgroup_memory(&e->memory_limit, &e->memory_used) < 0)
 		e->memory_limit = UINT64_MAX;
+	e->available = ash_numa_available(ash_dma.bind ? node : -1);
 	e->rlimit_memlock = ash_env_lock_limit() == SIZE_MAX ? UINT64_MAX : ash_env_lock_limit();
 }
 
@@ -192,6 +193,8 @@ static void sentence_of_limits(struct ash_text *t, const struct ash_dma_error *e
 	ash_text_str(t, " free");
 	if (e->cgroup_limit != UINT64_MAX)
 		figure(t, "; hugetlb limit of the cgroup: ", e->cgroup_limit);
+	if (e->available != UINT64_MAX)
+		figure(t, "; ordinary memory that could be had: ", e->available);
 	if (e->memory_limit != UINT64_MAX) {
 		figure(t, "; memory limit of the cgroup: ", e->memory_limit);
 		figure(t, ", used: ", e->memory_used);
@@ -206,7 +209,7 @@ static void sentence_of_limits(struct ash_text *t, const struct ash_dma_error *e
 
 size_t ash_dma_explain(const struct ash_dma_error *error, char *text, size_t size)
 {
-	struct ash_dma_error e = { .memory_limit = UINT64_MAX };
+	struct ash_dma_error e = { .memory_limit = UINT64_MAX, .available = UINT64_MAX };
 	char none[1];
 	struct ash_text t;
 

@@ -4,6 +4,7 @@
  * at any time in any process.
  */
 #include "base/bits.h"
+#include "os/env.h"
 #include "os/file.h"
 #include "os/numa.h"
 #include "os/text.h"
@@ -84,9 +85,18 @@ static void sysfs_distances(int from, int distance[ASH_NODES_MAX])
 
 struct available {
 	int node;
-	uint64_t kib;
+	uint64_t kib, total; /* total: all that the node has */
 	bool seen;
 };
+
+static bool after_name(const char *text, const char *name, uint64_t *kib)
+{
+	const char *rest = ash_after_prefix(text, name);
+
+	while (rest != NULL && *rest == ' ')
+		rest++;
+	return rest != NULL && ash_parse_num(&rest, 10, kib);
+}
 
 /* "MemAvailable:   123 kB" of the machine, or of a node "Node 0 MemFree:   123 kB" and "Node 0 Inactive(file): ...". */
 static int available_line(void *arg, const char *text)
@@ -97,35 +107,36 @@ static int available_line(void *arg, const char *text)
 
 	if (a->node >= 0 && rest != NULL && ash_parse_num(&rest, 10, &n) && *rest == ' ')
 		text = rest + 1;
-	rest = a->node < 0 ? ash_after_prefix(text, "MemAvailable:") : ash_after_prefix(text, "MemFree:");
-	if (rest == NULL && a->node >= 0)
-		rest = ash_after_prefix(text, "Inactive(file):");
-	if (rest == NULL)
-		return 0;
-	while (*rest == ' ')
-		rest++;
-	if (ash_parse_num(&rest, 10, &n)) {
+	if (a->node >= 0 && after_name(text, "MemTotal:", &n))
+		a->total = n;
+	if (after_name(text, a->node < 0 ? "MemAvailable:" : "MemFree:", &n) ||
+	    (a->node >= 0 && after_name(text, "Inactive(file):", &n))) {
 		a->kib += n;
 		a->seen = true;
 	}
 	return 0;
 }
 
-/* What the machine's MemAvailable has left out already: the kernel's own reserve, and as much again before it is in need. */
-static uint64_t kept_back(void)
+/*
+ * What the machine's MemAvailable has left out already: the kernel's own reserve, and as much again before it is in need.
+ * It is one figure for the whole machine, of which each zone keeps its share by size. With huge pages it may be a
+ * twentieth of all memory, more than a small node has.
+ */
+static uint64_t kept_back(uint64_t node_kib)
 {
+	const uint64_t machine_kib = ash_env_ram() >> 10;
 	char buf[32];
 	const char *s = buf;
 	uint64_t kib;
 
 	if (ash_file_read("/proc/sys/vm/min_free_kbytes", buf, sizeof(buf)) < 0 || !ash_parse_num(&s, 10, &kib))
 		return 0;
-	return kib * 2 << 10;
+	return node_kib < machine_kib ? 2 * kib * node_kib / machine_kib : 2 * kib;
 }
 
 uint64_t ash_numa_available(int node)
 {
-	struct available a = { node, 0, false };
+	struct available a = { node, 0, 0, false };
 	char path[64];
 	struct ash_text t;
 
@@ -137,8 +148,9 @@ uint64_t ash_numa_available(int node)
 	}
 	if (ash_file_lines(path, available_line, &a) < 0 || !a.seen)
 		return UINT64_MAX;
-	a.kib <<= 10;
-	return node < 0 ? a.kib : a.kib - ash_min(a.kib, kept_back());
+	if (node >= 0)
+		a.kib -= ash_min(a.kib, kept_back(a.total));
+	return a.kib << 10;
 }
 
 const struct ash_numa_topology ash_numa_sysfs = {

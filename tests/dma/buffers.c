@@ -4,6 +4,7 @@
 #include "dma/witness.h"
 #include "unit/os/fake_sys.h"
 
+#include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -226,6 +227,33 @@ CHILD_TEST(more_than_a_cgroup_may_have_is_refused_and_the_limit_is_named)
 	EXPECT_EQ(error.memory_used, MIB(32));
 	EXPECT_GT(ash_dma_explain(&error, text, sizeof(text)), 0);
 	EXPECT(strstr(text, "memory limit of the cgroup: 64 MiB, used: 32 MiB") != NULL);
+	EXPECT(ash_dma_alloc(MIB(16), &attr) != NULL);
+	fake_off();
+}
+
+/* Nor does it refuse what it could only give by killing somebody. */
+CHILD_TEST(more_than_there_is_is_refused_and_what_there_is_is_named)
+{
+	struct ash_dma_error error = { .size = sizeof(error) };
+	struct ash_dma_attr attr = wish(ASH_DMA_VIRTUAL);
+	char text[512];
+
+	fake_on();
+	fake_file("/proc/meminfo", "MemTotal: 999999 kB\nMemFree: 80000 kB\nMemAvailable: 65536 kB\n");
+	fake_file("/sys/devices/system/node/node0/meminfo", "Node 0 MemTotal: 999999 kB\nNode 0 MemFree: 65536 kB\n");
+	fake_file("/proc/sys/vm/min_free_kbytes", "0\n");
+	attr.node = 0;
+	attr.flags = ASH_DMA_NODE_STRICT;
+	attr.pages = ASH_DMA_PAGES_THP;
+	attr.error = &error;
+	EXPECT(ash_dma_alloc(MIB(60), &attr) == NULL);
+	EXPECT_EQ(error.available, MIB(64));
+	EXPECT_GT(ash_dma_explain(&error, text, sizeof(text)), 0);
+	EXPECT(strstr(text, "ordinary memory that could be had: 64 MiB") != NULL);
+	/* Who knows the structure without it has its own sentence. */
+	error.size = offsetof(struct ash_dma_error, available);
+	EXPECT_GT(ash_dma_explain(&error, text, sizeof(text)), 0);
+	EXPECT(strstr(text, "could be had") == NULL);
 	EXPECT(ash_dma_alloc(MIB(16), &attr) != NULL);
 	fake_off();
 }

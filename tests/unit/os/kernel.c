@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -271,6 +272,46 @@ TEST(the_nearest_memory_limit_of_a_cgroup_and_those_above_it_is_found)
 	EXPECT_EQ(ash_cgroup_memory(&limit, &used), 0);
 	EXPECT_EQ(limit, 2097152);
 	EXPECT_EQ(used, 8192);
+	fake_off();
+}
+
+static bool fill_sysinfo(long nr, long a, long b, long c, long d, long e, long *ret)
+{
+	(void)b, (void)c, (void)d, (void)e;
+	if (nr != __NR_sysinfo)
+		return false;
+	*(struct sysinfo *)a = (struct sysinfo){ .totalram = 2560 << 8, .mem_unit = 4096 };
+	*ret = 0;
+	return true;
+}
+
+/* The kernel keeps so much of the whole machine's memory, of each node's by its size: an eighth of it, here. */
+TEST(of_a_nodes_memory_its_share_of_the_kernels_reserve_is_left)
+{
+	static const char node[] = "Node 5 MemTotal:         327680 kB\nNode 5 MemFree:          283000 kB\n"
+				   "Node 5 MemUsed:           20000 kB\nNode 5 Inactive(file):     1000 kB\n";
+	static const char reserve[] = "/proc/sys/vm/min_free_kbytes";
+
+	fake_on();
+	fake.files_only = true;
+	EXPECT_EQ(ash_numa_available(5), UINT64_MAX);
+	fake_file("/sys/devices/system/node/node5/meminfo", node);
+	EXPECT_EQ(ash_numa_available(5), 284000 << 10);
+	fake.front = fill_sysinfo;
+	fake_file(reserve, "131072\n");
+	EXPECT_EQ(ash_numa_available(5), (284000 - 2 * 131072 / 8) << 10);
+	/* More than all that is free. */
+	fake.nr_files--;
+	fake_file(reserve, "1200000\n");
+	EXPECT_EQ(ash_numa_available(5), 0);
+	/* How much the machine has is not told: all of the reserve could lie here. */
+	fake.nr_files--;
+	fake_file(reserve, "131072\n");
+	fake.front = NULL;
+	fake_fail(__NR_sysinfo, NULL, 0, 1, -ENOSYS);
+	EXPECT_EQ(ash_numa_available(5), (284000 - 2 * 131072) << 10);
+	fake_file("/proc/meminfo", "MemTotal: 2621440 kB\nMemFree: 1 kB\nMemAvailable: 2000000 kB\n");
+	EXPECT_EQ(ash_numa_available(-1), 2000000ull << 10);
 	fake_off();
 }
 
