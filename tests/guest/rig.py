@@ -79,6 +79,14 @@ def a_kernel_that_dies_while_it_starts_is_booted_again_but_not_for_ever():
 
 
 @test
+def a_kernel_that_hangs_while_it_starts_is_booted_again_but_not_for_ever():
+    # Its first program waits for a word from the console.
+    got = shell('true', '--append', 'rdinit=/usr/bin/cat', '--timeout', '10')
+    expect(got, 124, 'too long')
+    assert got[2].count('hung while it started') == 2, got[2]
+
+
+@test
 def a_guest_that_began_is_not_begun_again():
     got = shell('echo b >/proc/sysrq-trigger; sleep 100')
     expect(got, 125, 'without a result')
