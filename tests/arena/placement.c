@@ -124,6 +124,70 @@ CHILD_TEST(a_limit_is_told_as_the_reason)
 	expect_spill(1, 0, ASH_SPILL_LIMIT, 1, 4096);
 }
 
+/* Nodes 0 and 1, with spans of 64 MiB; the thread runs on node 1. */
+static void start_small(void)
+{
+	struct ash_arena_config config = test_config();
+
+	topology_on(0x3);
+	running_on = 1;
+	config.reserve = ASH_MIB(64);
+	EXPECT_EQ(ash_arena_init(&config), 0);
+}
+
+/* As much as there is: the span's length is the bound of the loop. */
+static struct ash_run until_it_comes_from_node_0(void)
+{
+	struct ash_run r;
+	unsigned n = 0;
+
+	do {
+		r = topology_run(ash_zonelist_for(1), 512);
+	} while (arena_of_run(&r).node == 1 && n++ < 64);
+	return r;
+}
+
+CHILD_TEST(a_full_span_is_told_as_the_reason)
+{
+	struct ash_run r;
+
+	start_small();
+	r = until_it_comes_from_node_0();
+	EXPECT_EQ(arena_of_run(&r).node, 0);
+	expect_spill(1, 0, ASH_SPILL_SPACE, 1, 512);
+	EXPECT_EQ(numastat(1).foreign, 512);
+	EXPECT_EQ(numastat(0).miss, 512);
+}
+
+/* Of the memory of the first run: that of its arena. */
+static uintptr_t denied_start, denied_bytes;
+
+static bool is_denied(long nr, long a, long b, long c, long d)
+{
+	(void)nr, (void)b, (void)d;
+	return (c & PROT_WRITE) != 0 && (uintptr_t)a - denied_start < denied_bytes;
+}
+
+CHILD_TEST(memory_that_the_system_refuses_is_told_as_the_reason)
+{
+	struct ash_run r;
+
+	start_small();
+	r = topology_run(ash_zonelist_for(1), 512);
+	EXPECT_EQ(arena_of_run(&r).node, 1);
+	denied_bytes = ASH_PAGE_SIZE << ash_registry.span_frame_shift;
+	denied_start = ash_registry.base + ((uintptr_t)r.addr - ash_registry.base) / denied_bytes * denied_bytes;
+	fake_fail(__NR_mprotect, is_denied, 0, UINT_MAX, -ENOMEM);
+	r = until_it_comes_from_node_0();
+	EXPECT_EQ(arena_of_run(&r).node, 0);
+	expect_spill(1, 0, ASH_SPILL_SPACE, 1, 512);
+	/* It has it again: nothing more is told. */
+	fake.nr_rules = 0;
+	r = topology_run(ash_zonelist_for(1), 512);
+	EXPECT_EQ(arena_of_run(&r).node, 1);
+	expect_spill(1, 0, ASH_SPILL_SPACE, 1, 512);
+}
+
 CHILD_TEST(a_policy_is_told_as_the_reason_for_another_node)
 {
 	topology_on(0x3);
