@@ -372,13 +372,19 @@ struct ash_dma_object_ops {
 };
 
 /*
- * An object of bytes (up to 2 MiB, in whole powers of two of 4 KiB), aligned to its size, from node (ASH_NODE_LOCAL: the
- * thread's); exactly one of ops->move and ops->drop is set. flags: ASH_DMA_NO_GROW or 0. Ended with ash_dma_free(), by an
- * owner who makes sure that it is not freed under a move that has found it (the same lock).
+ * An object of bytes (up to 2 MiB, in whole powers of two of 4 KiB), aligned to its size, from node (ASH_NODE_LOCAL: as the
+ * policy says, ashlar/policy.h) or the nearest to it that has memory; exactly one of ops->move and ops->drop is set. flags:
+ * ASH_DMA_NO_GROW, ASH_DMA_NODE_STRICT. Ended with ash_dma_free(), by an owner who makes sure that it is not freed under a
+ * move that has found it (the same lock).
  * NULL: errno EINVAL, ENOMEM.
  */
 ASH_API void *ash_dma_alloc_object(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node, unsigned flags)
 	ASH_API_MUST_USE;
+
+/* The same under a policy of its own instead of the thread's, as ash_dma_attr's. It is kept to when the object is made, and
+ * while it moves: objects move within their node. NULL, DEFAULT: the thread's. */
+ASH_API void *ash_dma_alloc_object_policy(size_t bytes, const struct ash_dma_object_ops *ops, void *arg,
+					  const struct ash_policy *policy, unsigned flags) ASH_API_MUST_USE;
 
 /*
  * Named reserves: bytes (rounded up to 2 MiB) of physically contiguous memory set aside under a name of up to 31

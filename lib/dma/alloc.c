@@ -87,6 +87,13 @@ static uint64_t number_of(uint64_t tag)
 	return (tag & (((uint64_t)1 << ASH_DMA_TAG_LEVEL_SHIFT) - 1)) >> ASH_DMA_TAG_OBJECT_SHIFT;
 }
 
+/* Shared buffers are whole pages of 2 MiB: that many frames are as good as the bytes. */
+static int share(unsigned place, struct ash_dma_request *r, void *out)
+{
+	return ash_dma_share_alloc(place, (size_t)r->nr << ASH_PAGE_SHIFT, r->pages, (r->flags & ASH_DMA_PAGES_STRICT) != 0,
+				   (r->flags & ASH_DMA_INHERIT) != 0, out);
+}
+
 static int alloc(size_t bytes, const struct ash_dma_attr *attr, struct ash_dma_request *r, void **out)
 {
 	struct ash_dma_grant grant;
@@ -103,16 +110,8 @@ static int alloc(size_t bytes, const struct ash_dma_attr *attr, struct ash_dma_r
 	if ((attr->flags & ASH_DMA_NODE_STRICT) != 0 && ash_dma_place(r->node) == ASH_DMA_NO_PLACE &&
 	    (!ash_dma_nodes_look(true) || ash_dma_place(r->node) == ASH_DMA_NO_PLACE))
 		return -EINVAL;
-	if ((attr->flags & ASH_DMA_SHARED) != 0) {
-		unsigned place = ash_dma_place(r->node);
-
-		place = place != ASH_DMA_NO_PLACE ? place : 0;
-		if ((r->nodes >> ash_dma.nodes[place] & 1) == 0)
-			return -ENOMEM;
-		return ash_dma_share_alloc(place, bytes, r->pages,
-					   (attr->flags & ASH_DMA_PAGES_STRICT) != 0,
-					   (attr->flags & ASH_DMA_INHERIT) != 0, out);
-	}
+	if ((attr->flags & ASH_DMA_SHARED) != 0)
+		return ash_dma_try_nodes(r, share, out);
 	err = ash_dma_take(r, &grant);
 	if (err < 0)
 		return r->hidden ? -ENODATA : -ENOMEM;

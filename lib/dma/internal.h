@@ -277,6 +277,15 @@ ASH_MUST_USE int ash_dma_share_free(struct ash_dma_arena *a, ash_pfn_t pfn, uint
 ASH_MUST_USE int ash_dma_grow(unsigned place, struct ash_dma_request *request);
 
 /* take.c */
+/* What a request wants, from one place. 0, or -ENOMEM: it has none. */
+typedef int ash_dma_try_fn(unsigned place, struct ash_dma_request *request, void *out);
+/*
+ * fn for the node that the request begins with, and, unless it is strict, for the others that will do, as they are near,
+ * until one has what is wanted. 0, -ENOMEM.
+ */
+ASH_MUST_USE int ash_dma_try_nodes(struct ash_dma_request *request, ash_dma_try_fn *fn, void *out);
+/* The node's place, or that of the nearest node which has one. */
+unsigned ash_dma_place_near(int node);
 ASH_MUST_USE int ash_dma_take(struct ash_dma_request *request, struct ash_dma_grant *grant);
 
 /* event.c */

@@ -216,71 +216,104 @@ void ash_dma_objects_forget(void)
 	objects.used = objects.free = 0;
 }
 
+struct piece {
+	struct ash_dma_grant grant;
+	unsigned order;
+	enum ash_migratetype mt;
+};
+
 /* A piece of 2^order frames of a place; DIRECT first. */
-static int take_piece(unsigned place, unsigned order, enum ash_migratetype mt, struct ash_dma_grant *out)
+static int take_piece(unsigned place, struct piece *p)
 {
 	for (unsigned kind = 0; kind < ASH_DMA_KINDS; kind++) {
 		struct ash_dma_arena *a = ash_dma_arena_get(place, (enum ash_dma_kind)kind);
 		struct ash_page_grant grant;
 
-		if (a != NULL && atomic_load_explicit(&a->online, memory_order_relaxed) >> order != 0 &&
-		    ash_zone_alloc(a->zone, order, mt, ASH_ALLOC_CMA, ash_dma_pcp(a), &grant) == 0) {
-			*out = (struct ash_dma_grant){ a, grant.pfn, grant.zeroed };
+		if (a != NULL && atomic_load_explicit(&a->online, memory_order_relaxed) >> p->order != 0 &&
+		    ash_zone_alloc(a->zone, p->order, p->mt, ASH_ALLOC_CMA, ash_dma_pcp(a), &grant) == 0) {
+			p->grant = (struct ash_dma_grant){ a, grant.pfn, grant.zeroed };
 			return 0;
 		}
 	}
 	return -ENOMEM;
 }
 
-static int find_piece(unsigned order, enum ash_migratetype mt, int node, bool may_grow, struct ash_dma_grant *out)
+static int take_or_grow(unsigned place, struct ash_dma_request *r, void *piece)
 {
-	struct ash_dma_request r = {
-		.nr = (ash_pfn_t)1 << order,
-		.align_order = order,
-		.limit = UINT64_MAX,
-		.max_segments = UINT32_MAX,
-	};
-	unsigned place;
-	int err;
+	int err = take_piece(place, piece);
 
-	r.node = ash_dma_choose(node, NULL, &r.nodes);
-	place = ash_dma_place(r.node);
-	place = place != ASH_DMA_NO_PLACE ? place : 0;
-	if ((r.nodes >> ash_dma.nodes[place] & 1) == 0)
-		return -ENOMEM;
-	err = take_piece(place, order, mt, out);
-	if (err < 0 && may_grow && ash_dma_grow(place, &r) == 0)
-		err = take_piece(place, order, mt, out);
+	if (err < 0 && (r->flags & ASH_DMA_NO_GROW) == 0 && ash_dma_grow(place, r) == 0)
+		err = take_piece(place, piece);
 	return err;
 }
 
-void *ash_dma_alloc_object(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node, unsigned flags)
+static int find_piece(struct piece *p, int node, const struct ash_policy *policy, unsigned flags)
 {
-	const enum ash_migratetype mt = ops->move != NULL ? ASH_MT_MOVABLE : ASH_MT_RECLAIMABLE;
-	const unsigned order = bytes == 0 ? 0 : ash_log2_ceil(ash_bytes_to_pages(bytes));
-	struct ash_dma_grant grant = { NULL, 0, false };
-	uint32_t n;
-	int err = bytes == 0 || order > ASH_DMA_SLOT_ORDER || (ops->move == NULL) == (ops->drop == NULL) ||
-				  node < ASH_NODE_LOCAL || (flags & ~(unsigned)ASH_DMA_NO_GROW) != 0 ?
-			  -EINVAL :
-			  ash_dma_setup();
+	struct ash_dma_request r = {
+		.nr = (ash_pfn_t)1 << p->order,
+		.align_order = p->order,
+		.limit = UINT64_MAX,
+		.max_segments = UINT32_MAX,
+		.flags = flags,
+	};
 
-	n = err == 0 ? take_number(ops, arg) : 0;
-	if (err == 0)
-		err = n != 0 ? find_piece(order, mt, node, flags == 0, &grant) : -ENOMEM;
+	r.node = ash_dma_choose(node, policy, &r.nodes);
+	return r.node < 0 ? -EINVAL : ash_dma_try_nodes(&r, take_or_grow, p);
+}
+
+static bool is_sane(size_t bytes, const struct ash_dma_object_ops *ops, int node, unsigned flags)
+{
+	return bytes > 0 && bytes <= ASH_DMA_SLOT_BYTES && (ops->move == NULL) != (ops->drop == NULL) && node >= ASH_NODE_LOCAL &&
+	       node < ASH_NODES_MAX && (flags & ~(unsigned)(ASH_DMA_NO_GROW | ASH_DMA_NODE_STRICT)) == 0;
+}
+
+static int make(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node, const struct ash_policy *policy,
+		unsigned flags, void **out)
+{
+	struct piece p = { .mt = ops->move != NULL ? ASH_MT_MOVABLE : ASH_MT_RECLAIMABLE };
+	int err = is_sane(bytes, ops, node, flags) ? ash_dma_setup() : -EINVAL;
+	uint32_t n;
+
+	if (err < 0)
+		return err;
+	p.order = ash_log2_ceil(ash_bytes_to_pages(bytes));
+	n = take_number(ops, arg);
+	err = n != 0 ? find_piece(&p, node, policy, flags) : -ENOMEM;
 	if (err < 0) {
 		if (n != 0) {
 			ash_lock(&objects.lock, &ash_futex_ops);
 			give_number(n);
 			ash_unlock(&objects.lock, &ash_futex_ops);
 		}
-		errno = -err;
-		return NULL;
+		return err;
 	}
-	count_object(order, 1);
-	atomic_store_explicit(&grant.arena->tags[grant.pfn],
+	count_object(p.order, 1);
+	atomic_store_explicit(&p.grant.arena->tags[p.grant.pfn],
 			      (uint64_t)n << ASH_DMA_TAG_OBJECT_SHIFT |
-				      (uint64_t)1 << (order + ASH_DMA_TAG_SHIFT) | ASH_DMA_TAG_BUFFER,
+				      (uint64_t)1 << (p.order + ASH_DMA_TAG_SHIFT) | ASH_DMA_TAG_BUFFER,
 			      memory_order_release);
-	return ash_dma_address(grant.arena, grant.pfn);
+	*out = ash_dma_address(p.grant.arena, p.grant.pfn);
+	return 0;
+}
+
+static void *alloc(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node, const struct ash_policy *policy,
+		   unsigned flags)
+{
+	void *p = NULL;
+	const int err = make(bytes, ops, arg, node, policy, flags, &p);
+
+	if (err < 0)
+		errno = -err;
+	return p;
+}
+
+void *ash_dma_alloc_object(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node, unsigned flags)
+{
+	return alloc(bytes, ops, arg, node, NULL, flags);
+}
+
+void *ash_dma_alloc_object_policy(size_t bytes, const struct ash_dma_object_ops *ops, void *arg,
+				  const struct ash_policy *policy, unsigned flags)
+{
+	return alloc(bytes, ops, arg, ASH_NODE_LOCAL, policy, flags);
 }

@@ -239,9 +239,7 @@ void *ash_dma_import(int fd, uint64_t offset, size_t bytes)
 		err = -EINVAL;
 	own = err == 0 ? ash_memfd_dup(fd) : err;
 	if (own >= 0) {
-		const unsigned place = ash_dma_place(ash_numa_current());
-
-		err = adopt(place != ASH_DMA_NO_PLACE ? place : 0, own, page_shift, offset, bytes, false, &p);
+		err = adopt(ash_dma_place_near(ash_numa_current()), own, page_shift, offset, bytes, false, &p);
 		if (err < 0)
 			ash_memfd_close(own);
 	} else {

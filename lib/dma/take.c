@@ -195,7 +195,7 @@ static int take_node(unsigned place, const struct ash_dma_request *r, bool searc
 	return -ENOMEM;
 }
 
-static int take_or_grow(unsigned place, struct ash_dma_request *r, struct ash_dma_grant *out)
+static int take_or_grow(unsigned place, struct ash_dma_request *r, void *out)
 {
 	/*
 	 * What fits a page is on the freelists or nowhere; searching for it means moving and dropping others. But of a kind, the
@@ -238,14 +238,25 @@ static uint64_t unwanted(const struct ash_dma_request *r)
 	return places;
 }
 
+unsigned ash_dma_place_near(int node)
+{
+	int distance[ASH_NODES_MAX];
+	const unsigned place = ash_dma_place(node);
+
+	if (place != ASH_DMA_NO_PLACE || ash_dma_nr_nodes() == 1)
+		return place != ASH_DMA_NO_PLACE ? place : 0;
+	ash_numa_topology()->distances(node, distance);
+	return nearest(distance, 0);
+}
+
 /* From the node that the request begins with, or the others as they are near to it. *tried: those that had nothing. */
-static int take_nearest(struct ash_dma_request *r, uint64_t *tried, struct ash_dma_grant *out)
+ASH_INLINE int try_nearest(struct ash_dma_request *r, uint64_t *tried, ash_dma_try_fn *fn, void *out)
 {
 	int distance[ASH_NODES_MAX];
 	unsigned place = ash_dma_place(r->node);
 
 	if (place != ASH_DMA_NO_PLACE && (*tried >> place & 1) == 0) {
-		if (take_or_grow(place, r, out) == 0)
+		if (fn(place, r, out) == 0)
 			return 0;
 		*tried |= 1ull << place;
 	}
@@ -254,14 +265,15 @@ static int take_nearest(struct ash_dma_request *r, uint64_t *tried, struct ash_d
 		return -ENOMEM;
 	ash_numa_topology()->distances(r->node, distance);
 	while ((place = nearest(distance, *tried)) != ASH_DMA_NO_PLACE) {
-		if (take_or_grow(place, r, out) == 0)
+		if (fn(place, r, out) == 0)
 			return 0;
 		*tried |= 1ull << place;
 	}
 	return -ENOMEM;
 }
 
-int ash_dma_take(struct ash_dma_request *r, struct ash_dma_grant *out)
+/* Inlined, so that buffers do not pay for what others try. */
+ASH_INLINE int try_nodes(struct ash_dma_request *r, ash_dma_try_fn *fn, void *out)
 {
 	uint64_t tried = 0;
 	int err;
@@ -269,8 +281,18 @@ int ash_dma_take(struct ash_dma_request *r, struct ash_dma_grant *out)
 	/* A node without a place may have got memory since. */
 	if (ASH_UNLIKELY(ash_dma_place(r->node) == ASH_DMA_NO_PLACE))
 		(void)ash_dma_nodes_look(false);
-	err = take_nearest(r, &tried, out);
+	err = try_nearest(r, &tried, fn, out);
 	if (err < 0 && ash_dma_nodes_look(false))
-		err = take_nearest(r, &tried, out);
+		err = try_nearest(r, &tried, fn, out);
 	return err;
+}
+
+int ash_dma_try_nodes(struct ash_dma_request *r, ash_dma_try_fn *fn, void *out)
+{
+	return try_nodes(r, fn, out);
+}
+
+int ash_dma_take(struct ash_dma_request *r, struct ash_dma_grant *out)
+{
+	return try_nodes(r, take_or_grow, out);
 }

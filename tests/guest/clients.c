@@ -9,6 +9,7 @@
 #include <ashlar/dma.h>
 #include <ashlar/map.h>
 #include <errno.h>
+#include <unistd.h>
 
 #define MAPPING (16ul << 20)
 enum { BUFFERS = 24 };
@@ -20,6 +21,20 @@ static struct ash_policy policy(const char *mode, uint64_t nodes)
 	EXPECT_EQ(ash_policy_parse(&p, mode), 0);
 	p.nodes = nodes;
 	return p;
+}
+
+/* What a process had pinned is given back some time after it has ended, by a worker of the kernel's. */
+static void wait_for_memory_of(int node)
+{
+	long long free = 0, all = numa_node_size64(node, &free);
+	unsigned waits = 0;
+
+	for (; free < all / 3 * 2 && waits < 1200; waits++) {
+		usleep(50000);
+		all = numa_node_size64(node, &free);
+	}
+	if (waits > 0)
+		printf("# node %d: %lld of %lld MiB free after %u ms\n", node, free >> 20, all >> 20, waits * 50);
 }
 
 /* Two nodes with memory, the first one ours. */
@@ -34,6 +49,8 @@ static void two_with_memory(int *a, int *b)
 	if (*b < 0)
 		SKIP("one node with memory");
 	run_on_cpu(cpu_of(*a));
+	wait_for_memory_of(*a);
+	wait_for_memory_of(*b);
 }
 
 /* own: the request's policy, or NULL. */
@@ -69,6 +86,52 @@ static struct pages buffer_pages(size_t bytes, const struct ash_policy *own)
 	return count;
 }
 
+/* Files of their own, in whole huge pages. */
+static struct pages shared_pages(const struct ash_policy *own)
+{
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+	struct pages count = { 0 };
+	char *p[2];
+
+	attr.policy = own;
+	attr.pages = ASH_DMA_PAGES_BASE;
+	attr.flags = ASH_DMA_SHARED;
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(p); i++) {
+		p[i] = ash_dma_alloc(2 << 20, &attr);
+		EXPECT(p[i] != NULL);
+		memset(p[i], 1, 2 << 20);
+		count_pages(&count, p[i], 2 << 20);
+	}
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(p); i++)
+		EXPECT_EQ(ash_dma_free(p[i]), 0);
+	return count;
+}
+
+static int stay(void *to, void *from, size_t bytes, void *arg)
+{
+	(void)to, (void)from, (void)bytes, (void)arg;
+	return -EBUSY;
+}
+
+static const struct ash_dma_object_ops staying = { .move = stay };
+
+static struct pages object_pages(const struct ash_policy *own)
+{
+	struct pages count = { 0 };
+	char *p[BUFFERS];
+
+	for (unsigned i = 0; i < BUFFERS; i++) {
+		p[i] = own == NULL ? ash_dma_alloc_object(16 << 10, &staying, NULL, ASH_NODE_LOCAL, 0) :
+				     ash_dma_alloc_object_policy(16 << 10, &staying, NULL, own, 0);
+		EXPECT(p[i] != NULL);
+		memset(p[i], 1, 16 << 10);
+		count_pages(&count, p[i], 16 << 10);
+	}
+	for (unsigned i = 0; i < BUFFERS; i++)
+		EXPECT_EQ(ash_dma_free(p[i]), 0);
+	return count;
+}
+
 static void expect_both(const struct pages *count, int a, int b, const char *what)
 {
 	printf("# %s: %zu and %zu of %zu pages\n", what, count->on[a], count->on[b], count->total);
@@ -88,6 +151,10 @@ static void all_clients_on(int node, const char *what)
 		count = buffer_pages(64, NULL);
 		expect_all_on(&count, node, what);
 		count = buffer_pages(64 << 10, NULL);
+		expect_all_on(&count, node, what);
+		count = shared_pages(NULL);
+		expect_all_on(&count, node, what);
+		count = object_pages(NULL);
 		expect_all_on(&count, node, what);
 	}
 }
@@ -170,6 +237,28 @@ CHILD_TEST(mappings_and_buffers_lie_where_the_task_is_bound)
 	all_clients_on(a, "after it");
 }
 
+static void all_on_home(void *home)
+{
+	all_clients_on(*(int *)home, "of a node without memory");
+}
+
+CHILD_TEST(a_thread_on_a_node_without_memory_has_the_nearest_nodes)
+{
+	unsigned found = 0;
+
+	for (int node = 0; node < nr_nodes(); node++) {
+		int home = home_of(node);
+
+		if (has_memory(node) || cpu_of(node) < 0)
+			continue;
+		printf("# node %d has none, node %d is the nearest\n", node, home);
+		in_thread_on(cpu_of(node), all_on_home, &home);
+		found++;
+	}
+	if (found == 0)
+		SKIP("every node has memory");
+}
+
 static struct pages own_pool(const struct ash_policy *own)
 {
 	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
@@ -207,6 +296,10 @@ static void own_on(const struct ash_policy *own, int node, const char *what)
 		expect_all_on(&count, node, what);
 		count = buffer_pages(64 << 10, own);
 		expect_all_on(&count, node, what);
+		count = shared_pages(own);
+		expect_all_on(&count, node, what);
+		count = object_pages(own);
+		expect_all_on(&count, node, what);
 		count = own_pool(own);
 		expect_all_on(&count, node, what);
 	}
@@ -237,6 +330,8 @@ CHILD_TEST(a_mapping_and_a_buffer_may_have_a_policy_of_their_own)
 	expect_both(&count, a, b, "a mapping interleaved by its own");
 	count = buffer_pages(64 << 10, &p);
 	expect_both(&count, a, b, "buffers interleaved by their own");
+	count = object_pages(&p);
+	expect_both(&count, a, b, "objects interleaved by their own");
 }
 
 CHILD_TEST(a_policy_of_its_own_that_cannot_be_is_refused)
@@ -258,6 +353,12 @@ CHILD_TEST(a_policy_of_its_own_that_cannot_be_is_refused)
 		EXPECT(ash_dma_alloc(64 << 10, &attr) == NULL && errno == EINVAL);
 		errno = 0;
 		EXPECT(ash_dma_pool_create("wrong", 2048, 0, 0, &attr) == NULL && errno == EINVAL);
+		errno = 0;
+		EXPECT(ash_dma_alloc_object_policy(4096, &staying, NULL, &wrong[i], 0) == NULL && errno == EINVAL);
+		attr.flags = ASH_DMA_SHARED;
+		errno = 0;
+		EXPECT(ash_dma_alloc(2 << 20, &attr) == NULL && errno == EINVAL);
+		attr.flags = 0;
 	}
 }
 
@@ -278,6 +379,45 @@ CHILD_TEST(a_buffer_that_names_its_node_lies_there)
 	memset(p, 1, 1 << 20);
 	count_pages(&count, p, 1 << 20);
 	expect_all_on(&count, a, "of a named node");
+}
+
+/* The bound node is full, of buffers of ordinary memory. */
+static void bound_have_no_more(void)
+{
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+
+	attr.flags = ASH_DMA_SHARED;
+	attr.pages = ASH_DMA_PAGES_BASE;
+	errno = 0;
+	EXPECT(ash_dma_alloc(2 << 20, &attr) == NULL);
+	EXPECT_EQ(errno, ENOMEM);
+	errno = 0;
+	EXPECT(ash_dma_alloc_object(2 << 20, &staying, NULL, ASH_NODE_LOCAL, 0) == NULL);
+	EXPECT_EQ(errno, ENOMEM);
+}
+
+static void others_have_another(int named, int full)
+{
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+	struct pages shared = { 0 }, object = { 0 };
+	char *p;
+
+	attr.node = named;
+	attr.flags = ASH_DMA_SHARED;
+	attr.pages = ASH_DMA_PAGES_BASE;
+	p = ash_dma_alloc(2 << 20, &attr);
+	EXPECT(p != NULL);
+	memset(p, 1, 2 << 20);
+	count_pages(&shared, p, 2 << 20);
+	EXPECT_EQ(ash_dma_free(p), 0);
+	p = ash_dma_alloc_object(2 << 20, &staying, NULL, named, 0);
+	EXPECT(p != NULL);
+	memset(p, 1, 2 << 20);
+	count_pages(&object, p, 2 << 20);
+	EXPECT_EQ(ash_dma_free(p), 0);
+	EXPECT_EQ(shared.on[full] + object.on[full], 0);
+	expect_all_on(&shared, where_most_are(&shared), "of one node");
+	expect_all_on(&object, where_most_are(&shared), "of the same node");
 }
 
 /* To be bound is meant: what the nodes do not have there is not, and nobody is killed. */
@@ -303,9 +443,15 @@ CHILD_TEST(buffers_that_are_bound_come_from_nowhere_else)
 	EXPECT_EQ(errno, ENOMEM);
 	EXPECT_GT(n, 8);
 	expect_all_on(&count, b, "bound");
+	bound_have_no_more();
+	/* Who only prefers the node, or names it, has the nearest one's. */
+	set_process("preferred=0", 1ull << b);
+	others_have_another(ASH_NODE_LOCAL, b);
 	set_process("local", 0);
+	others_have_another(b, b);
 	p = ash_dma_alloc(2 << 20, &attr);
 	EXPECT(p != NULL);
+	EXPECT(ash_dma_alloc_object(2 << 20, &staying, NULL, b, ASH_DMA_NODE_STRICT) == NULL);
 }
 
 /*

@@ -241,7 +241,8 @@ static size_t fill_with_objects(const struct ash_dma_object_ops *ops)
 {
 	size_t n = 0;
 
-	while (n < OBJECTS && (object[n] = ash_dma_alloc_object(4096, ops, &object[n], 0, ASH_DMA_NO_GROW)) != NULL) {
+	while (n < OBJECTS && (object[n] = ash_dma_alloc_object(4096, ops, &object[n], 0,
+								ASH_DMA_NO_GROW | ASH_DMA_NODE_STRICT)) != NULL) {
 		memset(object[n], (int)(n % 251), 4096);
 		n++;
 	}
