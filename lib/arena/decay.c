@@ -21,9 +21,10 @@ enum {
 	PART_SHARE = 4,                 /* parts stay up to this share of what is used, */
 	PART_KEEP = 2 * ASH_PB_FRAMES,  /* and so much */
 	WAITED_OF_8 = 5,
+	PAUSE_MAX = 6,                  /* what never goes is asked for every 2^this looks: about five decay times */
 };
 
-/* What a watcher will not let go is held until the others have been looked at, or it would be found again. */
+/* What a watcher or the kernel will not let go is held until the others have been looked at, or it would be found again. */
 struct refused {
 	ash_pfn_t pfn[ASH_REFUSED_MAX];
 	uint8_t order[ASH_REFUSED_MAX];
@@ -37,7 +38,7 @@ static uint64_t look_ms(void)
 }
 
 /* T: one held buddy after the other. MADV_DONTNEED frees whole huge pages and keeps the mapping. */
-static size_t t_return(struct ash_arena *a, size_t max)
+static size_t t_return(struct ash_arena *a, size_t max, bool *kept)
 {
 	struct refused refused = { 0 };
 	size_t n = 0;
@@ -46,20 +47,21 @@ static size_t t_return(struct ash_arena *a, size_t max)
 		const unsigned most = ASH_PAGEBLOCK_ORDER + ash_log2_floor(ash_min(max - n, ASH_GIB_FRAMES / ASH_PB_FRAMES));
 		ash_pfn_t pfn;
 		unsigned order;
-		bool gone;
+		bool gone = false;
 
 		if (ash_zone_report_begin_max(a->zone, ASH_PAGEBLOCK_ORDER, most, &pfn, &order) < 0)
 			break;
-		if (!ash_arena_ask(a, ash_arena_address(a, pfn), ASH_PAGE_SIZE << order)) {
+		if (ash_arena_ask(a, ash_arena_address(a, pfn), ASH_PAGE_SIZE << order)) {
+			gone = ash_vmem_discard(ash_arena_address(a, pfn), ASH_PAGE_SIZE << order) == 0;
+			ash_arena_tell(a, ash_arena_address(a, pfn), ASH_PAGE_SIZE << order, gone);
+			*kept |= !gone;
+		}
+		if (!gone) {
 			refused.pfn[refused.nr] = pfn;
 			refused.order[refused.nr++] = (uint8_t)order;
 			continue;
 		}
-		gone = ash_vmem_discard(ash_arena_address(a, pfn), ASH_PAGE_SIZE << order) == 0;
-		ash_arena_tell(a, ash_arena_address(a, pfn), ASH_PAGE_SIZE << order, gone);
-		ash_zone_report_end(a->zone, pfn, order, gone);
-		if (!gone)
-			break;
+		ash_zone_report_end(a->zone, pfn, order, true);
 		n += (size_t)1 << (order - ASH_PAGEBLOCK_ORDER);
 	}
 	for (unsigned i = 0; i < refused.nr; i++)
@@ -92,12 +94,24 @@ static size_t t_return_parts(struct ash_arena *a, size_t max)
 	return n;
 }
 
-/* After a fork an H arena may hold ordinary memory (fork.c); then it returns as T does. */
+/*
+ * After a fork an H arena may hold ordinary memory (fork.c); then it returns as T does.
+ *
+ * The kernel may let nothing go: never, as hugetlb before Linux 5.18 and 1 GiB pages, or for a time, as what mlock(2) holds.
+ * It is asked again, after twice as many looks each time.
+ */
 static size_t return_blocks(struct ash_arena *a, size_t max)
 {
-	if (a->kind == ASH_ARENA_H && ash_arena_has_hugetlb(a))
-		return ash_hugetlb_return(a, max);
-	return t_return(a, max);
+	const bool hugetlb = a->kind == ASH_ARENA_H && ash_arena_has_hugetlb(a);
+	bool kept = false;
+	const size_t n = hugetlb ? ash_hugetlb_return(a, max, &kept) : t_return(a, max, &kept);
+
+	if (!kept || n > 0)
+		a->kept = 0;
+	else if (a->kept < PAUSE_MAX)
+		a->kept++;
+	a->pause = a->kept > 0 ? 1u << a->kept : 0;
+	return n;
 }
 
 /* In H even zeroed ones cost memory: they are populated. */
@@ -203,7 +217,8 @@ static size_t decay_arena(struct ash_arena *a, uint64_t looks)
 		return 0;
 	}
 	low = sample(a->free_low, take_least(&a->low_blocks, ash_arena_free_resident(a)), looks);
-	n = low > 0 ? return_blocks(a, low) : 0;
+	a->pause -= (uint32_t)ash_min(a->pause, looks);
+	n = low > 0 && a->pause == 0 ? return_blocks(a, low) : 0;
 	if (a->kind == ASH_ARENA_T)
 		decay_parts(a, looks);
 	lower(a->free_low, n);

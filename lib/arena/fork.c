@@ -67,7 +67,7 @@ static void spare_free_blocks(struct ash_arena *a)
 		pb_store(a, g.pfn, pb_word(a, g.pfn) | ASH_PB_SPARED);
 }
 
-static void unspare_free_blocks(struct ash_arena *a)
+void ash_arena_unspare(struct ash_arena *a)
 {
 	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
 
@@ -242,7 +242,7 @@ static void parent_release(struct ash_arena *a)
 		return;
 	ash_zone_unlock_all(a->zone);
 	if (wants_rescue(a))
-		unspare_free_blocks(a);
+		ash_arena_unspare(a);
 }
 
 void ash_arena_fork_parent(void)
@@ -263,7 +263,7 @@ static void child_release(struct ash_arena *a)
 		return;
 	ash_zone_unlock_all(a->zone);
 	if (rescued || wants_rescue(a))
-		unspare_free_blocks(a);
+		ash_arena_unspare(a);
 }
 
 void ash_arena_fork_child(void)

@@ -123,15 +123,17 @@ static bool is_returned(struct ash_arena *a, ash_pfn_t pfn)
 	return (atomic_load_explicit(backing_at(a, pfn), memory_order_relaxed) & ASH_PB_RETURNED) != 0;
 }
 
-/* A 1 GiB page is not to be discarded, and before Linux 5.18 the kernel refuses. Ordinary memory (fork.c) can be. */
+static bool is_part_of_gib(struct ash_arena *a, ash_pfn_t pfn)
+{
+	return ash_pb_kind(atomic_load_explicit(backing_at(a, pfn), memory_order_relaxed)) == 1 + ASH_BACKING_HUGETLB_1G;
+}
+
+/* Before Linux 5.18 the kernel refuses. Ordinary memory (fork.c) can be discarded, too. */
 static bool discard_block(struct ash_arena *a, ash_pfn_t pfn)
 {
-	const unsigned kind_1g = 1 + ASH_BACKING_HUGETLB_1G;
 	struct ash_signals before;
 	bool gone;
 
-	if (ash_pb_kind(atomic_load_explicit(backing_at(a, pfn), memory_order_relaxed)) == kind_1g)
-		return false;
 	ash_signals_block(&before);
 	gone = ash_vmem_discard(ash_arena_address(a, pfn), ASH_PB_BYTES) == 0;
 	if (gone)
@@ -140,33 +142,45 @@ static bool discard_block(struct ash_arena *a, ash_pfn_t pfn)
 	return gone;
 }
 
-size_t ash_hugetlb_return(struct ash_arena *a, size_t max)
+/* A free pageblock that the caller holds goes back to the pool. false: a watcher keeps it, or the kernel (then *kept). */
+static bool return_block(struct ash_arena *a, ash_pfn_t pfn, bool *kept)
 {
-	ash_pfn_t refused[ASH_REFUSED_MAX];
+	bool gone;
+
+	if (!ash_arena_ask(a, ash_arena_address(a, pfn), ASH_PB_BYTES))
+		return false;
+	gone = discard_block(a, pfn);
+	ash_arena_tell(a, ash_arena_address(a, pfn), ASH_PB_BYTES, gone);
+	*kept |= !gone;
+	return gone;
+}
+
+/*
+ * What does not go is held until the others have been looked at, or it would be found again. Of 1 GiB pages all parts: the
+ * zone may offer every one of them before anything else.
+ */
+size_t ash_hugetlb_return(struct ash_arena *a, size_t max, bool *kept)
+{
 	unsigned nr_refused = 0;
+	bool spared = false;
+	struct ash_page_grant g;
 	size_t n = 0;
 
-	while (n < max && !a->cannot_return && nr_refused < ASH_REFUSED_MAX) {
-		struct ash_page_grant g;
-		bool gone;
+	while (n < max && nr_refused < ASH_REFUSED_MAX &&
+	       ash_zone_alloc(a->zone, ASH_PAGEBLOCK_ORDER, ASH_MT_MOVABLE, 0, ASH_CPU_NONE, &g) == 0) {
+		const bool part = is_part_of_gib(a, g.pfn);
 
-		if (ash_zone_alloc(a->zone, ASH_PAGEBLOCK_ORDER, ASH_MT_MOVABLE, 0, ASH_CPU_NONE, &g) < 0)
-			break;
-		if (!ash_arena_ask(a, ash_arena_address(a, g.pfn), ASH_PB_BYTES)) {
-			refused[nr_refused++] = g.pfn;
+		if (!part && return_block(a, g.pfn, kept)) {
+			n++;
 			continue;
 		}
-		gone = discard_block(a, g.pfn);
-		ash_arena_tell(a, ash_arena_address(a, g.pfn), ASH_PB_BYTES, gone);
-		if (!gone) {
-			a->cannot_return = true;
-			ash_zone_free(a->zone, g.pfn, ASH_PAGEBLOCK_ORDER, ASH_CPU_NONE);
-			break;
-		}
-		n++;
+		(void)atomic_fetch_or_explicit(backing_at(a, g.pfn), ASH_PB_SPARED, memory_order_relaxed);
+		spared = true;
+		nr_refused += !part;
+		*kept |= part;
 	}
-	while (nr_refused > 0)
-		ash_zone_free(a->zone, refused[--nr_refused], ASH_PAGEBLOCK_ORDER, ASH_CPU_NONE);
+	if (spared)
+		ash_arena_unspare(a);
 	(void)atomic_fetch_add_explicit(&a->returned_blocks, n, memory_order_relaxed);
 	return n;
 }

@@ -26,7 +26,7 @@ enum {
 	ASH_PB_FRAMES = 1 << ASH_PAGEBLOCK_ORDER,
 	ASH_GIB_FRAMES = 1 << ASH_MAX_ORDER,
 	ASH_DECAY_SLOTS = 9, /* samples by which it is told what has been free for long; see decay.c */
-	ASH_REFUSED_MAX = 64, /* pieces that a watcher has refused, after which no more are tried */
+	ASH_REFUSED_MAX = 64, /* pieces that a watcher or the kernel has refused, after which no more are tried */
 };
 #define ASH_PB_BYTES ((size_t)ASH_PB_FRAMES << ASH_PAGE_SHIFT)
 
@@ -37,7 +37,7 @@ enum {
 enum ash_pb_backing {
 	ASH_PB_KIND = 0x07,
 	ASH_PB_RETURNED = 0x08, /* hugetlb given back to the pool: to be proved again before use; held from the zone */
-	ASH_PB_SPARED = 0x10,   /* held over a fork: free, so not worth copying */
+	ASH_PB_SPARED = 0x10,   /* held for a moment, by a fork or a return: free, so not worth copying */
 };
 
 struct ash_arena {
@@ -60,7 +60,8 @@ struct ash_arena {
 	uint64_t dry_until;          /* (g) H: clock before which a growth of dry_frames or more is not tried again */
 	ash_pfn_t dry_frames;        /* (g) */
 	_Atomic uint32_t returned;   /* (g,a) pageblocks marked ASH_PB_RETURNED */
-	bool cannot_return;          /* (g) the kernel refuses MADV_DONTNEED here */
+	uint8_t kept;                /* (g) how often in a row the kernel has let nothing go; see decay.c */
+	uint32_t pause;              /* (g) looks that pass before it is asked again */
 	void *rescue;                /* (g) between fork handlers: the copy that becomes the child's memory */
 	ash_pfn_t rescue_frames;
 
@@ -228,7 +229,7 @@ void ash_arena_uncharge(size_t bytes);
 /* Bring [first, first + nr) of an H arena online, with pages of 2^page_shift bytes, populated. -EDQUOT: option limit. */
 ASH_MUST_USE int ash_hugetlb_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t nr, unsigned page_shift);
 /* Give free pageblocks of an H arena back to the pool, at most max; returns how many. */
-size_t ash_hugetlb_return(struct ash_arena *a, size_t max);
+size_t ash_hugetlb_return(struct ash_arena *a, size_t max, bool *kept);
 /* Prove nr_blocks consecutive returned pageblocks again and give them to the zone. -ENOENT: there are not so many. */
 ASH_MUST_USE int ash_hugetlb_reprove(struct ash_arena *a, size_t nr_blocks, unsigned align_order);
 
@@ -238,6 +239,8 @@ uint32_t ash_arena_free_resident(struct ash_arena *a);
 void ash_arena_note_low(struct ash_arena *a);
 
 /* fork.c */
+/* Caller holds the growth turn. Pageblocks marked ASH_PB_SPARED go back to the zone. */
+void ash_arena_unspare(struct ash_arena *a);
 bool ash_arena_has_hugetlb(struct ash_arena *a);
 
 /* degrade.c */

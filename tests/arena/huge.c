@@ -253,6 +253,28 @@ CHILD_TEST(gigabyte_pages_then_two_megabytes_then_ordinary)
 	check_zones();
 }
 
+/* They cannot go back, and what is beside them can. */
+CHILD_TEST(gigabyte_pages_do_not_keep_the_others_from_going_back)
+{
+	const struct ash_zonelist *zl;
+	struct ash_run gib, mib;
+
+	fake_pool_on(8, 1);
+	zl = start(huge_config(ASH_HUGE_1G));
+	gib = run(zl, 1ul << 18);
+	EXPECT_EQ(pool.used_1g, 1);
+	mib = run(zl, 2048);
+	EXPECT_EQ(pool.used_2m, 4);
+	ash_run_free(gib.addr, gib.nr_frames);
+	EXPECT_EQ(ash_arena_trim(), 0);
+	check_zones();
+	ash_run_free(mib.addr, mib.nr_frames);
+	EXPECT_GE(ash_arena_trim(), 4 * ASH_MIB(2));
+	EXPECT_EQ(pool.used_2m, 0);
+	EXPECT_EQ(pool.used_1g, 1);
+	check_zones();
+}
+
 static bool is_large(ASH_UNUSED long nr, ASH_UNUSED long a, long b, ASH_UNUSED long c, ASH_UNUSED long d)
 {
 	return (size_t)b > ASH_MIB(8);
