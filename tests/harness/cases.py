@@ -15,7 +15,7 @@ class Result(unittest.TestResult):
 
     def say(self, verdict, test, reason=''):
         name = test.id().removeprefix('__main__.')
-        print(f'{verdict} {name}' + (f' # SKIP {reason}' if reason else ''), flush=True)
+        print(f'{verdict} {name}' + (f' # {"SKIP " if verdict == "ok" else ""}{reason}' if reason else ''), flush=True)
 
     def addSuccess(self, test):
         self.passed += 1
@@ -34,6 +34,13 @@ class Result(unittest.TestResult):
         super().addError(test, err)
         print(self.errors[-1][1])
         self.say('not ok', test)
+
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            failed = issubclass(err[0], test.failureException)
+            print((self.failures if failed else self.errors)[-1][1])
+            self.say('not ok', test, str(subtest))
 
 
 def flatten(suite):

@@ -15,7 +15,8 @@ import os
 import subprocess
 import sys
 
-import hugepool
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
+import hugepool  # noqa: E402
 
 SIZES = (96, 1000, 64 << 10, 256 << 10, 1 << 20, 4 << 20)
 CONF = {"thp": "huge:thp", "2M": "huge:2M"}

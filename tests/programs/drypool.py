@@ -17,8 +17,10 @@ import os
 import sys
 
 import cases
-import hugepool
 import under
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
+import hugepool  # noqa: E402
 
 PAGES = 4
 PLENTY = 48

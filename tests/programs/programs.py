@@ -13,8 +13,10 @@ import os
 import sys
 
 import cases
-import hugepool
 import under
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
+import hugepool  # noqa: E402
 
 CONF = {"thp": "huge:thp", "2M": "huge:2M,small_start:0", "map": "map:on"}
 PAGES = 200

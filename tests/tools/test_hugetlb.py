@@ -6,13 +6,11 @@ usage: test_hugetlb.py ASHLAR PRELOAD SHIM     (PRELOAD is the real library)
 """
 import json
 import os
-import sys
 import time
 
 from tool import PYTHON, STUB as PRELOAD, Tool, cases
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'programs'))
-import hugepool  # noqa: E402
+import hugepool  # of tests/harness
 
 MIB = 1 << 20
 PAGES = 24

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Huge pages for the time of a test: taken from the kernel, given back whatever happens.
 
-The pool is the machine's, so tests that change it take turns (LOCK), add to what is there, and take away what they
-added. Everything here needs root; Unavailable says why it cannot be had.
+The pool is the machine's, so tests that change it take turns (a lock), add to what is there, and take away what they
+added: a process beside the test's does that, also when the test is killed. Everything here needs root; Unavailable says
+why it cannot be had. tests/arena/real_pool.h is the same for programs in C.
 """
 import fcntl
 import os
+import select
 
-POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB/"
-LOCK = "/var/lock/ashlar-test-pool"
+# ASH_TEST_POOL: another folder with the same files, and the lock in it.
+POOL = os.environ.get("ASH_TEST_POOL", "/sys/kernel/mm/hugepages/hugepages-2048kB") + "/"
+LOCK = POOL + "lock" if "ASH_TEST_POOL" in os.environ else "/var/lock/ashlar-test-pool"
 PAGE_KIB = 2048
 
 
@@ -26,6 +29,36 @@ def _write(name, value):
         file.write(str(value))
 
 
+class Keeper:
+    """A process that makes the pool what it was, when it is asked to or this one has ended, however that was."""
+
+    def __init__(self, before):
+        here, self.end = os.pipe()
+        # Children of this process may live on with the pipe's other end.
+        us = os.pidfd_open(os.getpid()) if hasattr(os, "pidfd_open") else here
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                self.keep(here, us, before)
+            finally:
+                os._exit(0)
+        # Whoever ends the test's whole group does not mean it; from here on, so that no page is taken before.
+        os.setpgid(self.pid, self.pid)
+        for fd in {here, us}:
+            os.close(fd)
+
+    def keep(self, here, us, before):
+        # Whoever waits for the end of the test's output does not mean this process.
+        for fd in (0, 1, 2, self.end):
+            os.close(fd)
+        select.select([here, us], [], [])
+        _write("nr_hugepages", before)
+
+    def close(self):
+        os.close(self.end)
+        os.waitpid(self.pid, 0)
+
+
 class Pool:
     """While inside, `pages` more huge pages are free. exact: there are no others than these."""
 
@@ -40,20 +73,22 @@ class Pool:
         if self.exact and (read("free_hugepages") > 0 or read("nr_overcommit_hugepages") > 0):
             self.lock.close()
             raise Unavailable("the machine has huge pages of its own to give")
-        self.before = read("nr_hugepages")
+        before = read("nr_hugepages")
+        # It has the lock, too, until it is done.
+        self.keeper = Keeper(before)
         try:
-            _write("nr_hugepages", self.before + self.pages)
+            _write("nr_hugepages", before + self.pages)
         except OSError as error:
-            self.lock.close()
+            self.__exit__()
             raise Unavailable("the kernel says: %s" % error) from error
-        got = read("nr_hugepages") - self.before
+        got = read("nr_hugepages") - before
         if got < self.pages:
             self.__exit__()
             raise Unavailable("the kernel gives %d of %d huge pages" % (got, self.pages))
         return self
 
     def __exit__(self, *_):
-        _write("nr_hugepages", self.before)
+        self.keeper.close()
         self.lock.close()
 
 
