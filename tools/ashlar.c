@@ -24,6 +24,7 @@ static const struct subcommand {
 	  cmd_compare },
 	{ "stat", "[--json | --map] PID", "what ashlar holds in a running process", cmd_stat },
 	{ "pool", "[[--node N] SIZE [+|-]COUNT]", "the machine's pools of huge pages: show, grow, shrink, split", cmd_pool },
+	{ "bench", "[options]", "the project's own benchmarks under every allocator that is found", cmd_bench },
 	{ "doctor", "[--root DIR]", "what this machine's set-up allows, and what would mend it", cmd_doctor },
 	{ "help", "[SUBCOMMAND|options]", "this, or the help of a subcommand, or the run-time options", cmd_help },
 	{ "version", "", "print the version", cmd_version },

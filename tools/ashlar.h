@@ -25,6 +25,7 @@ int cmd_compare(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
 int cmd_pool(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 
 /* "ashlar: ...\n" on standard error. */
 void complain(const char *format, ...) ASH_PRINTF(1, 2);

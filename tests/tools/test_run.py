@@ -307,7 +307,8 @@ class Usage(Tool):
 
     def test_help_and_version(self):
         for args in (['help'], ['--help'], ['help', 'run'], ['run', '--help'], ['help', 'compare'],
-                     ['compare', '--help'], ['doctor', '--help'], ['help', 'options'], ['--version'], ['version']):
+                     ['compare', '--help'], ['doctor', '--help'], ['bench', '--help'],
+                     ['help', 'bench'], ['help', 'options'], ['--version'], ['version']):
             result = self.ashlar(*args)
             self.assertEqual((result.returncode, result.stderr), (0, ''), args)
             self.assertGreater(len(result.stdout), 5)
