@@ -37,12 +37,12 @@ static struct {
 	long unknown_mode;     /* the kernel is too old for this one and those above; 0: it knows all */
 } machine;
 
-/* The node that the calling thread runs on: of this machine, too, whatever the real one has. */
-static __thread unsigned running_on;
+/* The node and processor that the calling thread runs on: of this machine, too, whatever the real one has. */
+static __thread unsigned running_on, running_on_cpu;
 
 int getcpu(unsigned *cpu, unsigned *node)
 {
-	*cpu = 0;
+	*cpu = running_on_cpu;
 	*node = running_on;
 	return 0;
 }
