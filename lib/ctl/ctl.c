@@ -153,13 +153,15 @@ static void report_to_file(void)
 
 ASH_AT_START void ash_ctl_exit(void)
 {
+	/* In the code: where constants are, every process would meet a page fault for it. */
+	char prefix[] = ASH_OPTIONS_PREFIX;
 	int fd;
 
 	/*
 	 * A process that never allocated has not booted; who asked for a report is told so. Most such processes are as
 	 * short as processes can be, and are asked nothing: reading the options would be a fifth of their start.
 	 */
-	if (!options_are_read() && !ash_env_has_prefix(ASH_OPTIONS_PREFIX))
+	if (!options_are_read() && !ash_env_has_prefix(prefix))
 		return;
 	read_options_once();
 	if (!reports_at_exit())

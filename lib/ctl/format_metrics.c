@@ -13,8 +13,9 @@
 
 enum unit { PLAIN, BYTES, FRAMES, MILLISECONDS, MICROSECONDS };
 
+/* No pointers: a table of them would be relocated, hence written, at the start of every process. */
 struct metric {
-	const char *name, *help;
+	char name[24], help[84];
 	enum unit unit;
 	bool counter;
 	size_t offset;

@@ -7,6 +7,7 @@ usage: layout.py PRELOAD LIBRARY BENCH-EMPTY
 Counts, not times (bench/startup measures those):
   - two mappings of the file: code with constants, and data;
   - the data that is not read-only after relocation fits the page it starts on, so that the loader maps nothing for it;
+  - all data is on two pages: the loader writes every one of them, and so does every process;
   - everything that runs at the start and end of every process lies in the first 64 KiB of the file, which the kernel
     maps around the first fault;
   - `true` meets at most FAULTS_MORE page faults more than under a preload that is empty.
@@ -43,6 +44,9 @@ def layout(path):
     relro_end = int(relro[0][2], 16) + int(relro[0][5], 16)
     if data_end - relro_end > PAGE:
         problems.append(f'{data_end - relro_end} bytes of writable data, more than a page')
+    data_pages = -(-data_end // PAGE) - int(loads[-1][2], 16) // PAGE
+    if data_pages > 2:
+        problems.append(f'data on {data_pages} pages')
     where = {}
     for line in output('nm', path).splitlines():
         found = re.match(r'([0-9a-f]+) [tT] (\w+)$', line)
