@@ -358,7 +358,8 @@ ASH_API int ash_dma_pool_info_read(struct ash_dma_pool *pool, struct ash_dma_poo
 
 /*
  * Objects that make room: memory whose owner can do without its present address, or without it, so that long runs can
- * still be had when an arena is full of small things. No device may hold an object's address.
+ * still be had when an arena is full of small things. No device may hold an object's address. Its functions are called
+ * from calls that allocate, or trim, in any thread: who makes one holds no lock that they take.
  */
 struct ash_dma_object_ops {
 	/*

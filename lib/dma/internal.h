@@ -97,6 +97,8 @@ struct ash_dma_arena {
 	uint32_t moved;                 /* (g) the objects moved in this turn, by their links (object.c) */
 	_Atomic uint32_t growths;       /* (g,a) look again before growing */
 	_Atomic size_t online;          /* (g,a) frames */
+	_Atomic uint32_t guests;        /* (a) frames of objects that were put among buffers (room.c) */
+	_Atomic uint64_t guests_due;    /* (g,a) so many frames have to be free before they are looked at again */
 };
 
 /*
@@ -275,6 +277,16 @@ ASH_MUST_USE int ash_dma_share_free(struct ash_dma_arena *a, ash_pfn_t pfn, uint
  * -ENOMEM: none to be had. Takes the growth turns.
  */
 ASH_MUST_USE int ash_dma_grow(unsigned place, struct ash_dma_request *request);
+
+/* room.c */
+/* An object was put at pfn. */
+void ash_dma_guest(struct ash_dma_arena *a, ash_pfn_t pfn, unsigned order);
+/* Objects that are among buffers go elsewhere. false: not all of them could. Growth turn. */
+bool ash_dma_room_apart(struct ash_dma_arena *a);
+/* The same, if it is time; takes the turn. Calls movers. */
+void ash_dma_room_look(struct ash_dma_arena *a);
+/* Have what can be dropped go, until nr frames have. Growth turn. */
+void ash_dma_room_drop(struct ash_dma_arena *a, ash_pfn_t nr);
 
 /* take.c */
 /* What a request wants, from one place. 0, or -ENOMEM: it has none. */

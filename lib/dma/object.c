@@ -140,6 +140,8 @@ static int migrate(struct ash_zone *z, ash_pfn_t dst, ash_pfn_t src, unsigned or
 		o->pfn = src;
 	atomic_store_explicit(&a->tags[moved ? src : dst], 0, memory_order_relaxed);
 	ash_unlock(&objects.lock, &ash_futex_ops);
+	if (moved)
+		ash_dma_guest(a, dst, order);
 	return moved ? 0 : -ASH_EBUSY;
 }
 
@@ -288,6 +290,8 @@ static int make(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, i
 		return err;
 	}
 	count_object(p.order, 1);
+	if (ops->move != NULL)
+		ash_dma_guest(p.grant.arena, p.grant.pfn, p.order);
 	atomic_store_explicit(&p.grant.arena->tags[p.grant.pfn],
 			      (uint64_t)n << ASH_DMA_TAG_OBJECT_SHIFT |
 				      (uint64_t)1 << (p.order + ASH_DMA_TAG_SHIFT) | ASH_DMA_TAG_BUFFER,

@@ -12,6 +12,7 @@
 #include <limits.h>
 
 #include "dma/pool.h"
+#include "page/migrate.h"
 
 enum { GROW_TRIES = 4 };
 
@@ -65,6 +66,7 @@ static int take_free(struct ash_dma_arena *a, const struct ash_dma_request *r, s
 	const unsigned order = ash_log2_ceil(r->nr);
 	int err;
 
+	ash_dma_room_look(a);
 	if (r->nr == 1u << order && order <= ASH_DMA_PCP_ORDER && r->align_order <= order)
 		err = ash_zone_alloc(a->zone, order, ASH_MT_UNMOVABLE, 0, ash_dma_pcp(a), grant);
 	else
@@ -149,19 +151,35 @@ static int take_from(struct ash_dma_arena *a, const struct ash_dma_request *r, s
 	return err;
 }
 
-/* From the runs, emptying them where need be. */
-static int take_range(struct ash_dma_arena *a, const struct ash_dma_request *r, struct ash_page_grant *grant)
+/* One walk over the runs, emptying them where need be. Growth turn. */
+static int search_runs(struct ash_dma_arena *a, const struct ash_dma_request *r, struct ash_page_grant *grant)
 {
 	struct stretch s;
-	ash_pfn_t pfn;
+	ash_pfn_t pfn = a->low;
 	int err = -ENOMEM;
 
-	ash_dma_take_turn(a);
-	pfn = a->low;
 	while (err < 0 && next_stretch(a, r, &pfn, &s)) {
 		cut(a, r, &s);
 		if (s.high > s.low && s.high - s.low >= r->nr)
 			err = take_from(a, r, s, grant);
+	}
+	return err;
+}
+
+/* From the runs; then with objects apart from buffers, which makes what is free between those larger; then without caches. */
+static int take_range(struct ash_dma_arena *a, const struct ash_dma_request *r, struct ash_page_grant *grant)
+{
+	int err;
+
+	ash_dma_take_turn(a);
+	err = search_runs(a, r, grant);
+	if (err < 0 && ash_counter_read(&a->zone->free) >= r->nr) {
+		(void)ash_dma_room_apart(a);
+		err = search_runs(a, r, grant);
+		if (err < 0) {
+			ash_dma_room_drop(a, r->nr);
+			err = search_runs(a, r, grant);
+		}
 	}
 	ash_dma_objects_settle(a);
 	ash_dma_end_turn(a);
