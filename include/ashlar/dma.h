@@ -128,7 +128,7 @@ ASH_API void *ash_dma_alloc(size_t bytes, const struct ash_dma_attr *attr) ASH_A
 /*
  * End p. Its memory stays in the arena, for the next buffer, until ash_dma_trim(). NULL: nothing happens.
  * 0; -EBUSY: p is shared and a listener (an IOMMU) still needs it, or is being told of it and calls this; -EINVAL: p is
- * no buffer of this process. (Of two ends of one buffer below 4 KiB the second is not noticed.)
+ * no buffer of this process, or one that has ended.
  */
 ASH_API int ash_dma_free(void *p);
 
@@ -139,7 +139,8 @@ ASH_API int ash_dma_free_sensitive(void *p);
  * Change the size of p to bytes, under the same attr as it was allocated with (the attr is not remembered: pass it
  * again); the bytes up to the smaller size stay. The answer may be another address with another physical address; p is
  * gone unless the call failed. p NULL: as ash_dma_alloc().
- * NULL: as ash_dma_alloc(), and p is as before.
+ * NULL: as ash_dma_alloc(), or errno EBUSY (p cannot be ended, see ash_dma_free()) or EINVAL (p is no buffer, or is an object:
+ * ash_dma_alloc_object()); p is as before.
  */
 ASH_API void *ash_dma_realloc(void *p, size_t bytes, const struct ash_dma_attr *attr) ASH_API_MUST_USE;
 
@@ -252,7 +253,7 @@ struct ash_dma_pool;
 
 /*
  * A pool of objects of bytes each, with the alignment (0: 64) and boundary of attr; level, node, address_bits and pages
- * are those of the slabs they lie in, 2 MiB at most unless an object is larger. limit: so many objects and no more, all
+ * are those of the slabs they lie in, 2 MiB at most unless an object is larger; neither shared nor from a reserve. limit: so many objects and no more, all
  * there from the start; 0: as many as there is memory for. name is copied, up to 31 characters; NULL: none.
  * NULL: errno as ash_dma_alloc().
  */
@@ -470,7 +471,7 @@ ASH_API int ash_dma_unregister(void *p, unsigned flags);
  *  - Elsewhere both calls wait for listeners that are running: do not hold a lock that one of them takes. Once
  *    ash_dma_events_unregister() has returned, no call of the listener runs or will.
  *
- * ash_dma_events_register: 0; -EBUSY: it refused what there is; -ENOSPC: there are 32 already; -ENOMEM.
+ * ash_dma_events_register: 0; -EBUSY: it refused what there is; -ENOSPC: there are 32 already; -ENOMEM; -EINVAL: no fn.
  * ash_dma_events_unregister: 0; -ENOENT: no such pair.
  */
 enum ash_dma_event { ASH_DMA_EVENT_MAPPED, ASH_DMA_EVENT_UNMAPPING, ASH_DMA_EVENT_STAYS, ASH_DMA_EVENT_UNMAPPED };

@@ -35,16 +35,17 @@ static bool is_sane(const struct ash_dma_attr *attr, size_t bytes)
 		return false;
 	if (attr->level > ASH_DMA_PHYSICAL || attr->pages > ASH_DMA_PAGES_BASE || (attr->flags & ~flags) != 0)
 		return false;
-	/* A shared buffer is whole pages of a file, in the order of the file, wherever they come to lie. */
-	if ((attr->flags & ASH_DMA_SHARED) != 0 && (attr->level != ASH_DMA_VIRTUAL || attr->address_bits != 0 ||
-						    attr->boundary != 0 || attr->align > ASH_DMA_SLOT_BYTES))
+	/* A shared buffer is whole pages of a file of its own, in the order of the file, wherever they come to lie. */
+	if ((attr->flags & ASH_DMA_SHARED) != 0 &&
+	    (attr->level != ASH_DMA_VIRTUAL || attr->address_bits != 0 || attr->boundary != 0 || attr->reserve != NULL ||
+	     attr->align > ASH_DMA_SLOT_BYTES || (attr->flags & ASH_DMA_NO_GROW) != 0))
 		return false;
 	if ((attr->flags & (ASH_DMA_SHARED | ASH_DMA_INHERIT)) == ASH_DMA_INHERIT)
 		return false;
 	return attr->address_bits <= 64 && attr->max_segments <= INT_MAX;
 }
 
-/* -EINVAL: its policy cannot be. */
+/* It is set up. -EINVAL: its policy cannot be; -ENOMEM: no arena is as long. */
 static int fill_request(const struct ash_dma_attr *attr, size_t bytes, struct ash_dma_request *r)
 {
 	*r = (struct ash_dma_request){
@@ -62,10 +63,12 @@ static int fill_request(const struct ash_dma_attr *attr, size_t bytes, struct as
 		r->max_segments = 1;
 	else if (attr->level == ASH_DMA_SEGMENTS && attr->max_segments > 0)
 		r->max_segments = attr->max_segments;
-	if (r->node >= 0)
-		return 0;
-	r->node = -1;
-	return -EINVAL;
+	if (r->node < 0) {
+		r->node = -1;
+		return -EINVAL;
+	}
+	/* Beyond an arena the number of frames may not even be one. */
+	return bytes >> ash_dma.shift != 0 ? -ENOMEM : 0;
 }
 
 static void tag_buffer(const void *p, size_t bytes, uint64_t number)
@@ -105,8 +108,6 @@ static int alloc(size_t bytes, const struct ash_dma_attr *attr, struct ash_dma_r
 	err = fill_request(attr, bytes, r);
 	if (err < 0)
 		return err;
-	if (bytes >> ash_dma.shift != 0)
-		return -ENOMEM;
 	if ((attr->flags & ASH_DMA_NODE_STRICT) != 0 && ash_dma_place(r->node) == ASH_DMA_NO_PLACE &&
 	    (!ash_dma_nodes_look(true) || ash_dma_place(r->node) == ASH_DMA_NO_PLACE))
 		return -EINVAL;
@@ -164,12 +165,12 @@ int ash_dma_request_read(const struct ash_dma_attr *user, size_t bytes, struct a
 
 static void *alloc_reserved(const struct ash_dma_attr *attr, size_t bytes)
 {
-	struct ash_dma_request r;
+	struct ash_dma_request r = { .node = -1, .limit = UINT64_MAX };
 	unsigned number;
 	void *p;
 	int err;
 
-	err = fill_request(attr, bytes, &r);
+	err = ash_dma_setup() < 0 ? -ENOMEM : fill_request(attr, bytes, &r);
 	if (err == 0)
 		err = ash_dma_reserve_take(attr->reserve, &r, &p, &number);
 	if (err == 0) {
@@ -222,7 +223,7 @@ static bool buffer_at(const void *p, struct buffer *b)
 	if ((tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_POOL) {
 		b->pool = ash_dma_tag_pool(tag);
 		b->bytes = b->pool->stride;
-		return ash_dma_is_small(b->pool) && ((uintptr_t)p & (b->bytes - 1)) == 0;
+		return ash_dma_is_small(b->pool) && ash_dma_small_is(a, p);
 	}
 	if (((uintptr_t)p & (ASH_PAGE_SIZE - 1)) != 0)
 		return false;
@@ -233,6 +234,14 @@ static bool buffer_at(const void *p, struct buffer *b)
 	b->nr = (ash_pfn_t)((tag & (((uint64_t)1 << ASH_DMA_TAG_OBJECT_SHIFT) - 1)) >> ASH_DMA_TAG_SHIFT);
 	b->bytes = (size_t)b->nr << ASH_PAGE_SHIFT;
 	return (tag & ASH_DMA_TAG_KIND) == ASH_DMA_TAG_BUFFER;
+}
+
+/* Not a buffer proper: its owner may move it, or drop it. */
+static bool is_object(const struct buffer *b)
+{
+	const uint64_t number = b->nr > 0 ? number_of(b->tag) : 0;
+
+	return number != 0 && number < ASH_DMA_TAG_RESERVE;
 }
 
 /* Of two that free one buffer at the same time, one is told that there is none. */
@@ -267,6 +276,8 @@ int ash_dma_free(void *p)
 	if (ASH_UNLIKELY(!buffer_at(p, &b)))
 		return -EINVAL;
 	if (b.pool != NULL) {
+		if (!ash_dma_small_end(b.arena, p))
+			return -EINVAL;
 		ash_dma_pool_put(b.pool, p);
 		return 0;
 	}
@@ -278,7 +289,7 @@ int ash_dma_free(void *p)
 		ash_dma_reserve_give((unsigned)number_of(b.tag) - ASH_DMA_TAG_RESERVE, ash_dma_pfn(b.arena, p), b.nr);
 		return 0;
 	}
-	if (number_of(b.tag) != 0)
+	if (is_object(&b))
 		return ash_dma_object_free(b.arena, ash_dma_pfn(b.arena, p), b.tag);
 	if (!end_frames(&b, p))
 		return -EINVAL;
@@ -304,10 +315,12 @@ void *ash_dma_realloc(void *p, size_t bytes, const struct ash_dma_attr *attr)
 {
 	struct buffer b;
 	void *to;
+	int err;
 
 	if (p == NULL)
 		return ash_dma_alloc(bytes, attr);
-	if (!buffer_at(p, &b)) {
+	/* An object may be moved by the very allocation that is to follow. */
+	if (!buffer_at(p, &b) || is_object(&b)) {
 		errno = EINVAL;
 		return NULL;
 	}
@@ -315,8 +328,12 @@ void *ash_dma_realloc(void *p, size_t bytes, const struct ash_dma_attr *attr)
 	if (to == NULL)
 		return NULL;
 	memcpy(to, p, ash_min(bytes, b.bytes));
-	(void)ash_dma_free(p);
-	return to;
+	err = ash_dma_free(p);
+	if (err == 0)
+		return to;
+	(void)ash_dma_free(to);
+	errno = -err;
+	return NULL;
 }
 
 static void add_slots(const struct ash_dma_arena *a, const char *p, size_t bytes, struct ash_dma_info *info)

@@ -137,7 +137,7 @@ struct ash_listeners ash_dma_listeners = { .call = call, .introduce = introduce,
 
 int ash_dma_events_register(ash_dma_event_fn fn, void *arg)
 {
-	const int err = ash_dma_setup();
+	const int err = fn == NULL ? -EINVAL : ash_dma_setup();
 
 	return err < 0 ? err : ash_listen_join(&ash_dma_listeners, (ash_listen_fn *)fn, arg);
 }

@@ -89,6 +89,7 @@ struct ash_dma_arena {
 	enum ash_dma_kind kind;    /* (c) */
 	struct ash_dma_slot *slots;     /* (c) [nr_frames >> ASH_DMA_SLOT_ORDER] */
 	_Atomic uint64_t *tags;         /* (c) [nr_frames] enum ash_dma_tag */
+	_Atomic uint64_t *small;        /* (c) [nr_frames] where buffers below a frame begin, a bit per 64 bytes (small.c) */
 	struct ash_frame *frames;       /* (c) */
 	uint64_t *covered;              /* (g) bitmap: gigabytes whose frames and tags are writable */
 

@@ -364,6 +364,17 @@ static bool lay_out(struct ash_dma_pool *pool)
 	return true;
 }
 
+/* Slabs are frames of the arena's zone, which those of shared buffers and of reserves are not. */
+static bool can_be_slabs(const struct ash_dma_attr *attr)
+{
+	struct ash_dma_attr known = ASH_DMA_ATTR_INIT;
+
+	if (attr->size < offsetof(struct ash_dma_attr, align))
+		return false;
+	memcpy(&known, attr, ash_min(attr->size, sizeof(known)));
+	return (known.flags & ASH_DMA_SHARED) == 0 && known.reserve == NULL;
+}
+
 /* The pool's own memory: itself, its table of slabs, its caches, each on a page of its own; and the stack. */
 static struct ash_dma_pool *map_pool(size_t limit)
 {
@@ -399,17 +410,13 @@ static void unmap_pool(struct ash_dma_pool *pool)
 	(void)ash_vmem_unmap(pool, bytes);
 }
 
-struct ash_dma_pool *ash_dma_pool_create(const char *name, size_t bytes, size_t limit, unsigned flags,
-					 const struct ash_dma_attr *attr)
+struct ash_dma_pool *ash_dma_pool_make(const char *name, size_t bytes, size_t limit, unsigned flags,
+				       const struct ash_dma_attr *attr)
 {
 	const struct ash_dma_attr none = ASH_DMA_ATTR_INIT;
 	struct ash_dma_pool *pool;
 	int err = -EINVAL;
 
-	if (limit > STACK_RESERVE / sizeof(void *) || (flags & ~(unsigned)(ASH_DMA_POOL_FLAGS | ASH_DMA_POOL_SMALL)) != 0) {
-		errno = EINVAL;
-		return NULL;
-	}
 	pool = map_pool(limit);
 	if (pool == NULL) {
 		errno = ENOMEM;
@@ -445,6 +452,17 @@ struct ash_dma_pool *ash_dma_pool_create(const char *name, size_t bytes, size_t 
 	}
 	ash_dma_figure(&ash_dma.figures.pools, 1);
 	return pool;
+}
+
+struct ash_dma_pool *ash_dma_pool_create(const char *name, size_t bytes, size_t limit, unsigned flags,
+					 const struct ash_dma_attr *attr)
+{
+	if (limit > STACK_RESERVE / sizeof(void *) || (flags & ~(unsigned)ASH_DMA_POOL_FLAGS) != 0 ||
+	    (attr != NULL && !can_be_slabs(attr))) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return ash_dma_pool_make(name, bytes, limit, flags, attr);
 }
 
 /* Free objects, those in caches included. Exact only while nobody uses the pool. */

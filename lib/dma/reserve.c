@@ -85,13 +85,19 @@ static int set_aside(struct reserve *r, struct ash_dma_request *want)
 	return err;
 }
 
+static int failed(const struct ash_dma_request *want, size_t bytes, int err, const struct ash_dma_attr *attr)
+{
+	ash_dma_fail(want, bytes, -err, attr != NULL && attr->size >= sizeof(*attr) ? attr->error : NULL);
+	return err;
+}
+
 static int fill(struct reserve *r, size_t bytes, const struct ash_dma_attr *attr)
 {
-	struct ash_dma_request want;
+	struct ash_dma_request want = { .node = -1, .limit = UINT64_MAX };
 	int err = ash_dma_request_read(attr, ash_align_up(bytes, ASH_DMA_SLOT_BYTES), &want);
 
 	if (err < 0)
-		return err;
+		return failed(&want, bytes, err, attr);
 	want.level = ASH_DMA_PHYSICAL;
 	want.max_segments = 1;
 	want.align_order = want.align_order > ASH_DMA_SLOT_ORDER ? want.align_order : ASH_DMA_SLOT_ORDER;
@@ -100,9 +106,8 @@ static int fill(struct reserve *r, size_t bytes, const struct ash_dma_attr *attr
 		return -ENOMEM;
 	err = set_aside(r, &want);
 	if (err < 0) {
-		ash_dma_fail(&want, bytes, -err, attr != NULL && attr->size >= sizeof(*attr) ? attr->error : NULL);
 		(void)ash_vmem_unmap(r->bitmap, bitmap_bytes(want.nr));
-		return err;
+		return failed(&want, bytes, err, attr);
 	}
 	return 0;
 }

@@ -135,8 +135,8 @@ int ash_dma_setup(void)
 
 /* The parts of an arena's tables, each beginning on a page. */
 struct tables {
-	size_t pcps, pageblocks, slots, covered, small; /* offsets, and the end of what is writable at once */
-	size_t frames, tags, end;
+	size_t pcps, pageblocks, slots, covered, at_once; /* offsets, and the end of what is writable at once */
+	size_t frames, tags, small, end;
 };
 
 static struct tables lay_out(size_t nr)
@@ -147,10 +147,11 @@ static struct tables lay_out(size_t nr)
 	t.pageblocks = ash_align_up(t.pcps + ASH_DMA_PCPS * ash_pcp_struct_size(), 64);
 	t.slots = ash_align_up(t.pageblocks + nr_slots, 64);
 	t.covered = t.slots + nr_slots * sizeof(struct ash_dma_slot);
-	t.small = ash_align_up(t.covered + ((nr >> ASH_MAX_ORDER) / 64 + 1) * sizeof(uint64_t), ASH_PAGE_SIZE);
-	t.frames = t.small;
+	t.at_once = ash_align_up(t.covered + ((nr >> ASH_MAX_ORDER) / 64 + 1) * sizeof(uint64_t), ASH_PAGE_SIZE);
+	t.frames = t.at_once;
 	t.tags = ash_align_up(t.frames + (nr + 1) * ash_frame_struct_size(), ASH_PAGE_SIZE);
-	t.end = ash_align_up(t.tags + nr * sizeof(uint64_t), ASH_PAGE_SIZE);
+	t.small = ash_align_up(t.tags + nr * sizeof(uint64_t), ASH_PAGE_SIZE);
+	t.end = ash_align_up(t.small + nr * sizeof(uint64_t), ASH_PAGE_SIZE);
 	return t;
 }
 
@@ -160,7 +161,7 @@ static struct ash_dma_arena *map_tables(struct tables t)
 
 	if (ash_vmem_map_zeros(t.end, &base) < 0)
 		return NULL;
-	if (ash_vmem_commit(base, t.small) < 0) {
+	if (ash_vmem_commit(base, t.at_once) < 0) {
 		(void)ash_vmem_unmap(base, t.end);
 		return NULL;
 	}
@@ -190,6 +191,7 @@ static struct ash_dma_arena *arena_create(unsigned index)
 	a->covered = (uint64_t *)((char *)a + t.covered);
 	a->frames = (struct ash_frame *)((char *)a + t.frames);
 	a->tags = (_Atomic uint64_t *)((char *)a + t.tags);
+	a->small = (_Atomic uint64_t *)((char *)a + t.small);
 	(void)window(node, &a->phys);
 	config = (struct ash_zone_config){
 		.nr_frames = a->nr_frames,
@@ -244,6 +246,8 @@ int ash_dma_cover(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end)
 		err = commit_range((char *)a->frames + from * frame_bytes, (char *)a->frames + to * frame_bytes);
 		if (err == 0)
 			err = commit_range(&a->tags[from], &a->tags[to]);
+		if (err == 0)
+			err = commit_range(&a->small[from], &a->small[to]);
 		if (err < 0)
 			return err;
 		a->covered[g / 64] |= 1ull << (g % 64);

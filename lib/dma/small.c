@@ -2,12 +2,38 @@
 /*
  * Buffers of less than a frame come from pools of objects of 2^k bytes, one per node and k. An object lies on a multiple
  * of its size, so it keeps to every alignment up to that and crosses no boundary that it could keep to.
+ *
+ * Which of them are buffers just now, a bit for each says, so that what is ended twice, or was never a buffer, is told from
+ * what is one: of two who end one at the same time, one has cleared the bit.
  */
 #include <errno.h>
 
 #include "dma/pool.h"
 
 enum { SMALLEST_SHIFT = 6, LARGEST_SHIFT = 11, NR_CLASSES = LARGEST_SHIFT - SMALLEST_SHIFT + 1 };
+
+/* The bit of p in the word of its frame. */
+static uint64_t bit_of(const void *p)
+{
+	return (uint64_t)1 << (((uintptr_t)p & (ASH_PAGE_SIZE - 1)) >> SMALLEST_SHIFT);
+}
+
+bool ash_dma_small_is(const struct ash_dma_arena *a, const void *p)
+{
+	const uint64_t word = atomic_load_explicit(&a->small[ash_dma_pfn(a, p)], memory_order_relaxed);
+
+	return ((uintptr_t)p & ((1u << SMALLEST_SHIFT) - 1)) == 0 && (word & bit_of(p)) != 0;
+}
+
+bool ash_dma_small_end(struct ash_dma_arena *a, const void *p)
+{
+	return (atomic_fetch_and_explicit(&a->small[ash_dma_pfn(a, p)], ~bit_of(p), memory_order_relaxed) & bit_of(p)) != 0;
+}
+
+static void begin(struct ash_dma_arena *a, const void *p)
+{
+	atomic_fetch_or_explicit(&a->small[ash_dma_pfn(a, p)], bit_of(p), memory_order_relaxed);
+}
 
 static _Atomic(struct ash_dma_pool *) pools[ASH_NODES_MAX][NR_CLASSES];
 
@@ -20,7 +46,7 @@ static struct ash_dma_pool *make(int node, unsigned class)
 	attr.node = node;
 	attr.align = bytes;
 	attr.level = ASH_DMA_PHYSICAL;
-	pool = ash_dma_pool_create("small", bytes, 0, ASH_DMA_POOL_SMALL, &attr);
+	pool = ash_dma_pool_make("small", bytes, 0, ASH_DMA_POOL_SMALL, &attr);
 	if (pool == NULL)
 		return NULL;
 	if (atomic_compare_exchange_strong_explicit(&pools[node][class], &there, pool, memory_order_acq_rel,
@@ -56,7 +82,9 @@ void *ash_dma_small_alloc(const struct ash_dma_attr *attr, size_t bytes)
 		ash_dma_pool_put(pool, p);
 		p = NULL;
 	}
-	if (ASH_UNLIKELY(p == NULL))
+	if (ASH_LIKELY(p != NULL))
+		begin(ash_dma_arena_of(p), p);
+	else
 		errno = saved;
 	return p;
 }
