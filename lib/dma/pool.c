@@ -54,6 +54,9 @@ static void free_slab(struct ash_dma_slab *slab)
 {
 	const struct ash_dma_arena *a = ash_dma_arena_of(slab->start);
 
+	/* The pool is the parent's, and its slabs are not here. */
+	if (a == NULL)
+		return;
 	tag_slab(slab->start, slab->bytes, 0);
 	ash_dma_figure(&ash_dma.figures.pool_bytes, -(int64_t)slab->bytes);
 	ash_zone_free_run(a->zone, ash_dma_pfn(a, slab->start), (ash_pfn_t)(slab->bytes >> ASH_PAGE_SHIFT));
@@ -481,8 +484,9 @@ int ash_dma_pool_destroy(struct ash_dma_pool *pool)
 		return 0;
 	if (count_free(pool) != pool->total)
 		return -EBUSY;
+	if (ash_dma_arena_of(pool->slabs[0].start) != NULL)
+		ash_dma_figure(&ash_dma.figures.pools, -1);
 	unmap_pool(pool);
-	ash_dma_figure(&ash_dma.figures.pools, -1);
 	return 0;
 }
 

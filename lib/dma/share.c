@@ -94,8 +94,9 @@ static int bring(struct ash_dma_arena *a, ash_pfn_t pfn, struct ash_dma_share *s
 /* A buffer over [offset, offset + bytes) of fd, which becomes the buffer's; not on failure. */
 static int adopt(unsigned place, int fd, unsigned page_shift, uint64_t offset, size_t bytes, bool inherit, void **out)
 {
-	struct ash_dma_arena *a = ash_dma_arena_get(place, ASH_DMA_LOOSE);
-	struct ash_dma_share *s = make_share(fd, offset, bytes);
+	/* What is longer than an arena has no place; a file of any length costs whoever made it nothing. */
+	struct ash_dma_arena *a = bytes >> ash_dma.shift == 0 ? ash_dma_arena_get(place, ASH_DMA_LOOSE) : NULL;
+	struct ash_dma_share *s = a != NULL ? make_share(fd, offset, bytes) : NULL;
 	struct ash_dma_batch b;
 	ash_pfn_t pfn = 0;
 	int err = a != NULL && s != NULL ? ash_dma_batch_of(&b, ash_dma.nodes[place], fd, page_shift, offset, bytes, inherit) :
