@@ -88,13 +88,14 @@ struct ash_dma_error {
 	uint64_t largest;       /* longest physically contiguous free run in them */
 	uint64_t largest_isolated; /* the same after moving and dropping what can be moved and dropped */
 	uint64_t pool_total, pool_free; /* the node's hugetlb pool of 2 MiB pages */
-	uint64_t cgroup_limit;  /* hugetlb limit of the process's cgroup; UINT64_MAX: none is known */
+	uint64_t cgroup_limit;  /* hugetlb limit (pages of 2 MiB) of the process's cgroup; UINT64_MAX: none is known */
 	uint64_t rlimit_memlock;/* UINT64_MAX: none */
 	const void *blocker;    /* the first allocation in the way of a longer run; NULL: none */
 	uint64_t blocker_bytes; /* how much of it */
 	uint64_t memory_limit;  /* nearest memory limit of the process's cgroups; UINT64_MAX: none is known */
 	uint64_t memory_used;   /* of it, not counting what the kernel can drop */
 	uint64_t available;     /* ordinary memory that the node could give, of which an eighth is left; UINT64_MAX: unknown */
+	uint64_t cgroup_used;   /* of cgroup_limit */
 };
 
 /* A request. Begin with ASH_DMA_ATTR_INIT; 0 in a field means no such wish. */
@@ -238,7 +239,8 @@ struct ash_dma_stats {
 ASH_API int ash_dma_stats_read(struct ash_dma_stats *stats);
 
 /*
- * Pools: objects of one size, got and put in a few nanoseconds by any number of threads. Each thread has a cache of up to
+ * Pools: objects of one size, got and put in a few nanoseconds by any number of threads (of one process: in a child of fork
+ * its parent's pools can be destroyed and no more). Each thread has a cache of up to
  * 254 free objects that no other thread can take from, so a pool with a limit should have that many to spare per thread
  * (or ASH_DMA_POOL_NO_CACHE).
  */

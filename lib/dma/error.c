@@ -78,6 +78,12 @@ static void survey_arena(struct ash_dma_arena *a, struct survey *s)
 	ash_dma_end_turn(a);
 }
 
+/* Of the pool, what the cgroup may still have. */
+static uint64_t pool_bytes(const struct ash_dma_error *e)
+{
+	return ash_min(e->pool_free * ASH_DMA_SLOT_BYTES, e->cgroup_limit - ash_min(e->cgroup_limit, e->cgroup_used));
+}
+
 static enum ash_dma_reason reason_of(const struct ash_dma_request *r, int error, const struct ash_dma_error *e)
 {
 	if (error == EINVAL)
@@ -88,7 +94,7 @@ static enum ash_dma_reason reason_of(const struct ash_dma_request *r, int error,
 		return ASH_DMA_OVER_LIMIT;
 	if (r->scattered)
 		return ASH_DMA_NOT_CONTIGUOUS;
-	return e->free + e->pool_free * ASH_DMA_SLOT_BYTES >= e->wanted ? ASH_DMA_NOT_CONTIGUOUS : ASH_DMA_NO_MEMORY;
+	return e->free + pool_bytes(e) >= e->wanted ? ASH_DMA_NOT_CONTIGUOUS : ASH_DMA_NO_MEMORY;
 }
 
 static void survey_node(unsigned place, struct ash_dma_error *e)
@@ -123,14 +129,15 @@ static uint64_t free_bytes(unsigned place)
 static void read_limits(int node, struct ash_dma_error *e)
 {
 	struct ash_huge_pool pool;
-	uint64_t used;
 
 	if (ash_huge_pool(ash_dma.bind ? node : -1, ASH_HUGE_2M_SHIFT, &pool) == 0) {
 		e->pool_total = pool.total;
 		e->pool_free = pool.free;
 	}
-	if (ash_huge_cgroup(ASH_HUGE_2M_SHIFT, &e->cgroup_limit, &used) < 0)
+	if (ash_huge_cgroup(ASH_HUGE_2M_SHIFT, &e->cgroup_limit, &e->cgroup_used) < 0) {
 		e->cgroup_limit = UINT64_MAX;
+		e->cgroup_used = 0;
+	}
 	if (ash_cgroup_memory(&e->memory_limit, &e->memory_used) < 0)
 		e->memory_limit = UINT64_MAX;
 	e->available = ash_numa_available(ash_dma.bind ? node : -1);
@@ -191,8 +198,10 @@ static void sentence_of_limits(struct ash_text *t, const struct ash_dma_error *e
 	ash_text_str(t, " of ");
 	ash_text_num(t, e->pool_total);
 	ash_text_str(t, " free");
-	if (e->cgroup_limit != UINT64_MAX)
+	if (e->cgroup_limit != UINT64_MAX) {
 		figure(t, "; hugetlb limit of the cgroup: ", e->cgroup_limit);
+		figure(t, ", used: ", e->cgroup_used);
+	}
 	if (e->available != UINT64_MAX)
 		figure(t, "; ordinary memory that could be had: ", e->available);
 	if (e->memory_limit != UINT64_MAX) {
@@ -201,10 +210,15 @@ static void sentence_of_limits(struct ash_text *t, const struct ash_dma_error *e
 	}
 	if (e->rlimit_memlock != UINT64_MAX)
 		figure(t, "; RLIMIT_MEMLOCK: ", e->rlimit_memlock);
-	if (e->reason == ASH_DMA_NO_MEMORY || e->reason == ASH_DMA_NOT_CONTIGUOUS)
-		ash_text_str(t, e->pool_free == 0 ?
-					". What helps: more huge pages (ashlar hugetlb; of 1 GiB for long runs)" :
-					". What helps: pages of 1 GiB reserved at boot, or freeing what is in the way");
+	if (e->reason != ASH_DMA_NO_MEMORY && e->reason != ASH_DMA_NOT_CONTIGUOUS)
+		return;
+	ash_text_str(t, ". What helps: ");
+	if (e->pool_free == 0)
+		ash_text_str(t, "more huge pages (ashlar hugetlb; of 1 GiB for long runs)");
+	else if (pool_bytes(e) < ASH_DMA_SLOT_BYTES)
+		ash_text_str(t, "a higher limit of huge pages for the cgroup");
+	else
+		ash_text_str(t, "pages of 1 GiB reserved at boot, or freeing what is in the way");
 }
 
 size_t ash_dma_explain(const struct ash_dma_error *error, char *text, size_t size)
