@@ -205,6 +205,43 @@ TEST(into_a_gibibyte_in_one_segment)
 	EXPECT_GE(ash_dma_trim(), (size_t)1 << 30);
 }
 
+static bool free_gigantic(void)
+{
+	FILE *f = fopen("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", "r");
+	long n = 0;
+
+	EXPECT(f != NULL);
+	EXPECT_EQ(fscanf(f, "%ld", &n), 1);
+	fclose(f);
+	return n > 0;
+}
+
+/* As an administrator does who wants long runs of small pages: what a page of 1 GiB is split into lies side by side. */
+TEST(into_half_a_gibibyte_of_a_demoted_page)
+{
+	const int fd = open("/sys/kernel/mm/hugepages/hugepages-1048576kB/demote", O_WRONLY | O_CLOEXEC);
+	const struct timespec pause = { 0, 10000000 };
+	struct ash_dma_attr attr = wish_pages(ASH_DMA_PHYSICAL, ASH_DMA_PAGES_2M);
+	char *p;
+
+	/* The one that the test before has had comes back when the kernel has let go of its pin. */
+	while (!free_gigantic())
+		nanosleep(&pause, NULL);
+	EXPECT(fd >= 0);
+	EXPECT_EQ(write(fd, "1", 1), 1);
+	close(fd);
+	attr.node = 0;
+	attr.flags |= ASH_DMA_NODE_STRICT;
+	p = get(MIB(512), attr);
+	EXPECT_EQ(describe(p).nr_segments, 1);
+	EXPECT_EQ(describe(p).pages, ASH_DMA_PAGES_2M);
+	for (size_t at = 0; at < MIB(512); at += MIB(2))
+		EXPECT_EQ(witness_phys(p + at), ash_dma_translate(p, NULL) + at);
+	check_copy(NULL, p + MIB(2) - 2000, p + MIB(510) - 1500, EDU_MOST - 7);
+	EXPECT_EQ(ash_dma_free(p), 0);
+	EXPECT_GE(ash_dma_trim(), MIB(512));
+}
+
 TEST(a_freed_buffer_is_not_written)
 {
 	char *a = get(KIB(16), wish(ASH_DMA_PHYSICAL)), *b = get(KIB(16), wish(ASH_DMA_PHYSICAL)), *c;
