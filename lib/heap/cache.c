@@ -88,7 +88,10 @@ static void bin_give_back(struct ash_heap *h, unsigned cls, uint32_t most)
 			o = next;
 			next = o->next;
 		}
-		ash_slab_put(h, cls, head, o, nr);
+		if (ASH_LIKELY(((ash_tag_load(ash_frame_index(head)) ^ h->tag) & ~(size_t)ASH_TAG_CLASS_MASK) == 0))
+			ash_slab_put(h, cls, head, o, nr);
+		else
+			ash_remote_give(h, head, o);
 		most -= nr;
 		o = next;
 	}

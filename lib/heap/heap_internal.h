@@ -54,7 +54,7 @@ ASH_BUILD_ASSERT(sizeof(struct ash_bin) == 16, "the fast paths index bins by a s
  * A slab: a naturally aligned run of 2^slab_order frames that holds objects of one class of one owner. Its descriptor
  * is found by arithmetic: ash_slabs[head frame / 16], which is why no slab is smaller than 16 frames.
  *
- * Objects are in one of four places: handed out or in the owner's bin (in_use together), on the slab's free list
+ * Objects are in one of four places: handed out or in somebody's bin (in_use together), on the slab's free list
  * (nr_free), or never carved yet (capacity - carved). A slab with nr_free > 0 or uncarved objects is on its class's
  * partial list; nr_free == carved means nobody uses it.
  *
@@ -68,7 +68,7 @@ struct ash_slab {
 	struct ash_slab *all_next, *all_prev; /* (o) every slab of the heap */
 	uint8_t cls;                        /* (o) */
 	bool partial;                       /* (o) is on the partial list */
-	struct ash_heap *owner;             /* (c) */
+	struct ash_heap *owner;             /* (o) */
 };
 ASH_BUILD_ASSERT(sizeof(struct ash_slab) == 64, "one cache line per slab, and a power of two to divide by");
 #define ASH_SLAB_MIN_ORDER 4 /* 64 KiB */
@@ -112,6 +112,7 @@ struct ash_heap {
 	size_t tag;                                   /* (c) owner << ASH_TAG_OWNER_SHIFT; wide, as free computes with it */
 	uint32_t owner;                               /* (c) index in ash_heaps.table */
 	bool first_class;                             /* (c) while ACTIVE */
+	bool keeps_others;                            /* (o) other heaps' objects may be in its bins */
 	bool moved;                                   /* (o) its runs may be on another node than their arena's */
 	const struct ash_zonelist *zonelist;          /* (o) where its memory comes from */
 	struct ash_slab *partial[ASH_NR_CLASSES];     /* (o) slabs with free or uncarved objects, the next to use first */
@@ -131,6 +132,7 @@ struct ash_heap {
 	/* Written by other threads, so on lines of their own. */
 	ASH_ALIGNED(64) _Atomic(struct ash_object *) remote; /* (a) freed by others; the owner takes all at once */
 	_Atomic uint32_t state;                       /* (a) enum ash_heap_state */
+	_Atomic uint32_t batches;                     /* (a) on the remote list, about */
 };
 
 /* What each bin of a thread that ended may keep, in bytes: so an orphan's caches have a bound, times ASH_NR_CLASSES. */
@@ -143,6 +145,7 @@ struct ash_heaps {
 	uint32_t nr;                    /* (l) highest owner in use */
 	uint32_t max;                   /* (c) entries in table */
 	struct ash_heap **orphans;                    /* (l) [ASH_ZONELIST_HOMES] by the home of their memory */
+	_Atomic uint32_t nr_orphans;    /* (a) on all of these lists; written under the lock */
 	struct ash_heap *free;          /* (l) */
 	_Atomic uint64_t foreign_frees;
 };
@@ -209,6 +212,8 @@ ASH_INLINE struct ash_heap *ash_heap_get_local(void)
 bool ash_heaps_boot(void);
 struct ash_heap *ash_heap_create_structure(bool first_class, const struct ash_zonelist *zonelist);
 void ash_heaps_orphan_drain(struct ash_heap *h);
+/* A slab of class cls, with room, that was an orphan's and is now h's; NULL: none was found. */
+struct ash_slab *ash_heap_take_slab(struct ash_heap *h, unsigned cls);
 void ash_heaps_lock(void);
 void ash_heaps_unlock(void);
 
@@ -225,6 +230,8 @@ ASH_NOINLINE void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin);
 struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls);
 void ash_slab_put(struct ash_heap *h, unsigned cls, struct ash_object *head, struct ash_object *tail, uint32_t nr);
 void ash_slab_unlink_partial(struct ash_heap *h, struct ash_slab *s);
+struct ash_slab *ash_slab_with_room(const struct ash_heap *h, unsigned cls);
+void ash_slab_change_owner(struct ash_slab *s, struct ash_heap *from, struct ash_heap *to);
 void ash_slab_link_all(struct ash_heap *h, struct ash_slab *s);
 void ash_slab_unlink_all(struct ash_heap *h, struct ash_slab *s);
 void ash_slab_release(struct ash_heap *h, struct ash_slab *s);
@@ -233,6 +240,8 @@ void ash_heap_release_empty(struct ash_heap *h);
 /* remote.c: frees by threads that do not own the object. */
 void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag);
 void ash_remote_send_one(struct ash_heap *h, struct ash_object *o);
+/* The same, of linked objects of one slab that self had cached: to their owner, and not back to self. */
+void ash_remote_give(struct ash_heap *self, struct ash_object *head, struct ash_object *tail);
 void ash_remote_flush(struct ash_heap *self);
 bool ash_remote_drain(struct ash_heap *h);
 void ash_remote_drain_to_slabs(struct ash_heap *h);

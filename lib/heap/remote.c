@@ -2,29 +2,46 @@
 /*
  * Frees by a thread that does not own the object.
  *
- * The object goes home, so that slabs stay with one owner, need no lock, and two threads never share a cache line they
- * did not share before. It is collected in an outbox per destination (the push is inline, in fast.h); a full outbox is
+ * The object goes home, so that a slab is touched by its owner alone, needs no lock, and two threads never share a cache
+ * line they did not share before. It is collected in an outbox per destination (the push is inline, in fast.h); a full outbox is
  * put before the owner's remote list, a list of such batches, with one compare-and-swap. The owner takes the whole list
  * with one exchange when a bin runs dry. Each of its objects is a miss in the sender's cache, and only behind it stands
  * where the next one is; so the owner walks several batches at once.
+ *
+ * An owner that does not run takes nothing home, and with more threads than processors many do not: others would free to it
+ * all that they have, and grow new slabs for what they allocate. So who has a batch for a heap where many wait keeps for
+ * himself what he has room for, in the lower half of his bins. Those objects are still their owner's: a bin that is emptied
+ * gives them to him.
  *
  * Memory order: the splice is a release (the links and the program's own last writes to the object), the owner's
  * exchange an acquire. Between an owner that becomes an orphan and a sender, both sides store and then load with
  * sequential consistency, so that at least one of them sees the other and drains (ash_heap_thread_exit).
  *
+ * A slab may be taken from an orphan while objects of it are on their way there. So whoever brings an object home reads its
+ * tag again, and sends on what has moved. It reads the new owner's or a later one's: a slab is taken under ash_heaps.lock, and
+ * the old owner has been an orphan then, which nobody acts for without that lock.
+ *
  * First-class heaps get their objects at once, unbatched: ash_heap_reset() must find every object freed before it.
  */
 #include "heap/fast.h"
 
-/* Put a batch, freed by the calling thread, linked and ended by NULL, on h's remote list. */
-static void send(struct ash_heap *h, struct ash_object *head)
+#define BATCHES_MANY 16u /* up to 256 KiB */
+
+static void splice(struct ash_heap *h, struct ash_object *head)
 {
 	struct ash_object *old = atomic_load_explicit(&h->remote, memory_order_relaxed);
 
+	(void)atomic_fetch_add_explicit(&h->batches, 1, memory_order_relaxed);
 	do {
 		head->batch = old;
 	} while (!atomic_compare_exchange_weak_explicit(&h->remote, &old, head, memory_order_seq_cst,
 							memory_order_relaxed));
+}
+
+/* Put a batch, freed by the calling thread, linked and ended by NULL, on h's remote list. */
+static void send(struct ash_heap *h, struct ash_object *head)
+{
+	splice(h, head);
 	if (ASH_UNLIKELY(atomic_load_explicit(&h->state, memory_order_seq_cst) == ASH_HEAP_ORPHAN))
 		ash_heaps_orphan_drain(h);
 }
@@ -35,57 +52,142 @@ void ash_remote_send_one(struct ash_heap *h, struct ash_object *o)
 	send(h, o);
 }
 
-static void outbox_send(struct ash_heap *self, struct ash_outbox *box)
+/* A cached object keeps its slab from being given back, unless it was freed twice. */
+static struct ash_heap *owner_of(const struct ash_object *o, uint32_t tag)
+{
+	if (ASH_UNLIKELY((int32_t)tag <= 0))
+		ash_heap_corrupt("double free", o);
+	return ash_heaps.table[tag >> ASH_TAG_OWNER_SHIFT];
+}
+
+static bool has_room(const struct ash_heap *self, unsigned cls)
+{
+	return self->bins[cls].room > ash_classes[cls].cache_max / 2;
+}
+
+/* Of a batch what self has room for goes into its bins. What is left, linked as it was; NULL: nothing. */
+static struct ash_object *keep_some(struct ash_heap *self, struct ash_object *o)
+{
+	struct ash_object *left = NULL, **link = &left;
+
+	while (o != NULL) {
+		struct ash_object *next = o->next;
+		const unsigned cls = ash_tag_load(ash_frame_index(o)) & ASH_TAG_CLASS_MASK;
+
+		if (has_room(self, cls)) {
+			self->keeps_others = true;
+			ash_bin_push(self, cls, o);
+		} else {
+			*link = o;
+			link = &o->next;
+		}
+		o = next;
+	}
+	*link = NULL;
+	return left;
+}
+
+/*
+ * Whether a batch that begins with o is worth a look. Who only consumes has no room, and does not look at each object.
+ * Memory of another node is not for this thread's next request.
+ */
+static bool may_keep(const struct ash_heap *self, const struct ash_heap *h, const struct ash_object *o)
+{
+	const size_t frame = ash_frame_index(o), span = frame >> ash_registry.span_frame_shift;
+
+	return ASH_UNLIKELY(atomic_load_explicit(&h->batches, memory_order_relaxed) >= BATCHES_MANY) &&
+	       has_room(self, ash_tag_load(frame) & ASH_TAG_CLASS_MASK) &&
+	       span / ASH_ARENA_KINDS == self->zonelist->arena[0] / ASH_ARENA_KINDS;
+}
+
+/* keep: what comes back to self's bins is welcome there. */
+static void outbox_send(struct ash_heap *self, struct ash_outbox *box, bool keep)
 {
 	struct ash_object *head = box->head;
-	const uint32_t owner = box->tag >> ASH_TAG_OWNER_SHIFT;
+	struct ash_heap *h = ash_heaps.table[box->tag >> ASH_TAG_OWNER_SHIFT];
 
 	self->remote_frees += (uint32_t)box->credit;
 	box->tag = 0;
 	box->credit = 0;
-	send(ash_heaps.table[owner], head);
+	if (keep && may_keep(self, h, head))
+		head = keep_some(self, head);
+	if (head != NULL)
+		send(h, head);
 }
 
 void ash_remote_flush(struct ash_heap *self)
 {
 	for (unsigned i = 0; i < ASH_OUTBOXES; i++)
 		if (self->outbox[i].tag != 0)
-			outbox_send(self, &self->outbox[i]);
+			outbox_send(self, &self->outbox[i], false);
+}
+
+static struct ash_outbox *outbox_of(struct ash_heap *self, uint32_t owner)
+{
+	return &self->outbox[owner % ASH_OUTBOXES];
+}
+
+static void outbox_start(struct ash_outbox *box, struct ash_object *o, uint32_t tag)
+{
+	box->tag = tag & ~ASH_TAG_CLASS_MASK;
+	box->credit = ((int64_t)ASH_OUTBOX_BYTES << 32) - ash_class_cost[tag & ASH_TAG_CLASS_MASK];
+	box->head = o;
+	o->next = NULL;
+}
+
+void ash_remote_give(struct ash_heap *self, struct ash_object *head, struct ash_object *tail)
+{
+	const uint32_t tag = ash_tag_load(ash_frame_index(head));
+	struct ash_outbox *box = outbox_of(self, owner_of(head, tag)->owner);
+
+	tail->next = NULL;
+	while (head != NULL) {
+		struct ash_object *next = head->next;
+
+		if (!ash_outbox_push(self, head, tag)) {
+			if (box->tag != 0)
+				outbox_send(self, box, false);
+			outbox_start(box, head, tag);
+		}
+		head = next;
+	}
 }
 
 /* tag: the object's; a slab's, of an owner that is not self. A full outbox goes first, so an object always finds one. */
 void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag)
 {
 	const uint32_t owner = tag >> ASH_TAG_OWNER_SHIFT;
-	struct ash_outbox *box = &self->outbox[owner % ASH_OUTBOXES];
+	struct ash_outbox *box = outbox_of(self, owner);
 
 	if (ash_heaps.table[owner]->first_class) {
 		ash_remote_send_one(ash_heaps.table[owner], o);
 		return;
 	}
 	if (box->tag != 0)
-		outbox_send(self, box);
-	box->tag = owner << ASH_TAG_OWNER_SHIFT;
-	box->credit = ((int64_t)ASH_OUTBOX_BYTES << 32) - ash_class_cost[tag & ASH_TAG_CLASS_MASK];
-	box->head = o;
-	o->next = NULL;
+		outbox_send(self, box, true);
+	outbox_start(box, o, tag);
 }
 
 static struct ash_object *remote_take(struct ash_heap *h)
 {
 	if (atomic_load_explicit(&h->remote, memory_order_relaxed) == NULL)
 		return NULL;
+	/* First the count: a batch that comes between the two is not counted, and one too many would be for ever. */
+	atomic_store_explicit(&h->batches, 0, memory_order_relaxed);
 	return atomic_exchange_explicit(&h->remote, NULL, memory_order_acquire);
 }
 
 static void bring_home(struct ash_heap *h, struct ash_object *o)
 {
 	const uint32_t tag = ash_tag_load(ash_frame_index(o));
+	const size_t cls = tag ^ h->tag;
 
-	if (ASH_UNLIKELY((tag & ASH_TAG_LARGE) != 0))
+	if (ASH_LIKELY(cls < ASH_NR_CLASSES))
+		ash_bin_push(h, cls, o);
+	else if ((tag & ASH_TAG_LARGE) != 0)
 		ash_large_release(h, ash_slab_at(ash_frame_index(o), ASH_SLAB_MIN_ORDER));
 	else
-		ash_bin_push(h, tag & ASH_TAG_CLASS_MASK, o);
+		ash_remote_send_one(owner_of(o, tag), o);
 }
 
 /* The first of the next batch; what stands behind it is read before the object is anybody's. */
@@ -128,7 +230,23 @@ bool ash_remote_drain(struct ash_heap *h)
 	return true;
 }
 
-/* The same for a heap that has no thread and no use for bins. */
+/* Under ash_heaps.lock, where no heap becomes an orphan or ceases to be one. */
+static void bring_to_slab(struct ash_object *o)
+{
+	const uint32_t tag = ash_tag_load(ash_frame_index(o));
+	struct ash_heap *h = owner_of(o, tag);
+
+	if (ASH_LIKELY(atomic_load_explicit(&h->state, memory_order_relaxed) == ASH_HEAP_ORPHAN)) {
+		ash_slab_put(h, tag & ASH_TAG_CLASS_MASK, o, o, 1);
+		if (h->empty_frames != 0)
+			ash_heap_release_empty(h);
+		return;
+	}
+	o->next = NULL;
+	splice(h, o);
+}
+
+/* The same for an orphan, which has no use for bins; with ash_heaps.lock held. */
 void ash_remote_drain_to_slabs(struct ash_heap *h)
 {
 	struct ash_object *batches = remote_take(h), *o;
@@ -137,7 +255,7 @@ void ash_remote_drain_to_slabs(struct ash_heap *h)
 		while (o != NULL) {
 			struct ash_object *next = o->next;
 
-			ash_slab_put(h, ash_tag_load(ash_frame_index(o)) & ASH_TAG_CLASS_MASK, o, o, 1);
+			bring_to_slab(o);
 			o = next;
 		}
 	}

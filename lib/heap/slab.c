@@ -8,11 +8,13 @@
  */
 #include "heap/heap_internal.h"
 
-
 /* Empty slabs kept: this many frames and an eighth of the heap's slabs, but no more than so many. */
 #define EMPTY_KEEP_FRAMES 128
 #define EMPTY_KEEP_SHIFT 3
 #define EMPTY_KEEP_MAX 1024
+
+/* Another heap's slab is worth taking when this share of it is to be had; so many of a list are looked at. */
+enum { ROOM_SHARE = 4, ROOM_LOOKS = 4 };
 
 struct ash_slab *ash_slabs;
 
@@ -75,6 +77,33 @@ static void slab_set_tags(const struct ash_slab *s, unsigned order, uint32_t tag
 		ash_tag_store(frame + i, tag);
 }
 
+/* Of a heap's partly used slabs of a class one with much room, among the first few; NULL: none. */
+struct ash_slab *ash_slab_with_room(const struct ash_heap *h, unsigned cls)
+{
+	const uint32_t capacity = ash_classes[cls].capacity;
+	struct ash_slab *s = h->partial[cls];
+
+	for (unsigned i = 0; s != NULL && i < ROOM_LOOKS; s = s->next, i++)
+		if ((s->nr_free + capacity - s->carved) * ROOM_SHARE >= capacity)
+			return s;
+	return NULL;
+}
+
+/* None of the slab's objects is in from's bins. Those alive are freed to their new owner from now on; see remote.c. */
+void ash_slab_change_owner(struct ash_slab *s, struct ash_heap *from, struct ash_heap *to)
+{
+	const unsigned order = ash_classes[s->cls].slab_order;
+
+	ash_slab_unlink_partial(from, s);
+	ash_slab_unlink_all(from, s);
+	from->slab_frames -= (uint64_t)1 << order;
+	s->owner = to;
+	slab_set_tags(s, order, to->tag | s->cls);
+	ash_slab_link_all(to, s);
+	slab_link_partial(to, s);
+	to->slab_frames += (uint64_t)1 << order;
+}
+
 /* Give a slab's frames back to the arena. Whatever lists it was on, it is on no more. */
 void ash_slab_release(struct ash_heap *h, struct ash_slab *s)
 {
@@ -116,7 +145,7 @@ static void slab_start(struct ash_heap *h, struct ash_slab *s, unsigned cls)
 	slab_link_partial(h, s);
 }
 
-/* A slab with nothing carved, at the head of its class's partial list; NULL when there is no memory. */
+/* A slab with free or uncarved objects, at the head of its class's partial list; NULL when there is no memory. */
 struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls)
 {
 	const unsigned order = ash_classes[cls].slab_order;
@@ -124,6 +153,9 @@ struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls)
 	struct ash_run run;
 
 	if (s == NULL) {
+		s = ash_heap_take_slab(h, cls);
+		if (s != NULL)
+			return s;
 		if (ash_run_alloc(h->zonelist, (size_t)1 << order, order, ASH_MT_UNMOVABLE, &run) != 0)
 			return NULL;
 		s = ash_slab_at(ash_frame_index(run.addr), order);

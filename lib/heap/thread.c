@@ -4,9 +4,9 @@
  *
  * A thread's heap is made on its first slow path. When the thread ends the heap gives back most of what it caches and
  * becomes an orphan, whole: its slabs keep their tags, objects still alive in it are freed to it as before, and the next
- * new thread of the same NUMA node adopts it. So short-lived threads cost no new memory, and no slab ever changes its owner
- * or is used from afar. A thread that finds itself on another node, the next time it needs more than its bins hold,
- * does both: it leaves its heap behind and takes one of where it is.
+ * new thread of the same NUMA node adopts it. Until then heaps of that node in need of a slab take those that the orphan has
+ * partly used. So short-lived threads cost no new memory, and no slab is used from afar. A thread that finds itself on
+ * another node, the next time it needs more than its bins hold, leaves its heap behind and takes one of where it is.
  *
  * After fork the child has one thread. Heaps of the others may have been copied in the middle of a list operation:
  * they are marked LOST and never read again; objects freed to them are kept on their remote lists. That memory is lost
@@ -41,6 +41,9 @@ static ASH_TLS_DEFINE volatile unsigned times_left;
 /* One table entry per mebibyte of the reservation, which is several times the machine's memory. */
 #define HEAP_TABLE_SHIFT 8
 #define HEAP_TABLE_MIN 4096
+
+/* Orphans that are looked at for a slab, those that ended last. */
+enum { ORPHAN_LOOKS = 8 };
 
 void ash_heaps_lock(void)
 {
@@ -119,6 +122,8 @@ static struct ash_heap *heap_reuse(bool first_class, unsigned home)
 		*list = h->orphan_next;
 		if (list == &ash_heaps.free)
 			heap_start(h, first_class);
+		else
+			(void)atomic_fetch_sub_explicit(&ash_heaps.nr_orphans, 1, memory_order_relaxed);
 		atomic_store_explicit(&h->state, ASH_HEAP_ACTIVE, memory_order_seq_cst);
 	}
 	ash_heaps_unlock();
@@ -211,11 +216,42 @@ void ash_heaps_orphan_drain(struct ash_heap *h)
 	ash_heaps_unlock();
 }
 
+/*
+ * Objects outlive their threads, and would hold the rest of their slabs until another thread comes. A heap in need of a slab
+ * takes one of these instead, of the same home. The bin of the class is emptied first, so that nothing of the slab is
+ * cached; what other threads have on its way to the old owner is sent on (remote.c).
+ */
+struct ash_slab *ash_heap_take_slab(struct ash_heap *h, unsigned cls)
+{
+	struct ash_slab *s = NULL;
+	struct ash_heap *o;
+
+	if (h->first_class || atomic_load_explicit(&ash_heaps.nr_orphans, memory_order_relaxed) == 0)
+		return NULL;
+	ash_heaps_lock();
+	o = ash_heaps.orphans[h->zonelist->home];
+	for (unsigned i = 0; o != NULL && i < ORPHAN_LOOKS; o = o->orphan_next, i++) {
+		if (ash_slab_with_room(o, cls) == NULL)
+			continue;
+		/* This may leave slabs empty, and an orphan keeps none of these. */
+		ash_bin_flush(o, cls);
+		ash_heap_release_empty(o);
+		s = ash_slab_with_room(o, cls);
+		if (s != NULL) {
+			ash_slab_change_owner(s, o, h);
+			break;
+		}
+	}
+	ash_heaps_unlock();
+	return s;
+}
+
 static void heap_flush_all(struct ash_heap *h)
 {
 	ash_remote_drain(h);
-	ash_remote_flush(h);
 	ash_heap_flush(h);
+	h->keeps_others = false;
+	ash_remote_flush(h);
 	ash_heap_release_empty(h);
 	ash_large_drop_kept(h);
 }
@@ -260,8 +296,10 @@ static void heap_abandon(struct ash_heap *h, uint32_t bin_bytes)
 	struct ash_heap **list = &ash_heaps.orphans[h->zonelist->home];
 
 	ash_remote_drain(h);
+	/* An orphan's bins may be emptied under the lock, where nothing can be sent to another orphan. */
+	ash_heap_flush_bigger(h, h->keeps_others ? 0 : bin_bytes);
+	h->keeps_others = false;
 	ash_remote_flush(h);
-	ash_heap_flush_bigger(h, bin_bytes);
 	ash_large_drop_kept(h);
 	ash_heaps_lock();
 	atomic_store_explicit(&h->state, ASH_HEAP_ORPHAN, memory_order_seq_cst);
@@ -271,6 +309,7 @@ static void heap_abandon(struct ash_heap *h, uint32_t bin_bytes)
 	ash_heap_release_empty(h);
 	h->orphan_next = *list;
 	*list = h;
+	(void)atomic_fetch_add_explicit(&ash_heaps.nr_orphans, 1, memory_order_relaxed);
 	ash_heaps_unlock();
 }
 
@@ -330,6 +369,7 @@ void ash_heap_fork_child(void)
 		struct ash_heap *h = ash_heaps.table[owner];
 
 		atomic_store_explicit(&h->remote, NULL, memory_order_relaxed);
+		atomic_store_explicit(&h->batches, 0, memory_order_relaxed);
 		if (h != own_heap() && !h->first_class &&
 		    atomic_load_explicit(&h->state, memory_order_relaxed) == ASH_HEAP_ACTIVE)
 			atomic_store_explicit(&h->state, ASH_HEAP_LOST, memory_order_relaxed);
