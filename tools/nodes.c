@@ -29,14 +29,20 @@ static const struct {
 	[NODES_LOCAL] = { MPOL_LOCAL, "local" },
 };
 
-static bool node_exists(unsigned node)
+/* Where no folder tells, those that the process may use: on a kernel without NUMA that is node 0. */
+static uint64_t existing_nodes(uint64_t allowed)
 {
-	char *path = format_text("/sys/devices/system/node/node%u", node);
-	/* A kernel without NUMA has no such folders, and one node. */
-	const bool exists = access(path, F_OK) == 0 || (node == 0 && access("/sys/devices/system/node", F_OK) != 0);
+	uint64_t nodes = 0;
 
-	free(path);
-	return exists;
+	if (access("/sys/devices/system/node", F_OK) != 0)
+		return allowed;
+	for (unsigned node = 0; node < ASH_NODES_MAX; node++) {
+		char *path = format_text("/sys/devices/system/node/node%u", node);
+
+		nodes |= (uint64_t)(access(path, F_OK) == 0) << node;
+		free(path);
+	}
+	return nodes;
 }
 
 bool node_policy_parse(struct node_policy *policy, enum node_mode mode, const char *nodes, char **why)
@@ -49,8 +55,7 @@ bool node_policy_parse(struct node_policy *policy, enum node_mode mode, const ch
 	snprintf(policy->nodes, sizeof(policy->nodes), "%s", nodes);
 	if (mode == NODES_LOCAL)
 		return true;
-	for (unsigned node = 0; node < ASH_NODES_MAX; node++)
-		list.exists |= node_exists(node) ? 1ull << node : 0;
+	list.exists = existing_nodes(list.allowed);
 	err = ash_nodelist_parse(&list, nodes, strlen(nodes), &policy->mask, &bad);
 	if (err == -ERANGE)
 		*why = format_text("this machine has no node %u (\"%s\")", bad, nodes);

@@ -6,6 +6,8 @@
 #include "guest/nodes.h"
 
 #include <ashlar/ashlar.h>
+#include <ashlar/dma.h>
+#include <ashlar/map.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <linux/filter.h>
@@ -340,6 +342,31 @@ static void forbid_numa_calls(int error)
 	EXPECT_EQ(errno, error);
 }
 
+static int stay(void *to, void *from, size_t bytes, void *arg)
+{
+	(void)to, (void)from, (void)bytes, (void)arg;
+	return -EBUSY;
+}
+
+/* Mappings, and buffers for devices of every kind: each is there and can be written to. */
+static void others_without_numa_calls(const struct ash_policy *own)
+{
+	static const struct ash_dma_object_ops staying = { .move = stay };
+	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
+	char *p[] = { ash_map(16ul << 20), ash_map_policy(16ul << 20, own), ash_dma_alloc(64, NULL), ash_dma_alloc(64 << 10, NULL),
+		      ash_dma_alloc_object(4096, &staying, NULL, ASH_NODE_LOCAL, 0), NULL, NULL };
+
+	attr.policy = own;
+	p[5] = ash_dma_alloc(4096, &attr);
+	attr.flags = ASH_DMA_SHARED;
+	attr.pages = ASH_DMA_PAGES_BASE;
+	p[6] = ash_dma_alloc(2 << 20, &attr);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(p); i++) {
+		EXPECT(p[i] != NULL);
+		memset(p[i], 1, 64);
+	}
+}
+
 static void allocate_without_numa_calls(bool started)
 {
 	const struct ash_policy bind = { .mode = ASH_POLICY_BIND, .nodes = 1 };
@@ -355,6 +382,7 @@ static void allocate_without_numa_calls(bool started)
 		memset(p, 1, size);
 		ash_free(p);
 	}
+	others_without_numa_calls(&bind);
 	heap = ash_heap_create_policy(&bind);
 	EXPECT(heap != NULL);
 	EXPECT(ash_heap_zalloc(heap, 3ul << 20) != NULL);

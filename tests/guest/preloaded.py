@@ -74,6 +74,7 @@ for _error in (1, 38):
     SCRIPTS[f'refused-{_error}-huge'] = f'{REFUSED} {_error} env ASHLAR_CONF=huge:2M LD_PRELOAD={PRELOAD} {PERL_IT}'
     SCRIPTS[f'refused-{_error}-map'] = f'{REFUSED} {_error} env ASHLAR_CONF=map:on LD_PRELOAD={PRELOAD} {PERL_IT}'
 SCRIPTS['no-sysfs'] = 'umount /sys/fs/cgroup /sys && ' + f'env LD_PRELOAD={PRELOAD} {PERL_IT}' + '; mount -t sysfs sys /sys'
+SCRIPTS['run-without-sysfs'] = f'umount /sys; {ASHLAR} run --membind=1 -- {PERL_IT}; mount -t sysfs sys /sys'
 # What knows libnuma but not us; see the program.
 LIBNUMA = {
     'libnuma': f'env LD_PRELOAD={PRELOAD} {UNMODIFIED}',
@@ -171,6 +172,7 @@ def the_report_says_where_the_memory_is(sections):
 def a_program_lies_where_its_options_say(sections):
     expect_everywhere(sections, 'policy')
     expect_on(sections, 'run', 1)
+    expect_on(sections, 'run-without-sysfs', 1)
 
 
 @test
