@@ -118,8 +118,9 @@ static void use_with_limits_of_nothing(void)
 
 	EXPECT_EQ(setrlimit(RLIMIT_MEMLOCK, &none), 0);
 	EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
-	if (geteuid() == 0)
-		EXPECT_EQ(setresuid(65534, 65534, 65534), 0);
+	/* A container may know no other user. */
+	if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0)
+		SKIP("root, and nobody else to be");
 	printf("# nothing may be locked or opened: %u of 10 buffers\n", use_what_there_is());
 }
 
