@@ -70,8 +70,9 @@ static struct ash_dma_slot *slot_at(const struct ash_dma_arena *a, ash_pfn_t pfn
 }
 
 /*
- * The next slots of one run, or of one shared buffer, from *pfn on, that nobody has in hand and somebody should hear of: [*first, *pfn). false: there
- * are none. *left: some that are in hand and in use are not known to those in the mask. Growth turn.
+ * The next slots of one run, or of one shared buffer, from *pfn on, that nobody has in hand and somebody should hear of:
+ * [*first, *pfn). false: there are none. *left: some that are in hand and in use are not known to those in the mask. Growth
+ * turn.
  */
 static bool next_unsettled(const struct ash_dma_arena *a, ash_pfn_t *pfn, ash_pfn_t *first, uint32_t mask, bool *left)
 {

@@ -12,8 +12,8 @@
 
 enum { KEPT_SHARE = 8 };
 
-/* A batch of many pages must not use up the table of pins. */
-enum { PINS_PER_BATCH = ASH_PIN_SLOTS / 8 };
+/* A batch of many pages must not use up the table of pins: of those that are free it gets a share. */
+enum { PINS_SHARE = 8 };
 
 static size_t page_bytes(const struct ash_dma_batch *b)
 {
@@ -39,6 +39,19 @@ static unsigned pin_slot(void)
 	}
 	ash_unlock(&ash_dma.pins, &ash_futex_ops);
 	return slot;
+}
+
+static size_t pins_left(void)
+{
+	size_t used = 0;
+
+	ash_lock(&ash_dma.pins, &ash_futex_ops);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(ash_dma.pin_used); i++) {
+		for (uint64_t bits = ash_dma.pin_used[i]; bits != 0; bits &= bits - 1)
+			used++;
+	}
+	ash_unlock(&ash_dma.pins, &ash_futex_ops);
+	return ASH_PIN_SLOTS - used;
 }
 
 static void pin_slot_free(unsigned slot)
@@ -92,8 +105,9 @@ bool ash_dma_unpin(unsigned pin)
 /* Before addresses are read: pinning itself moves pages out of memory that may be wanted back (CMA, ZONE_MOVABLE). */
 static void pin_all(struct ash_dma_batch *b)
 {
-	/* One by one as long as the table lasts: pages that share a pin can only be given back together. */
-	const size_t group = ash_min((b->nr + PINS_PER_BATCH - 1) / PINS_PER_BATCH, ASH_PIN_MOST >> b->shift);
+	/* One by one as long as the table lasts: pages that share a pin have to be pinned anew before one can go alone. */
+	const size_t most = ash_max(pins_left() / PINS_SHARE, 1);
+	const size_t group = ash_min((b->nr + most - 1) / most, ASH_PIN_MOST >> b->shift);
 
 	for (size_t i = 0; i < b->nr; i += group) {
 		const size_t n = ash_min(group, b->nr - i);

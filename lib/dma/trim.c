@@ -2,7 +2,8 @@
 /*
  * Giving memory back: pages on which there is no buffer leave the zone, are unmapped, and then let go by their pin.
  *
- * Pages that one pin holds go together or not at all: a pin cannot be cut, and without it the others could be moved.
+ * Pages that one pin holds go together, or each is pinned for itself first: a pin cannot be cut, and without it those that
+ * stay could be moved.
  */
 #include "dma/pages.h"
 #include "dma/pool.h"
@@ -53,6 +54,53 @@ static bool is_whole(const struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end
 	return pin == ASH_DMA_NO_PIN || atomic_load_explicit(&ash_dma.pin_slots[pin], memory_order_relaxed) == nr;
 }
 
+/* Each page under a pin gets a pin of its own, before that one lets go. false: there are none left. Growth turn. */
+static bool split_pin(struct ash_dma_arena *a, uint16_t pin)
+{
+	for (ash_pfn_t pfn = a->low; pfn < a->high; pfn += ASH_DMA_SLOT_FRAMES) {
+		struct ash_dma_slot *s = &a->slots[pfn >> ASH_DMA_SLOT_ORDER];
+		unsigned own;
+
+		if (s->pin != pin || atomic_load_explicit(&s->len, memory_order_relaxed) == 0)
+			continue;
+		own = ash_dma_pin(ash_dma_address(a, pfn), ASH_DMA_SLOT_BYTES);
+		if (own == ASH_DMA_NO_PIN)
+			return false;
+		s->pin = (uint16_t)own;
+		(void)ash_dma_unpin(pin);
+	}
+	return true;
+}
+
+/* Nothing under a pin is in use, wherever in the arena it lies. Growth turn. */
+static bool all_free(const struct ash_dma_arena *a, uint16_t pin)
+{
+	uint32_t nr = 0;
+
+	for (ash_pfn_t pfn = a->low; pfn < a->high; pfn += ASH_DMA_SLOT_FRAMES) {
+		const struct ash_dma_slot *s = &a->slots[pfn >> ASH_DMA_SLOT_ORDER];
+
+		if (s->pin != pin || atomic_load_explicit(&s->len, memory_order_relaxed) == 0)
+			continue;
+		if (!is_free(a, pfn, pfn + ASH_DMA_SLOT_FRAMES))
+			return false;
+		nr++;
+	}
+	return nr == atomic_load_explicit(&ash_dma.pin_slots[pin], memory_order_relaxed);
+}
+
+/* Whether the slot at pfn can go for itself, though it shared a pin with others, which may lie elsewhere. Growth turn. */
+static bool parted(struct ash_dma_arena *a, ash_pfn_t pfn)
+{
+	const struct ash_dma_slot *s = &a->slots[pfn >> ASH_DMA_SLOT_ORDER];
+
+	if (s->pages == ASH_DMA_PAGES_1G || is_whole(a, pfn, pfn + ASH_DMA_SLOT_FRAMES) ||
+	    !is_free(a, pfn, pfn + ASH_DMA_SLOT_FRAMES))
+		return false;
+	/* One after the other; the last takes the pin along. */
+	return all_free(a, s->pin) || split_pin(a, s->pin);
+}
+
 void ash_dma_drop(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end)
 {
 	/* Pages are free when their pin lets go, and that after they are unmapped. */
@@ -72,8 +120,11 @@ static bool next_free(struct ash_dma_arena *a, ash_pfn_t *pfn, ash_pfn_t *first)
 		if (atomic_load_explicit(&s->len, memory_order_relaxed) == 0 || s->kept || s->hand != ASH_DMA_NO_HAND)
 			continue;
 		*pfn = group_end(a, *first, a->high);
-		if (!is_whole(a, *first, *pfn) || !is_free(a, *first, *pfn))
-			continue;
+		if (!is_whole(a, *first, *pfn) || !is_free(a, *first, *pfn)) {
+			*pfn = *first + ASH_DMA_SLOT_FRAMES;
+			if (!parted(a, *first))
+				continue;
+		}
 		ash_dma_slots_hold(a, *first, *pfn, ASH_DMA_IN_HAND);
 		return true;
 	}

@@ -173,7 +173,7 @@ static size_t left_after(unsigned seed)
 
 static unsigned seeds(void)
 {
-	return getenv("ASH_TEST_LONG") != NULL ? 20 : 3;
+	return getenv("ASH_TEST_LONG") != NULL ? 120 : 3;
 }
 
 CHILD_TEST(random_requests_get_what_they_ask_for_and_all_of_it_comes_back)
