@@ -81,6 +81,7 @@ PLANTS = [
     ('budgets', 'a long file', [('lib/heap/planted.c', SPDX + '\n' * 701)], 'at most 700'),
     ('budgets', 'a long function', [('lib/heap/planted.c', SPDX + 'void f(void)\n{\n' + '\tg();\n' * 60 + '}\n')],
      'planted.c:f: 62 lines'),
+    ('budgets', 'a line too wide', [('lib/page/planted.c', SPDX + '\t' * 14 + 'int wider;\n')], '122 columns, at most 120'),
     ('budgets', 'an exception without a reason', [('tests/checks/budgets.allow', 'lib/heap/planted.c 900\n')],
      'gives no reason'),
     ('budgets', 'an exception nobody needs',
