@@ -44,7 +44,7 @@ static bool state_is_free(enum ash_frame_state state)
 	return state == ASH_FRAME_BUDDY || state == ASH_FRAME_PCP || state == ASH_FRAME_HELD || state == ASH_FRAME_DEFERRED;
 }
 
-/* Free frames of the pageblock that begins at pfn; its frames have been read. */
+/* Free frames of the pageblock that begins at pfn; its frames have been read: laid out as a table's first ones are. */
 static uint64_t count_free(struct scan *s, uint64_t pfn, uint64_t nr)
 {
 	uint64_t free = 0, at = 0;
@@ -80,7 +80,8 @@ static char draw(struct scan *s, uint64_t block)
 
 	if ((word & ASH_PB_ONLINE) == 0)
 		return ' ';
-	if (!remote_read(s->remote, z->frames + pfn * sizeof(struct ash_frame), s->frames, nr * sizeof(struct ash_frame)))
+	if (!remote_read(s->remote, z->frames + ash_frame_entry(pfn) * sizeof(struct ash_frame), s->frames,
+			 ash_frame_entry(nr) * sizeof(struct ash_frame)))
 		return '\0';
 	free = count_free(s, pfn, nr);
 	if (free == nr && (word & ASH_PB_ISOLATE) == 0)
@@ -118,7 +119,7 @@ bool stat_map_print(const struct remote *r, const struct zone_place *z)
 		return false;
 	nr_blocks = ((z->nr_frames - 1) >> z->pageblock_order) + 1;
 	s.words = need(malloc(nr_blocks));
-	s.frames = need(malloc(sizeof(struct ash_frame) << z->pageblock_order));
+	s.frames = need(malloc(ash_frame_entry(1ul << z->pageblock_order) * sizeof(struct ash_frame)));
 	whole = remote_read(r, z->pageblocks, s.words, nr_blocks) && draw_lines(&s, nr_blocks);
 	free(s.words);
 	free(s.frames);

@@ -30,7 +30,7 @@ static void measure(unsigned log2)
 {
 	const struct ash_geometry geometry = { ASH_PAGEBLOCK_ORDER, ASH_MAX_ORDER };
 	struct ash_zone_config c = { .nr_frames = (ash_pfn_t)1 << log2, .geometry = geometry };
-	const size_t frames = (size_t)c.nr_frames * ash_frame_struct_size();
+	const size_t frames = ash_frames_size(c.nr_frames);
 	const size_t blocks = ash_zone_nr_pageblocks(c.nr_frames, geometry), before = resident_kib();
 	struct ash_page_grant g;
 	double t;

@@ -129,7 +129,7 @@ static inline void sim_open(unsigned log2, unsigned nr_cpus, unsigned options)
 		c.tainted = sim_zalloc(ash_zone_nr_superblocks(c.nr_frames, geometry) * sizeof(*c.tainted));
 	/* Without the system call the pcps are locked by atomics. */
 	c.pcp_owned = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-	c.frames = sim_zalloc(frames * ash_frame_struct_size());
+	c.frames = sim_zalloc(ash_frames_size(frames));
 	c.pageblocks = sim_zalloc(ash_zone_nr_pageblocks(c.nr_frames, geometry));
 	c.pcps = sim_zalloc(nr_cpus * ash_pcp_struct_size());
 	sim_piece = options & SIM_OWNERS ? sim_zalloc(frames * sizeof(*sim_piece)) : NULL;

@@ -111,7 +111,7 @@ static bool build_zone(void)
 	zone = early_alloc(ash_zone_struct_size());
 	config.pcps = early_alloc(ash_pcp_struct_size());
 	config.pageblocks = early_alloc(ash_zone_nr_pageblocks(config.nr_frames, config.geometry));
-	config.frames = early_alloc(ash_frame_struct_size() * config.nr_frames);
+	config.frames = early_alloc(ash_frames_size(config.nr_frames));
 	if (ash_zone_init(zone, &config) != 0)
 		return complain("the core refuses the zone; frames", config.nr_frames);
 	for (unsigned i = 0; i < nr_ranges; i++) {

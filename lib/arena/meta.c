@@ -25,7 +25,7 @@ enum { MAX_TABLES = 8, CLIENT_BYTES_PER_FRAME = 32, BUMP_SHARE = 64, BUMP_ALIGN 
 #define EARLY_BYTES ASH_KIB(64)
 enum { TABLE_PAGEBLOCKS, TABLE_BACKING, TABLE_FRAMES, TABLE_TAGS, OWN_TABLES };
 
-/* One entry of entry_bytes per 2^shift frames of the reservation. */
+/* One entry of entry_bytes per 2^shift frames of the reservation; 0: the page core's frames, which it places itself. */
 struct meta_table {
 	uintptr_t base;
 	size_t entry_bytes;
@@ -44,9 +44,17 @@ static struct {
 	_Atomic uintptr_t bump_committed;  /* (a) writable below; release store after mprotect, acquire load before use */
 } meta;
 
+/* Where in a table the entries of frames from nr_frames on begin. */
+static size_t table_offset(size_t nr_frames, size_t entry_bytes, unsigned shift)
+{
+	if (entry_bytes == 0)
+		return ash_frames_size(nr_frames);
+	return ((nr_frames + (1ul << shift) - 1) >> shift) * entry_bytes;
+}
+
 static size_t table_bytes(size_t nr_frames, size_t entry_bytes, unsigned shift)
 {
-	return ash_align_up(((nr_frames + (1ul << shift) - 1) >> shift) * entry_bytes, ASH_PAGE_SIZE);
+	return ash_align_up(table_offset(nr_frames, entry_bytes, shift), ASH_PAGE_SIZE);
 }
 
 static uintptr_t place_table(unsigned id, uintptr_t at, size_t nr_frames, size_t entry_bytes, unsigned shift)
@@ -67,7 +75,7 @@ static uintptr_t place_all(uintptr_t base, size_t nr_frames)
 	at = place_table(TABLE_PAGEBLOCKS, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
 	at = place_table(TABLE_BACKING, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
 	meta.small_end = at;
-	at = place_table(TABLE_FRAMES, at, nr_frames, ash_frame_struct_size(), 0);
+	at = place_table(TABLE_FRAMES, at, nr_frames, 0, 0);
 	at = place_table(TABLE_TAGS, at + GUARD, nr_frames, sizeof(uint32_t), 0);
 	at += GUARD;
 	atomic_init(&meta.bump_next, at);
@@ -109,10 +117,12 @@ int ash_meta_init(size_t nr_frames)
 	return 0;
 }
 
-static int cover_table(const struct meta_table *t, size_t first, size_t nr)
+/* Entries of frames from to end, as a span that begins at frame base counts them. */
+static int cover_table(const struct meta_table *t, size_t base, size_t from, size_t end)
 {
-	return commit(t->base + (first >> t->shift) * t->entry_bytes,
-		      t->base + (((first + nr - 1) >> t->shift) + 1) * t->entry_bytes);
+	const uintptr_t part = t->base + table_offset(base, t->entry_bytes, t->shift);
+
+	return commit(part + table_offset(from, t->entry_bytes, t->shift), part + table_offset(end, t->entry_bytes, t->shift));
 }
 
 int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
@@ -125,7 +135,7 @@ int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
 	if (want <= a->covered)
 		return 0;
 	for (unsigned i = 0; i < meta.nr_tables && err == 0; i++)
-		err = cover_table(&meta.tables[i], base + a->covered, want - a->covered);
+		err = cover_table(&meta.tables[i], base, a->covered, want);
 	if (err == 0)
 		a->covered = want;
 	return err;
@@ -133,7 +143,8 @@ int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
 
 struct ash_frame *ash_meta_frames(size_t first)
 {
-	return (struct ash_frame *)(meta.tables[TABLE_FRAMES].base + first * ash_frame_struct_size());
+	/* A span's part is laid out as a table of its own. Two of them take no more than one for both: they fit. */
+	return (struct ash_frame *)(meta.tables[TABLE_FRAMES].base + ash_frames_size(first));
 }
 
 static _Atomic uint8_t *pageblock_table(unsigned id, size_t first)
@@ -205,7 +216,7 @@ static int cover_online(const struct meta_table *t)
 		const struct ash_arena *a = ash_arena_peek(i);
 
 		if (a != NULL && a->covered > 0)
-			err = cover_table(t, (size_t)i << ash_registry.span_frame_shift, a->covered);
+			err = cover_table(t, (size_t)i << ash_registry.span_frame_shift, 0, a->covered);
 	}
 	return err;
 }

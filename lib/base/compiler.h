@@ -23,6 +23,8 @@
 #else
 #define ASH_ALIAS(of) __attribute__((alias(#of)))
 #endif
+/* A function that races on purpose, for hints: ThreadSanitizer is not to look. Linux: data_race(). */
+#define ASH_RACES ASH_NOINLINE __attribute__((no_sanitize("thread")))
 #define ASH_CONSTRUCTOR __attribute__((constructor))
 #define ASH_DESTRUCTOR __attribute__((destructor))
 /* Placed beside the constructors: what every process runs, the shortest too, shares their page. */
@@ -46,7 +48,12 @@
 /* A hint that the cache line will be written soon; harmless on any address. */
 ASH_INLINE void ash_prefetch_write(const void *p)
 {
+	/* gcc makes of the builtin, for x86-64 in general, one that asks for reading only. */
+#if defined(__x86_64__)
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
+#else
 	__builtin_prefetch(p, 1);
+#endif
 }
 
 #define ASH_BUILD_ASSERT(cond, text) _Static_assert(cond, text)

@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-enum { MAY_WAIT_SPINS = 40 * ASH_LOCK_SPINS }; /* well past a bounded hold: a holder that was preempted counts as stuck */
+/* Well past a bounded hold: a holder that was preempted counts as stuck. */
+enum { MAY_WAIT_SPINS = 40 * ASH_LOCK_SPINS };
 
 void ash_lock_slow(struct ash_lock *l, const struct ash_lock_ops *ops)
 {

@@ -60,8 +60,8 @@ ASH_INLINE void ash_unlock(struct ash_lock *l, const struct ash_lock_ops *ops)
 }
 
 /*
- * Whether the lock can be had within some microseconds; it is not held afterwards. For what may have interrupted its own
- * thread while that held the lock: true says that it did not, so that waiting for the lock ends.
+ * Whether the lock can be had within some microseconds; it is not held afterwards. For what may have interrupted its
+ * own thread while that held the lock: true says that it did not, so that waiting for the lock ends.
  */
 bool ash_lock_may_wait(struct ash_lock *l, const struct ash_lock_ops *ops);
 

@@ -3,9 +3,9 @@
  * Where the numbers of a running process lie, for a reader in another process.
  *
  * Counters are kept where they are used; publishing them costs the process nothing, because a reader is told their
- * places: a layer describes its structures field by field, and api/view.c says where the structures are. The reader takes
- * from memory what it knows the name of, without stopping anyone, so numbers that belong together may be apart by what
- * happened meanwhile.
+ * places: a layer describes its structures field by field, and api/view.c says where the structures are. The reader
+ * takes from memory what it knows the name of, without stopping anyone, so numbers that belong together may be apart by
+ * what happened meanwhile.
  */
 #ifndef ASH_BASE_VIEW_H
 #define ASH_BASE_VIEW_H
@@ -49,7 +49,8 @@ struct ash_view {
 /* Buffers for devices, where the process has that part: ash_dma_view. */
 struct ash_dma_view {
 	char magic[8];
-	const struct ash_view_list *arenas, *figures, *buffers; /* one struct of figures; buffers in parts, to be added up */
+	/* One struct of figures; buffers in parts, to be added up. */
+	const struct ash_view_list *arenas, *figures, *buffers;
 	const struct ash_view_field *zone;
 };
 

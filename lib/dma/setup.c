@@ -149,7 +149,7 @@ static struct tables lay_out(size_t nr)
 	t.covered = t.slots + nr_slots * sizeof(struct ash_dma_slot);
 	t.at_once = ash_align_up(t.covered + ((nr >> ASH_MAX_ORDER) / 64 + 1) * sizeof(uint64_t), ASH_PAGE_SIZE);
 	t.frames = t.at_once;
-	t.tags = ash_align_up(t.frames + (nr + 1) * ash_frame_struct_size(), ASH_PAGE_SIZE);
+	t.tags = ash_align_up(t.frames + ash_frames_size(nr + 1), ASH_PAGE_SIZE);
 	t.small = ash_align_up(t.tags + nr * sizeof(uint64_t), ASH_PAGE_SIZE);
 	t.end = ash_align_up(t.small + nr * sizeof(uint64_t), ASH_PAGE_SIZE);
 	return t;
@@ -235,15 +235,13 @@ static int commit_range(const void *from, const void *to)
 
 int ash_dma_cover(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end)
 {
-	const size_t frame_bytes = ash_frame_struct_size();
-
 	for (ash_pfn_t g = first >> ASH_MAX_ORDER; g <= (end - 1) >> ASH_MAX_ORDER; g++) {
 		const size_t from = (size_t)g << ASH_MAX_ORDER, to = ash_min(from + GIB_FRAMES, a->nr_frames);
 		int err;
 
 		if ((a->covered[g / 64] >> (g % 64) & 1) != 0)
 			continue;
-		err = commit_range((char *)a->frames + from * frame_bytes, (char *)a->frames + to * frame_bytes);
+		err = commit_range((char *)a->frames + ash_frames_size(from), (char *)a->frames + ash_frames_size(to));
 		if (err == 0)
 			err = commit_range(&a->tags[from], &a->tags[to]);
 		if (err == 0)

@@ -16,7 +16,8 @@
 /* CMA frames ride the MOVABLE pcp lists: a MOVABLE request that may not have them must not look there. */
 static bool pcp_serves(const struct ash_zone *z, enum ash_migratetype mt, unsigned flags)
 {
-	return ASH_LIKELY(mt != atomic_load_explicit(&z->cma_borrower, memory_order_relaxed)) || (flags & ASH_ALLOC_CMA);
+	return ASH_LIKELY(mt != atomic_load_explicit(&z->cma_borrower, memory_order_relaxed)) ||
+	       (flags & ASH_ALLOC_CMA);
 }
 
 /* One piece for a request, from the lists or the HIGHATOMIC reserve; headed and counted. Under the zone lock. */
@@ -175,7 +176,8 @@ static bool defer(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 		const bool moving = (ash_word_flags(word) & ASH_FRAME_MOVING) != 0;
 		const uint32_t noted = word | ash_frame_word(0, 0, 0, ASH_FRAME_FREE_PENDING);
 
-		if (!ash_frame_change(z->frames, pfn, &word, moving ? noted : ash_frame_word(ASH_FRAME_DEFERRED, order, 0, 0)))
+		if (!ash_frame_change(z->frames, pfn, &word,
+				      moving ? noted : ash_frame_word(ASH_FRAME_DEFERRED, order, 0, 0)))
 			continue;
 		if (!moving)
 			ash_deferred_push(z, pfn);

@@ -46,7 +46,7 @@ struct ash_taken ash_buddy_take(struct ash_zone *z, ash_pfn_t pfn, unsigned want
 	const unsigned zeroed = ash_freelist_del(z, pfn, order, mt);
 
 	/* Pieces come in ascending order: the head of the next but one is the line to be missed soon. */
-	ash_prefetch_write(&z->frames[pfn + 2 * ash_order_frames(want)]);
+	ash_prefetch_write(ash_frame_at(z->frames, pfn + 2 * ash_order_frames(want)));
 	return (struct ash_taken){ pfn, ash_buddy_carve(z, pfn, order, pfn, want, mt, zeroed) };
 }
 
@@ -72,9 +72,9 @@ unsigned ash_buddy_take_row(struct ash_zone *z, unsigned order, enum ash_migrate
 		return 0;
 	found = (unsigned)__builtin_ctz(orders);
 	pfn = ash_freelist_first(z, found, mt);
+	zeroed = ash_frame_at(z->frames, pfn)->private;
 	/* No row out of a buddy whose pageblocks are not all alike. */
-	if (found == order || nr == 1 ||
-	    (z->frames[pfn].private != 0 && z->frames[pfn].private != ash_zeroed_full(z, found))) {
+	if (found == order || nr == 1 || (zeroed != 0 && zeroed != ash_zeroed_full(z, found))) {
 		*taken = ash_buddy_take(z, pfn, order, found, mt);
 		return 1;
 	}
@@ -90,7 +90,7 @@ unsigned ash_buddy_take_row(struct ash_zone *z, unsigned order, enum ash_migrate
 		ash_freelist_add(z, rest, o, mt, zeroed != 0 ? ash_zeroed_full(z, o) : 0, ASH_LIST_HEAD);
 		rest += ash_order_frames(o);
 	}
-	ash_prefetch_write(&z->frames[pfn + ((ash_pfn_t)nr << order)]);
+	ash_prefetch_write(ash_frame_at(z->frames, pfn + ((ash_pfn_t)nr << order)));
 	return nr;
 }
 
@@ -130,7 +130,8 @@ static bool absorb_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum
 
 static bool merge_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned *zeroed)
 {
-	if (ash_buddy_is_free(z, pfn, order) ? !absorb_buddy(z, pfn, order, mt, zeroed) : !absorb_guard(z, pfn, order, zeroed))
+	if (ash_buddy_is_free(z, pfn, order) ? !absorb_buddy(z, pfn, order, mt, zeroed) :
+					       !absorb_guard(z, pfn, order, zeroed))
 		return false;
 	/* Whole again: from here on the pageblock bit carries it. */
 	if (order + 1 == z->pageblock_order)
@@ -208,7 +209,8 @@ void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum 
 	 * By far the most frees: nobody waits for a buddy, nothing is guarded or shuffled, and types are not looked at.
 	 */
 	if (ASH_LIKELY(order < z->plain_order && z->capture == NULL)) {
-		if (ash_freelist_free(z, &pfn, order, mt, &zeroed, (flags & ASH_FREE_TAIL) ? ASH_LIST_TAIL : ASH_LIST_HEAD))
+		if (ash_freelist_free(z, &pfn, order, mt, &zeroed,
+				      (flags & ASH_FREE_TAIL) ? ASH_LIST_TAIL : ASH_LIST_HEAD))
 			return;
 		order = z->pageblock_order;
 		ash_pageblock_set_zeroed(z, pfn, order, zeroed);

@@ -121,8 +121,8 @@ static uint64_t find_clear(const struct ash_cma *cma, const struct ash_cma_range
 		uint64_t n = 0;
 
 		if ((pfn & (align - 1)) != 0) {
-			start = (((pfn + align - 1) & ~(align - 1)) - r->base + ash_order_frames(cma->order_per_bit) - 1) >>
-				cma->order_per_bit;
+			start = (((pfn + align - 1) & ~(align - 1)) - r->base + ash_order_frames(cma->order_per_bit) -
+				 1) >> cma->order_per_bit;
 			continue;
 		}
 		while (n < nr && !bit_set(r->bitmap, start + n))
@@ -141,8 +141,8 @@ static int empty_place(struct ash_cma *cma, ash_pfn_t pfn, ash_pfn_t nr, struct 
 		struct ash_busy first;
 		struct ash_busy_list local = { &first, 1, 0 };
 		struct ash_page_grant grant;
-		const int err = ash_zone_alloc_contig_range(cma->zone, pfn, nr, ASH_MT_UNMOVABLE, ASH_ISOLATE_CMA, &grant,
-							    &local);
+		const int err = ash_zone_alloc_contig_range(cma->zone, pfn, nr, ASH_MT_UNMOVABLE, ASH_ISOLATE_CMA,
+							    &grant, &local);
 
 		if (err != -ASH_EBUSY || local.nr == 0 || first.why != ASH_BUSY_ISOLATED || i == ISOLATED_TRIES) {
 			if (err != 0 && local.nr > 0)

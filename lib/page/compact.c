@@ -185,7 +185,8 @@ static void compact_block(struct control *c, ash_pfn_t block)
 		c->n.failed++;
 		/* The range that was to become free will not: leave the rest of it alone. */
 		if (c->mode == ASH_COMPACT_ASYNC && c->order <= z->max_order) {
-			const uint64_t range_end = (uint64_t)ash_order_start(pfn, c->order) + ash_order_frames(c->order);
+			const uint64_t range_end =
+				(uint64_t)ash_order_start(pfn, c->order) + ash_order_frames(c->order);
 
 			next = range_end < end ? (ash_pfn_t)range_end : end;
 		}
@@ -419,7 +420,8 @@ static bool take_captured(struct ash_zone *z, const struct ash_capture *capture,
 		return false;
 	*grant = (struct ash_page_grant){ capture->pfn, capture->zeroed };
 	if (ash_hardened(z))
-		grant->zeroed = ash_harden_alloc(z, grant->pfn, ash_order_frames(capture->order), capture->mt, grant->zeroed);
+		grant->zeroed = ash_harden_alloc(z, grant->pfn, ash_order_frames(capture->order), capture->mt,
+						 grant->zeroed);
 	return true;
 }
 

@@ -71,7 +71,8 @@ struct ash_proactive {
  * run after which the score is no lower makes the next 63 calls do nothing. Whether there was a run. p belongs to one
  * thread.
  */
-bool ash_zones_compact_proactively(struct ash_proactive *p, struct ash_zone *const zones[], unsigned nr, unsigned order);
+bool ash_zones_compact_proactively(struct ash_proactive *p, struct ash_zone *const zones[], unsigned nr,
+				   unsigned order);
 
 /*
  * Take the free buddy headed by pfn off the lists (kernel: __isolate_free_page). Its order, or -ASH_EBUSY: there is

@@ -63,7 +63,8 @@ static ash_pfn_t first_obstacle(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t end
 		/* A guard goes with what it stands behind. */
 		if (ash_word_state(word) == ASH_FRAME_GUARD && !may_move)
 			return next - 1;
-		if (ash_word_state(word) == ASH_FRAME_USED && (!may_move || !ash_migrate_possible(z, ash_word_type(word))))
+		if (ash_word_state(word) == ASH_FRAME_USED &&
+		    (!may_move || !ash_migrate_possible(z, ash_word_type(word))))
 			return next - 1;
 		pfn = next;
 	}

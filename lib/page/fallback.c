@@ -105,7 +105,7 @@ static struct ash_taken claim_tainted(struct ash_zone *z, unsigned order, enum a
 			const enum ash_migratetype from = (enum ash_migratetype)fallbacks[mt][i / 2];
 			ash_pfn_t pfn = z->freelist[o][from].first[i % 2];
 
-			for (; pfn != ASH_PFN_NONE; pfn = z->frames[pfn].next) {
+			for (; pfn != ASH_PFN_NONE; pfn = ash_frame_at(z->frames, pfn)->next) {
 				if (++looked > TAINTED_LIMIT)
 					return nothing;
 				if (z->tainted[pfn >> z->max_order] > 0)

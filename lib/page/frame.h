@@ -23,7 +23,7 @@ enum ash_frame_state {
 	ASH_FRAME_BUDDY, /* free, on the freelist of its order and of its pageblock's type */
 	ASH_FRAME_USED,  /* allocated */
 	ASH_FRAME_PCP,   /* free, on a pcp list */
-	ASH_FRAME_HELD,  /* free, but taken off the lists by the core: being reported, captured for a compacting request */
+	ASH_FRAME_HELD,  /* free, but taken off the lists by the core: being reported, captured for a request */
 	ASH_FRAME_DEFERRED, /* freed where no lock could be waited for; on the deferred list */
 	ASH_FRAME_GUARD,    /* kept out of reach behind an allocation, on no list (harden.c) */
 };
@@ -41,6 +41,25 @@ struct ash_frame {
 	uint32_t private;      /* USED: the owner's; BUDDY: see freelist.h, "zeroed" */
 };
 ASH_BUILD_ASSERT(sizeof(struct ash_frame) == 16, "0.4 % of 4 KiB frames");
+
+/*
+ * Where a frame's entry is in the table: after every 2^ASH_FRAME_SKEW_ORDER entries a cache line is left out. The heads
+ * of large pieces are at equal distances that are powers of two; in a table without gaps they would all want the same
+ * few sets of the caches: those of order 9 would share 16 of 2048 sets of a second level of 2 MiB. The gaps shift each
+ * stretch of the table, as long as one way of such a cache, against the one before. Tests have them closer.
+ */
+#ifndef ASH_FRAME_SKEW_ORDER
+#define ASH_FRAME_SKEW_ORDER 13
+#endif
+#define ASH_FRAME_SKEW 4 /* entries of a cache line */
+
+ASH_INLINE size_t ash_frame_entry(size_t pfn)
+{
+	return pfn + (pfn >> ASH_FRAME_SKEW_ORDER) * ASH_FRAME_SKEW;
+}
+
+/* frames: a pointer to struct ash_frame, const or not. */
+#define ash_frame_at(frames, pfn) (&(frames)[ash_frame_entry(pfn)])
 
 /* The migratetype is the list's for BUDDY, the request's for USED and PCP. */
 ASH_INLINE uint32_t ash_frame_word(enum ash_frame_state state, unsigned order, unsigned mt, unsigned flags)
@@ -79,12 +98,12 @@ ASH_INLINE bool ash_word_zeroed(uint32_t word)
 /* Relaxed: whoever needs more than a hint holds the lock that orders the writes. */
 ASH_INLINE uint32_t ash_frame_load(const struct ash_frame *frames, ash_pfn_t pfn)
 {
-	return atomic_load_explicit(&frames[pfn].word, memory_order_relaxed);
+	return atomic_load_explicit(&ash_frame_at(frames, pfn)->word, memory_order_relaxed);
 }
 
 ASH_INLINE void ash_frame_store(struct ash_frame *frames, ash_pfn_t pfn, uint32_t word)
 {
-	atomic_store_explicit(&frames[pfn].word, word, memory_order_relaxed);
+	atomic_store_explicit(&ash_frame_at(frames, pfn)->word, word, memory_order_relaxed);
 }
 
 /*
@@ -93,8 +112,8 @@ ASH_INLINE void ash_frame_store(struct ash_frame *frames, ash_pfn_t pfn, uint32_
  */
 ASH_INLINE bool ash_frame_change(struct ash_frame *frames, ash_pfn_t pfn, uint32_t *seen, uint32_t word)
 {
-	return atomic_compare_exchange_strong_explicit(&frames[pfn].word, seen, word, memory_order_acq_rel,
-						       memory_order_acquire);
+	return atomic_compare_exchange_strong_explicit(&ash_frame_at(frames, pfn)->word, seen, word,
+						       memory_order_acq_rel, memory_order_acquire);
 }
 
 /* The largest order at which a piece starting at pfn and not reaching past end is naturally aligned. pfn < end. */

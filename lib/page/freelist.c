@@ -22,7 +22,8 @@ static void set_orders(struct ash_zone *z, enum ash_migratetype mt, uint32_t ord
 static void assert_type(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
 {
 	ASH_ZONE_ASSERT_LOCKED(z);
-	ASH_ZONE_ASSERT(z, (pfn & (ash_order_frames(order) - 1)) == 0, "buddy not aligned to its order", pfn, order, mt);
+	ASH_ZONE_ASSERT(z, (pfn & (ash_order_frames(order) - 1)) == 0, "buddy not aligned to its order", pfn, order,
+			mt);
 	for (ash_pfn_t b = pfn; ASH_CHECKS && b - pfn < ash_order_frames(order); b += ash_pageblock_frames(z))
 		ASH_ZONE_ASSERT(z, ash_pageblock_type(z, b) == mt, "pageblock type is not the list's", b,
 				ash_pageblock_type(z, b), mt);
@@ -60,14 +61,14 @@ static void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum a
 {
 	const unsigned part = zeroed == ash_zeroed_full(z, order);
 	struct ash_freelist *l = &z->freelist[order][mt];
-	struct ash_frame *f = &z->frames[pfn];
+	struct ash_frame *f = ash_frame_at(z->frames, pfn);
 
 	if (end == ASH_LIST_HEAD) {
 		f->prev = ASH_PFN_NONE;
 		f->next = l->first[part];
 		l->first[part] = pfn;
 		if (f->next != ASH_PFN_NONE)
-			z->frames[f->next].prev = pfn;
+			ash_frame_at(z->frames, f->next)->prev = pfn;
 		else
 			l->last[part] = pfn;
 	} else {
@@ -75,7 +76,7 @@ static void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum a
 		f->prev = l->last[part];
 		l->last[part] = pfn;
 		if (f->prev != ASH_PFN_NONE)
-			z->frames[f->prev].next = pfn;
+			ash_frame_at(z->frames, f->prev)->next = pfn;
 		else
 			l->first[part] = pfn;
 	}
@@ -88,7 +89,7 @@ static void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum a
 static unsigned unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
 {
 	struct ash_freelist *l = &z->freelist[order][mt];
-	const struct ash_frame *f = &z->frames[pfn];
+	const struct ash_frame *f = ash_frame_at(z->frames, pfn);
 	const uint32_t word = ash_frame_load(z->frames, pfn);
 	const unsigned part = ash_word_zeroed(word);
 
@@ -96,11 +97,11 @@ static unsigned unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, 
 	if (ASH_UNLIKELY((word & 0xffffff) != ash_frame_word(ASH_FRAME_BUDDY, order, mt, 0)))
 		ash_zone_bug(z, "not a buddy of this list", pfn, word, ash_frame_word(ASH_FRAME_BUDDY, order, mt, 0));
 	if (f->prev != ASH_PFN_NONE)
-		z->frames[f->prev].next = f->next;
+		ash_frame_at(z->frames, f->prev)->next = f->next;
 	else
 		l->first[part] = f->next;
 	if (f->next != ASH_PFN_NONE)
-		z->frames[f->next].prev = f->prev;
+		ash_frame_at(z->frames, f->next)->prev = f->prev;
 	else
 		l->last[part] = f->prev;
 	if (--l->nr == 0)
@@ -172,11 +173,11 @@ void ash_freelist_move(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum a
 static void join(struct ash_zone *z, struct ash_freelist *l, unsigned part, ash_pfn_t a, ash_pfn_t b)
 {
 	if (a != ASH_PFN_NONE)
-		z->frames[a].next = b;
+		ash_frame_at(z->frames, a)->next = b;
 	else
 		l->first[part] = b;
 	if (b != ASH_PFN_NONE)
-		z->frames[b].prev = a;
+		ash_frame_at(z->frames, b)->prev = a;
 	else
 		l->last[part] = a;
 }
@@ -191,16 +192,16 @@ void ash_freelist_swap(struct ash_zone *z, ash_pfn_t a, ash_pfn_t b)
 	ASH_ZONE_ASSERT_LOCKED(z);
 	ASH_ZONE_ASSERT(z, ash_frame_load(z->frames, b) == word, "not two buddies of one list", a, b, word);
 	/* Where they are neighbours, a comes first. */
-	if (z->frames[b].next == a) {
+	if (ash_frame_at(z->frames, b)->next == a) {
 		const ash_pfn_t first = b;
 
 		b = a;
 		a = first;
 	}
-	fa.prev = z->frames[a].prev;
-	fa.next = z->frames[a].next;
-	fb.prev = z->frames[b].prev;
-	fb.next = z->frames[b].next;
+	fa.prev = ash_frame_at(z->frames, a)->prev;
+	fa.next = ash_frame_at(z->frames, a)->next;
+	fb.prev = ash_frame_at(z->frames, b)->prev;
+	fb.next = ash_frame_at(z->frames, b)->next;
 	join(z, l, part, fa.prev, b);
 	if (fa.next == b) {
 		join(z, l, part, b, a);

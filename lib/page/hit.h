@@ -48,7 +48,7 @@ ASH_INLINE bool ash_hit_free(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_t 
 
 	if (ASH_UNLIKELY(order > z->pcp_hit_order || pfn >= z->nr_frames))
 		return false;
-	f = &z->frames[pfn];
+	f = ash_frame_at(z->frames, pfn);
 	mt = ash_pageblock_word_pcp_type(ash_pageblock_word(z, pfn));
 	word = atomic_load_explicit(&f->word, memory_order_relaxed) & z->plain_mask;
 	/* A head that is plainly used, of this order, is aligned and inside: no more needs checking. */

@@ -82,7 +82,8 @@ static bool has_unmovable(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t e
 	while (start < end) {
 		const ash_pfn_t head = ash_frame_head(z, start);
 		const uint32_t word = head == ASH_PFN_NONE ? 0 : ash_frame_load(z->frames, head);
-		const ash_pfn_t piece_end = head == ASH_PFN_NONE ? start + 1 : head + ash_order_frames(ash_word_order(word));
+		const ash_pfn_t piece_end =
+			head == ASH_PFN_NONE ? start + 1 : head + ash_order_frames(ash_word_order(word));
 		const ash_pfn_t stop = piece_end < end ? piece_end : end;
 
 		if (ash_word_state(word) == ASH_FRAME_USED && !ash_migrate_possible(z, ash_word_type(word))) {

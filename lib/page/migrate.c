@@ -38,12 +38,12 @@ static int drop_piece(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 
 uint32_t ash_zone_private(const struct ash_zone *z, ash_pfn_t pfn)
 {
-	return __atomic_load_n(&z->frames[pfn].private, __ATOMIC_RELAXED);
+	return __atomic_load_n(&ash_frame_at(z->frames, pfn)->private, __ATOMIC_RELAXED);
 }
 
 void ash_zone_set_private(struct ash_zone *z, ash_pfn_t pfn, uint32_t value)
 {
-	__atomic_store_n(&z->frames[pfn].private, value, __ATOMIC_RELAXED);
+	__atomic_store_n(&ash_frame_at(z->frames, pfn)->private, value, __ATOMIC_RELAXED);
 }
 
 ash_pfn_t ash_migrate_target_any(struct ash_zone *z, unsigned order, void *arg ASH_UNUSED)

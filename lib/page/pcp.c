@@ -6,11 +6,12 @@
 #include "page/fallback.h"
 
 /*
- * Pieces freed in one zone lock hold: some 25 microseconds of it where all of them miss the cache. Four times fewer
- * made frees in random order by two threads dearer by a third, who then met at the lock four times as often.
+ * Pieces freed in one zone lock hold: some ten microseconds of it. Four times fewer made frees in random order by two
+ * threads dearer by a third, who then met at the lock four times as often.
  */
 #define SHRINK_PIECES 256
-#define LOOK_AHEAD 16 /* pieces looked ahead at a time; more, and heads at equal distances push each other out again */
+
+#define REFILL_AHEAD 12 /* of a row, this many heads are on their way while one is written */
 
 /*
  * How many merges of one piece are looked ahead. Four frames share a cache line: the buddies of two orders are there.
@@ -69,8 +70,10 @@ static void refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 
 		if (n == 0)
 			break;
-		for (unsigned i = 0; i < n; i++)
+		for (unsigned i = 0; i < n; i++) {
+			ash_prefetch_write(ash_frame_at(z->frames, taken.pfn + ((i + REFILL_AHEAD) << order)));
 			ash_pcp_append(z, pcp, index, taken.pfn + (i << order), word);
+		}
 		nr -= n;
 		frames += (ash_pfn_t)n << order;
 	}
@@ -175,19 +178,24 @@ static void gather(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 
 /*
  * Freed in random order, a piece misses the cache three or four times: at the buddies it may merge with, and at their
- * neighbours on their lists, which lie anywhere. A batch has its misses together instead of one by one, well before
- * they are waited for: first the heads of the buddies, whose addresses are known, and then the neighbours, by links
- * that are to be read under the zone lock only.
+ * neighbours on their lists, which lie anywhere. A batch has its misses together instead of one by one, and before the
+ * zone lock is taken: first the heads of the buddies, whose addresses are known, and then the neighbours. Without the
+ * lock all of this is a guess, and links may be changing: they only say which lines to ask for.
  */
 static void prefetch_buddies(const struct ash_zone *z, const struct outgoing_piece *p, unsigned nr)
 {
 	for (; nr > 0; nr--, p++) {
-		for (unsigned order = p->order < 2 ? 2 : p->order; order < (unsigned)p->order + PREFETCH_ORDERS; order++)
-			ash_prefetch_write(&z->frames[ash_order_start(p->pfn, order) ^ ash_order_frames(order)]);
+		const unsigned end = (unsigned)p->order + PREFETCH_ORDERS;
+
+		for (unsigned order = p->order < 2 ? 2 : p->order; order < end; order++) {
+			const ash_pfn_t head = ash_order_start(p->pfn, order);
+
+			ash_prefetch_write(ash_frame_at(z->frames, head ^ ash_order_frames(order)));
+		}
 	}
 }
 
-static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing_piece *p, unsigned nr)
+static ASH_RACES void prefetch_neighbours(const struct ash_zone *z, const struct outgoing_piece *p, unsigned nr)
 {
 	const ash_pfn_t last = z->nr_frames - 1;
 
@@ -196,14 +204,15 @@ static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing_
 			const ash_pfn_t head = ash_order_start(p->pfn, order), buddy = head ^ ash_order_frames(order);
 			const ash_pfn_t mask = -(ash_pfn_t)ash_buddy_is_free(z, head, order);
 			/*
-			 * By arithmetic, not by a branch that nobody could guess. What is no buddy is somebody else's,
-			 * and its links may be changing: instead the piece's own are read, which lead nowhere in
-			 * particular.
+			 * By arithmetic, not by a branch that nobody could guess: where there is no buddy to merge
+			 * with, the piece's own links are read, which lead nowhere in particular.
 			 */
-			const struct ash_frame *f = &z->frames[p->pfn ^ ((p->pfn ^ buddy) & mask)];
+			const struct ash_frame *f = ash_frame_at(z->frames, p->pfn ^ ((p->pfn ^ buddy) & mask));
+			const ash_pfn_t next = __atomic_load_n(&f->next, __ATOMIC_RELAXED);
+			const ash_pfn_t prev = __atomic_load_n(&f->prev, __ATOMIC_RELAXED);
 
-			ash_prefetch_write(&z->frames[lower(f->next, last)]);
-			ash_prefetch_write(&z->frames[lower(f->prev, last)]);
+			ash_prefetch_write(ash_frame_at(z->frames, lower(next, last)));
+			ash_prefetch_write(ash_frame_at(z->frames, lower(prev, last)));
 		}
 	}
 }
@@ -211,14 +220,7 @@ static void prefetch_neighbours(const struct ash_zone *z, const struct outgoing_
 /* Pieces that no list holds any more, in the order given. Under the zone lock. */
 static void free_pieces(struct ash_zone *z, const struct outgoing_piece *p, unsigned nr)
 {
-	prefetch_neighbours(z, p, lower(nr, LOOK_AHEAD));
-	for (unsigned i = 0; i < nr; i++, p++) {
-		const unsigned left = nr - i;
-
-		if (i % LOOK_AHEAD == 0 && left > LOOK_AHEAD)
-			prefetch_neighbours(z, p + LOOK_AHEAD, lower(left - LOOK_AHEAD, LOOK_AHEAD));
-		if (i % LOOK_AHEAD == 0 && left > 2 * LOOK_AHEAD)
-			prefetch_buddies(z, p + 2 * LOOK_AHEAD, lower(left - 2 * LOOK_AHEAD, LOOK_AHEAD));
+	for (; nr > 0; nr--, p++) {
 		/* The block's type is asked now and here; what the pcp thought of it does not count. */
 		if (ASH_LIKELY(p->order < z->pageblock_order))
 			ash_buddy_free_one(z, p->pfn, p->order, ash_pageblock_type(z, p->pfn), p->flags);
@@ -233,7 +235,8 @@ static void shrink(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 	struct outgoing out;
 
 	gather(z, pcp, index, frames, &out);
-	prefetch_buddies(z, out.merged, lower(out.nr_merged, 2 * LOOK_AHEAD));
+	prefetch_buddies(z, out.merged, out.nr_merged);
+	prefetch_neighbours(z, out.merged, out.nr_merged);
 	ash_zone_lock(z);
 	ash_deferred_drain(z);
 	for (unsigned i = 0; i < out.nr; i++)
@@ -297,7 +300,7 @@ static unsigned enter_and_push(struct ash_zone *z, struct ash_pcp *pcp, ash_pfn_
 		ash_pcp_make_room(z, pcp, ash_pcp_index(order, mt));
 		state = ash_magazine_state(m);
 	}
-	ash_magazine_push(m, state, pfn, &z->frames[pfn], ash_frame_word(ASH_FRAME_PCP, order, mt, 0));
+	ash_magazine_push(m, state, pfn, ash_frame_at(z->frames, pfn), ash_frame_word(ASH_FRAME_PCP, order, mt, 0));
 	return ash_pcp_index(order, mt);
 }
 

@@ -161,11 +161,11 @@ ASH_INLINE void ash_magazine_pop(struct ash_zone *z, struct ash_magazine *m, uin
 				 enum ash_migratetype mt, struct ash_page_grant *grant)
 {
 	const ash_pfn_t pfn = atomic_load_explicit(&m->pfn[ash_magazine_nr(state) - 1], memory_order_relaxed);
-	struct ash_frame *f = &z->frames[pfn];
+	struct ash_frame *f = ash_frame_at(z->frames, pfn);
 	const uint32_t word = atomic_load_explicit(&f->word, memory_order_relaxed);
 
-	ASH_ZONE_ASSERT(z, (word & 0xffffff) == ash_frame_word(ASH_FRAME_PCP, order, mt, 0), "pcp holds a foreign piece",
-			pfn, word, order);
+	ASH_ZONE_ASSERT(z, (word & 0xffffff) == ash_frame_word(ASH_FRAME_PCP, order, mt, 0),
+			"pcp holds a foreign piece", pfn, word, order);
 	ash_magazine_set(m, state + ASH_MAGAZINE_TAKEN - 1);
 	atomic_store_explicit(&f->word, ash_frame_word(ASH_FRAME_USED, order, mt, 0), memory_order_relaxed);
 	*grant = (struct ash_page_grant){ pfn, ash_word_zeroed(word) };

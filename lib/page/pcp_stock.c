@@ -101,7 +101,7 @@ void ash_pcp_close(struct ash_pcp *pcp)
 void ash_pcp_append(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, ash_pfn_t pfn, uint32_t word)
 {
 	struct ash_pcp_list *l = &pcp->list[index];
-	struct ash_frame *f = &z->frames[pfn];
+	struct ash_frame *f = ash_frame_at(z->frames, pfn);
 
 	ash_frame_store(z->frames, pfn, word);
 	f->next = 0;
@@ -109,7 +109,7 @@ void ash_pcp_append(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, ash
 	if (l->first == 0)
 		l->first = pfn + 1;
 	else
-		z->frames[l->last - 1].next = pfn + 1;
+		ash_frame_at(z->frames, l->last - 1)->next = pfn + 1;
 	l->last = pfn + 1;
 }
 
@@ -130,7 +130,7 @@ void ash_pcp_load(struct ash_zone *z, struct ash_pcp *pcp, unsigned index)
 
 	while (nr < ASH_MAGAZINE_PIECES && l->first != 0) {
 		pfn[nr] = l->first - 1;
-		l->first = z->frames[pfn[nr]].next;
+		l->first = ash_frame_at(z->frames, pfn[nr])->next;
 		nr++;
 	}
 	for (unsigned i = 0; i < nr; i++)
@@ -141,12 +141,38 @@ void ash_pcp_load(struct ash_zone *z, struct ash_pcp *pcp, unsigned index)
 	set_charged(pcp, ash_pcp_charged(pcp) + ((room - had) << order) - (nr << order));
 }
 
+/*
+ * Whoever walks a list from its cold end learns from each frame which is the next, and frames there have not been
+ * looked at for long: a chain of misses. So the private word of a piece, which nobody else uses now, names the one that
+ * comes SPILL later, where that is known. A hint only. Not where a mover or shrinker may still look at the word of what
+ * has just been freed.
+ */
+static bool names_later(const struct ash_zone *z)
+{
+	return z->ops == NULL || (z->ops->mover == NULL && z->ops->shrinker == NULL);
+}
+
+/* The coldest pieces of a magazine are about to be spilled: what was spilled last learns of them. */
+static void name_later(struct ash_zone *z, const struct ash_magazine *m, const struct ash_pcp_list *l)
+{
+	uint32_t link = l->first;
+
+	for (unsigned i = SPILL; i-- > 0 && link != 0;) {
+		struct ash_frame *f = ash_frame_at(z->frames, link - 1);
+
+		f->private = atomic_load_explicit(&m->pfn[i], memory_order_relaxed);
+		link = f->next;
+	}
+}
+
 /* The coldest pieces of a full magazine, to the hot end of its list. Their room goes with them. */
 static void spill(struct ash_zone *z, struct ash_pcp *pcp, unsigned index)
 {
 	struct ash_pcp_list *l = &pcp->list[index];
 	struct ash_magazine *m = &pcp->magazine[index];
 
+	if (names_later(z))
+		name_later(z, m, l);
 	for (unsigned i = 0; i < ASH_MAGAZINE_PIECES; i++) {
 		const ash_pfn_t pfn = atomic_load_explicit(&m->pfn[i], memory_order_relaxed);
 
@@ -154,11 +180,11 @@ static void spill(struct ash_zone *z, struct ash_pcp *pcp, unsigned index)
 			atomic_store_explicit(&m->pfn[i - SPILL], pfn, memory_order_relaxed);
 			continue;
 		}
-		z->frames[pfn].next = l->first;
+		ash_frame_at(z->frames, pfn)->next = l->first;
 		if (l->first == 0)
 			l->last = pfn + 1;
 		else
-			z->frames[l->first - 1].prev = pfn + 1;
+			ash_frame_at(z->frames, l->first - 1)->prev = pfn + 1;
 		l->first = pfn + 1;
 	}
 	set_magazine(pcp, index, ASH_MAGAZINE_PIECES - SPILL, ASH_MAGAZINE_PIECES - SPILL);
@@ -175,8 +201,8 @@ void ash_pcp_make_room(struct ash_zone *z, struct ash_pcp *pcp, unsigned index)
 	if (ash_magazine_nr(ash_magazine_state(&pcp->magazine[index])) == ASH_MAGAZINE_PIECES)
 		spill(z, pcp, index);
 	nr = ash_magazine_nr(ash_magazine_state(&pcp->magazine[index]));
-	ASH_ZONE_ASSERT(z, nr == ash_magazine_room(ash_magazine_state(&pcp->magazine[index])), "there is room", ASH_PFN_NONE,
-			index, nr);
+	ASH_ZONE_ASSERT(z, nr == ash_magazine_room(ash_magazine_state(&pcp->magazine[index])), "there is room",
+			ASH_PFN_NONE, index, nr);
 	more = charged < high ? (high - charged) >> order : 0;
 	if (more > ASH_MAGAZINE_PIECES - nr)
 		more = ASH_MAGAZINE_PIECES - nr;
@@ -190,11 +216,14 @@ static ash_pfn_t unlink_cold(struct ash_zone *z, struct ash_pcp_list *l)
 {
 	const ash_pfn_t pfn = l->last - 1;
 
+	/* What came by a refill names nothing: then this is a line that is not wanted, no more. */
+	if (names_later(z))
+		ash_prefetch_write(ash_frame_at(z->frames, ash_frame_at(z->frames, pfn)->private));
 	if (l->first == l->last) {
 		l->first = 0;
 	} else {
-		l->last = z->frames[pfn].prev;
-		z->frames[l->last - 1].next = 0;
+		l->last = ash_frame_at(z->frames, pfn)->prev;
+		ash_frame_at(z->frames, l->last - 1)->next = 0;
 	}
 	return pfn;
 }

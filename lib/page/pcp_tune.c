@@ -24,9 +24,9 @@
 
 /*
  * A pcp may keep an eighth of its zone, but not in any number of pieces: what leaves is what has been there longest, a
- * chain of frames of which each must be read to find the next. Longer than this it no longer fits into the cache.
+ * chain of frames of which each must be read to find the next. Much longer than this it no longer fits into the cache.
  */
-#define HIGH_PIECES 2048u
+#define HIGH_PIECES 4096u
 
 static uint32_t load(const _Atomic uint32_t *p)
 {

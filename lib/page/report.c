@@ -17,7 +17,7 @@ static void resident_part(const struct ash_zone *z, ash_pfn_t head, unsigned ord
 {
 	ash_pfn_t b = head;
 
-	if (z->frames[head].private == 0) {
+	if (ash_frame_at(z->frames, head)->private == 0) {
 		*pfn = head;
 		*part_order = order < max_order ? order : max_order;
 		return;

@@ -168,7 +168,7 @@ static bool take_neighbours(struct ash_zone *z, ash_pfn_t nr, unsigned align_ord
 		for (unsigned t = 0; t < ASH_MT_PCPTYPES * 2; t++) {
 			ash_pfn_t pfn = z->freelist[order][t / 2].first[t % 2];
 
-			for (; pfn != ASH_PFN_NONE; pfn = z->frames[pfn].next) {
+			for (; pfn != ASH_PFN_NONE; pfn = ash_frame_at(z->frames, pfn)->next) {
 				if (++looked > SEARCH_LIMIT)
 					return false;
 				if ((pfn & (ash_order_frames(align_order) - 1)) != 0 || z->nr_frames - pfn < nr ||
@@ -279,7 +279,8 @@ static bool next_used(const struct ash_zone *z, ash_pfn_t *start, ash_pfn_t end)
 		if (ash_word_state(word) != ASH_FRAME_USED || (word >> 24 & ASH_FRAME_FREE_PENDING))
 			return false;
 		/* A piece being moved can be freed as a whole only. */
-		if ((word >> 24 & ASH_FRAME_MOVING) && (head < *start || end - head < ash_order_frames(ash_word_order(word))))
+		if ((word >> 24 & ASH_FRAME_MOVING) &&
+		    (head < *start || end - head < ash_order_frames(ash_word_order(word))))
 			return false;
 		*start = head + ash_order_frames(ash_word_order(word));
 	}

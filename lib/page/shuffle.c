@@ -34,9 +34,10 @@ void ash_shuffle_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
 		ash_zone_lock(z);
 		for (unsigned i = 0; i < SHUFFLE_RETRIES; i++) {
 			const uint32_t word = ash_frame_load(z->frames, (ash_pfn_t)pfn);
-			const ash_pfn_t other = ash_order_start((ash_pfn_t)(draw(z) % z->nr_frames), z->hardening.shuffle_order);
+			const unsigned order = z->hardening.shuffle_order;
+			const ash_pfn_t other = ash_order_start((ash_pfn_t)(draw(z) % z->nr_frames), order);
 
-			if (ash_word_state(word) != ASH_FRAME_BUDDY || ash_word_order(word) != z->hardening.shuffle_order)
+			if (ash_word_state(word) != ASH_FRAME_BUDDY || ash_word_order(word) != order)
 				break;
 			/* Equal words: a buddy of the same order, type and list. */
 			if (other == pfn || ash_frame_load(z->frames, other) != word)

@@ -50,8 +50,9 @@ size_t ash_stat_pagetypeinfo_part(enum ash_pagetypeinfo_part part, const struct 
  * A zone's part of /proc/zoneinfo, and the lines of /proc/vmstat that a zone has, with the kernel's names and meanings:
  * promo, protection and the counters of what there is not in a process are left out, high_min and high_max are high.
  */
-size_t ash_stat_zoneinfo(const struct ash_zone_stats *s, const struct ash_watermarks *w, const struct ash_pcp_stats *pcps,
-			 unsigned nr_cpus, unsigned node, const char *zone, char *buf, size_t size);
+size_t ash_stat_zoneinfo(const struct ash_zone_stats *s, const struct ash_watermarks *w,
+			 const struct ash_pcp_stats *pcps, unsigned nr_cpus, unsigned node, const char *zone,
+			 char *buf, size_t size);
 size_t ash_stat_vmstat(const struct ash_zone_stats *s, char *buf, size_t size);
 
 /* The kernel's name of a migratetype ("Unmovable", ...). */

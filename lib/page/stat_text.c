@@ -156,8 +156,9 @@ size_t ash_stat_pagetypeinfo(const struct ash_zone_stats *s, unsigned pageblock_
 	size_t length = 0;
 
 	for (unsigned part = ASH_PAGETYPEINFO_ORDERS; part <= ASH_PAGETYPEINFO_BLOCKS; part++)
-		length += ash_stat_pagetypeinfo_part((enum ash_pagetypeinfo_part)part, s, pageblock_order, max_order, node, zone,
-						     length < size ? buf + length : NULL, length < size ? size - length : 0);
+		length += ash_stat_pagetypeinfo_part((enum ash_pagetypeinfo_part)part, s, pageblock_order, max_order,
+						     node, zone, length < size ? buf + length : NULL,
+						     length < size ? size - length : 0);
 	return length;
 }
 
@@ -185,8 +186,9 @@ static void put_pageset(struct text *t, unsigned cpu, const struct ash_pcp_stats
 	put_line(t, indent, "high_max:", 9, p->high);
 }
 
-size_t ash_stat_zoneinfo(const struct ash_zone_stats *s, const struct ash_watermarks *w, const struct ash_pcp_stats *pcps,
-			 unsigned nr_cpus, unsigned node, const char *zone, char *buf, size_t size)
+size_t ash_stat_zoneinfo(const struct ash_zone_stats *s, const struct ash_watermarks *w,
+			 const struct ash_pcp_stats *pcps, unsigned nr_cpus, unsigned node, const char *zone,
+			 char *buf, size_t size)
 {
 	static const char indent[] = "        ";
 	struct text t = { buf, size, 0 };

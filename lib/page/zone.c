@@ -11,9 +11,9 @@ size_t ash_zone_struct_size(void)
 	return sizeof(struct ash_zone);
 }
 
-size_t ash_frame_struct_size(void)
+size_t ash_frames_size(size_t nr_frames)
 {
-	return sizeof(struct ash_frame);
+	return ash_frame_entry(nr_frames) * sizeof(struct ash_frame);
 }
 
 size_t ash_pcp_struct_size(void)

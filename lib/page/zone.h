@@ -63,7 +63,7 @@ struct ash_hardening {
 	uint8_t shuffle_order;
 	uint8_t guard_order; /* what is left of 2^guard_order frames behind an allocation becomes guards; 0: none */
 	uint64_t shuffle_seed;
-	struct ash_frame_owner *owners; /* NULL, or nr_frames entries, zero-filled: kept up by every allocation and free */
+	struct ash_frame_owner *owners; /* NULL, or nr_frames entries, zero-filled: every allocation and free is told */
 };
 
 struct ash_zone_config {
@@ -86,7 +86,11 @@ struct ash_zone_config {
 };
 
 size_t ash_zone_struct_size(void);
-size_t ash_frame_struct_size(void);
+/*
+ * Of the table of frames of a zone with so many of them. Also where in it the entries from that frame on begin: those
+ * of frames [a, b) lie between the sizes for a and for b, and nowhere else.
+ */
+size_t ash_frames_size(size_t nr_frames);
 size_t ash_pcp_struct_size(void);
 /* What the embedder passed as config.owner. */
 void *ash_zone_owner(const struct ash_zone *z);
@@ -211,7 +215,7 @@ struct ash_zone_stats {
 	uint64_t compact_isolated;                              /* pieces */
 	uint64_t compact_stall, compact_fail, compact_success;  /* requests */
 	uint64_t guard;   /* frames kept out of reach behind allocations */
-	uint64_t tainted; /* superblocks with UNMOVABLE, RECLAIMABLE or HIGHATOMIC pageblocks; 0 without config.tainted */
+	uint64_t tainted; /* superblocks with pageblocks of what cannot move; 0 without config.tainted */
 };
 void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out);
 

@@ -38,19 +38,21 @@ static bool check_buddy(struct walk *w, ash_pfn_t pfn, uint32_t word)
 	const unsigned order = ash_word_order(word);
 	const enum ash_migratetype mt = ash_word_type(word);
 	const ash_pfn_t n = ash_order_frames(order);
+	const unsigned zeroed = ash_frame_at(z->frames, pfn)->private;
 
 	for (ash_pfn_t b = pfn; b - pfn < n; b += ash_pageblock_frames(z)) {
 		if (ash_pageblock_type(z, b) == mt)
 			continue;
 		if (b != pfn && !(ash_mt_mergeable(mt) && ash_mt_mergeable(ash_pageblock_type(z, b))))
-			return fail(w, 5, b, "a buddy of unmergeable and other pageblocks", mt, ash_pageblock_type(z, b));
+			return fail(w, 5, b, "a buddy of unmergeable and other pageblocks", mt,
+				    ash_pageblock_type(z, b));
 		return fail(w, 1, b, "pageblock type is not the buddy's", ash_pageblock_type(z, b), mt);
 	}
-	if (order >= z->pageblock_order && z->frames[pfn].private != ash_pageblock_count_zeroed(z, pfn, order))
-		return fail(w, 6, pfn, "zeroed pageblocks of a buddy", z->frames[pfn].private,
+	if (order >= z->pageblock_order && zeroed != ash_pageblock_count_zeroed(z, pfn, order))
+		return fail(w, 6, pfn, "zeroed pageblocks of a buddy", zeroed,
 			    ash_pageblock_count_zeroed(z, pfn, order));
-	if (ash_word_zeroed(word) != (z->frames[pfn].private == ash_zeroed_full(z, order)))
-		return fail(w, 6, pfn, "a buddy's zeroed flag", word, z->frames[pfn].private);
+	if (ash_word_zeroed(word) != (zeroed == ash_zeroed_full(z, order)))
+		return fail(w, 6, pfn, "a buddy's zeroed flag", word, zeroed);
 	w->buddies[order][mt]++;
 	if (mt == ASH_MT_ISOLATE)
 		return true;
@@ -58,7 +60,7 @@ static bool check_buddy(struct walk *w, ash_pfn_t pfn, uint32_t word)
 	w->free_cma += mt == ASH_MT_CMA ? n : 0;
 	w->free_highatomic += mt == ASH_MT_HIGHATOMIC ? n : 0;
 	w->free_blocks += order >= z->pageblock_order ? n : 0;
-	w->free_zeroed += order >= z->pageblock_order ? (uint64_t)z->frames[pfn].private << z->pageblock_order : 0;
+	w->free_zeroed += order >= z->pageblock_order ? (uint64_t)zeroed << z->pageblock_order : 0;
 	return true;
 }
 
@@ -126,9 +128,8 @@ static bool walk_frames(struct walk *w)
 			if (!check_piece(w, pfn, word))
 				return false;
 			/* Blocks that the piece covers from their first frame on are counted here. */
-			for (ash_pfn_t b = pfn + ash_pageblock_frames(z);
-			     ash_word_order(word) > z->pageblock_order && b - pfn < ash_order_frames(ash_word_order(word));
-			     b += ash_pageblock_frames(z)) {
+			for (ash_pfn_t b = pfn + ash_pageblock_frames(z); ash_word_order(word) > z->pageblock_order &&
+			     b - pfn < ash_order_frames(ash_word_order(word)); b += ash_pageblock_frames(z)) {
 				w->blocks[ash_pageblock_type(z, b)]++;
 				w->isolated += ash_pageblock_type(z, b) == ASH_MT_ISOLATE;
 			}
@@ -144,15 +145,15 @@ static bool walk_list(struct walk *w, unsigned order, unsigned mt, unsigned zero
 	const struct ash_freelist *l = &z->freelist[order][mt];
 	ash_pfn_t prev = ASH_PFN_NONE;
 
-	for (ash_pfn_t pfn = l->first[zeroed]; pfn != ASH_PFN_NONE; pfn = z->frames[pfn].next) {
+	for (ash_pfn_t pfn = l->first[zeroed]; pfn != ASH_PFN_NONE; pfn = ash_frame_at(z->frames, pfn)->next) {
 		const uint32_t want = ash_frame_word(ASH_FRAME_BUDDY, order, mt, zeroed ? ASH_FRAME_ZEROED : 0);
 
 		if (pfn >= z->nr_frames)
 			return fail(w, 2, pfn, "a list links out of the span", order, mt);
 		if (ash_frame_load(z->frames, pfn) != want)
 			return fail(w, 1, pfn, "not a buddy of this list", ash_frame_load(z->frames, pfn), want);
-		if (z->frames[pfn].prev != prev)
-			return fail(w, 2, pfn, "back link broken", z->frames[pfn].prev, prev);
+		if (ash_frame_at(z->frames, pfn)->prev != prev)
+			return fail(w, 2, pfn, "back link broken", ash_frame_at(z->frames, pfn)->prev, prev);
 		if (++*nr > l->nr)
 			return fail(w, 6, pfn, "list longer than its count", *nr, l->nr);
 		prev = pfn;
@@ -193,14 +194,16 @@ static bool check_tainted(struct walk *w)
 		const uint32_t told = z->tainted[pfn >> z->max_order];
 		uint32_t n = 0;
 
-		for (uint64_t b = pfn; b - pfn < ash_order_frames(z->max_order) && b < z->nr_frames; b += ash_pageblock_frames(z))
+		for (uint64_t b = pfn; b - pfn < ash_order_frames(z->max_order) && b < z->nr_frames;
+		     b += ash_pageblock_frames(z))
 			n += (ash_pageblock_word(z, (ash_pfn_t)b) & ASH_PB_ONLINE) &&
 			     ash_mt_taints(ash_pageblock_stored_type(z, (ash_pfn_t)b));
 		if (n != told)
 			return fail(w, 6, (ash_pfn_t)pfn, "tainting pageblocks of a superblock", told, n);
 		nr_tainted += n > 0;
 	}
-	return z->nr_tainted == nr_tainted || fail(w, 6, ASH_PFN_NONE, "tainted superblocks", z->nr_tainted, nr_tainted);
+	return z->nr_tainted == nr_tainted ||
+	       fail(w, 6, ASH_PFN_NONE, "tainted superblocks", z->nr_tainted, nr_tainted);
 }
 
 /* A magazine within its room, and the room within what it is charged as. */
@@ -247,7 +250,8 @@ static bool check_counters(struct walk *w)
 
 	for (unsigned i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
 		if (pairs[i].told != pairs[i].counted)
-			return fail(w, pairs[i].invariant, ASH_PFN_NONE, pairs[i].what, pairs[i].told, pairs[i].counted);
+			return fail(w, pairs[i].invariant, ASH_PFN_NONE, pairs[i].what, pairs[i].told,
+				    pairs[i].counted);
 	}
 	for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
 		if (z->nr_blocks[mt] != w->blocks[mt])

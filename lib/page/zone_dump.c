@@ -34,7 +34,7 @@ static uint64_t digest_frames(const struct ash_zone *z)
 		if (ash_word_state(word) != ASH_FRAME_NONE)
 			sum += mix((uint64_t)pfn << 32 | word);
 		if (ash_word_state(word) == ASH_FRAME_BUDDY)
-			sum += mix(mix(pfn) ^ z->frames[pfn].private);
+			sum += mix(mix(pfn) ^ ash_frame_at(z->frames, pfn)->private);
 		pfn += ash_order_frames(ash_word_order(word));
 	}
 	return sum;
@@ -48,9 +48,9 @@ uint64_t ash_zone_digest(struct ash_zone *z)
 	ash_zone_lock_all(z);
 	sum = digest_frames(z);
 	for (uint64_t i = 0; i < nr_blocks; i++) {
-		const unsigned word = atomic_load_explicit(&z->pageblocks[i], memory_order_relaxed) & ~(ASH_PB_SKIP | ASH_PB_ZEROED);
+		const unsigned word = atomic_load_explicit(&z->pageblocks[i], memory_order_relaxed);
 
-		sum += mix(mix(i) ^ word);
+		sum += mix(mix(i) ^ (word & ~(ASH_PB_SKIP | ASH_PB_ZEROED)));
 	}
 	sum = mix(sum ^ ash_counter_read(&z->present));
 	sum = mix(sum ^ ash_counter_read(&z->free));

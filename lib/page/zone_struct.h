@@ -33,7 +33,7 @@ struct ash_zone {
 	uint8_t pageblock_order, max_order;
 	bool hardened;         /* hardening asks for more than a shuffle: no fast paths */
 	uint8_t guard_order, shuffle_order; /* as in hardening; shuffle_order UINT8_MAX: no coin is tossed */
-	uint8_t plain_order; /* pageblock order where nothing is guarded or shuffled, else 0: frees below it are short */
+	uint8_t plain_order; /* frees below it are short: pageblock order; 0 where something is guarded or shuffled */
 	bool defrag_mode;
 	bool pcp_biased; /* pcp slots have one owner each, who locks without atomics (pcp.h) */
 	/*
@@ -41,7 +41,7 @@ struct ash_zone {
 	 * ASH_MT_NR.
 	 */
 	_Atomic uint32_t cma_borrower;
-	uint32_t plain_mask; /* ASH_FRAME_PLAIN; with a mover also the bit that says MOVABLE: what is freed by a plain store */
+	uint32_t plain_mask; /* of what a plain store frees: ASH_FRAME_PLAIN; with a mover also the bit of MOVABLE */
 	unsigned pcp_max_order; /* pieces that are cached: at most of two pageblocks */
 	unsigned pcp_hit_order; /* of these, such as have the type of one pageblock */
 	unsigned nr_cpus;

@@ -57,7 +57,7 @@ static void absorb_list(struct hash *h, const struct ash_zone *z, ash_pfn_t pfn,
 	if (pfn == ASH_PFN_NONE)
 		return;
 	absorb(h, name << 32);
-	for (; pfn != ASH_PFN_NONE; pfn = z->frames[pfn].next)
+	for (; pfn != ASH_PFN_NONE; pfn = ash_frame_at(z->frames, pfn)->next)
 		absorb(h, pfn);
 }
 
@@ -71,7 +71,7 @@ static void absorb_pcp(struct hash *h, const struct ash_zone *z, const struct as
 		absorb(h, (uint64_t)1 << 32 | i << 16 | (uint16_t)state);
 		for (unsigned slot = 0; slot < ash_magazine_nr(state); slot++)
 			absorb(h, m->pfn[slot]);
-		for (uint32_t link = pcp->list[i].first; link != 0; link = z->frames[link - 1].next)
+		for (uint32_t link = pcp->list[i].first; link != 0; link = ash_frame_at(z->frames, link - 1)->next)
 			absorb(h, link);
 	}
 }

@@ -53,7 +53,7 @@ static size_t layout(const struct model_config *c, char *base, struct model *m, 
 	const size_t sizes[] = {
 		sizeof(struct model),
 		ash_zone_struct_size(),
-		ash_frame_struct_size() * c->nr_frames,
+		ash_frames_size(c->nr_frames),
 		nr_blocks,
 		ash_pcp_struct_size() * c->nr_cpus,
 		sizeof(uint32_t) * c->nr_frames,

@@ -140,7 +140,7 @@ static void free_breaks_a_link(struct ash_zone *z, ash_pfn_t pfn, unsigned order
 			const ash_pfn_t first = z->freelist[o][mt].first[0];
 
 			if (z->freelist[o][mt].nr > 2 && first != ASH_PFN_NONE) {
-				z->frames[first].next = z->frames[z->frames[first].next].next;
+				ash_frame_at(z->frames, first)->next = ash_frame_at(z->frames, ash_frame_at(z->frames, first)->next)->next;
 				return;
 			}
 		}

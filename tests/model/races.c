@@ -46,7 +46,7 @@ static void open_zone(struct ash_geometry geometry, ash_pfn_t nr, unsigned nr_cp
 {
 	static struct ash_zone_ops ops;
 	static void *mem;
-	const size_t zone = ash_align_up(ash_zone_struct_size(), 64), frames = ash_frame_struct_size() * nr;
+	const size_t zone = ash_align_up(ash_zone_struct_size(), 64), frames = ash_frames_size(nr);
 	const size_t blocks = ash_align_up(ash_zone_nr_pageblocks(nr, geometry), 64), pcps = ash_pcp_struct_size() * nr_cpus;
 	struct ash_zone_config config = { .nr_frames = nr, .geometry = geometry, .nr_cpus = nr_cpus, .ops = &ops };
 

@@ -45,7 +45,7 @@ static struct {
 	struct state state;
 	uint64_t states, operations;
 	const char *wrong; /* what the core did that the specification does not, or NULL */
-	struct ash_frame frames[MAX_FRAMES];
+	struct ash_frame frames[MAX_FRAMES + (MAX_FRAMES >> ASH_FRAME_SKEW_ORDER) * ASH_FRAME_SKEW];
 	_Atomic uint8_t pageblocks[MAX_BLOCKS];
 	struct ash_zone zone;
 } p;

@@ -108,11 +108,11 @@ TEST(frees_raise_the_high_mark)
 TEST(a_pcp_keeps_so_many_pieces)
 {
 	scene_open_edge(&s, 9, 10, "MMMMMMMMMMMMMMMM", 0, 0, 1);
-	scene_pcp_marks(&s, 63, 252, 8000);
-	for (ash_pfn_t pfn = 0; pfn < 6000; pfn++)
+	scene_pcp_marks(&s, 255, 1020, 8000);
+	for (ash_pfn_t pfn = 0; pfn < 8000; pfn++)
 		ash_zone_free(s.z, pfn, 0, 0);
-	EXPECT_EQ(marks().high, 2048);
-	EXPECT_LE(marks().count, 2048);
+	EXPECT_EQ(marks().high, 4096);
+	EXPECT_LE(marks().count, 4096);
 }
 
 /* Where the highest mark is the lowest, it does not move. */

@@ -55,7 +55,7 @@ void scene_open_edge(struct scene *s, unsigned pageblock_order, unsigned max_ord
 	const ash_pfn_t nr = (ash_pfn_t)(strlen(types) << pageblock_order);
 	const struct ash_geometry geometry = { (uint8_t)pageblock_order, (uint8_t)max_order };
 	const size_t zone_size = ash_align_up(ash_zone_struct_size(), 64);
-	const size_t frames_size = ash_align_up(ash_frame_struct_size() * nr, 64);
+	const size_t frames_size = ash_align_up(ash_frames_size(nr), 64);
 	const size_t blocks_size = ash_align_up(ash_zone_nr_pageblocks(nr, geometry), 64);
 	const size_t size = zone_size + frames_size + blocks_size + ash_align_up(ash_pcp_struct_size() * nr_cpus, 64);
 	struct ash_zone_config config = { .nr_frames = end != 0 ? end : nr, .geometry = geometry, .nr_cpus = nr_cpus,
@@ -170,7 +170,7 @@ const char *scene_list(struct scene *s, unsigned order, enum ash_migratetype mt)
 
 	s->text[0] = '\0';
 	for (unsigned zeroed = 0; zeroed < 2; zeroed++) {
-		for (ash_pfn_t pfn = l->first[zeroed]; pfn != ASH_PFN_NONE; pfn = s->z->frames[pfn].next)
+		for (ash_pfn_t pfn = l->first[zeroed]; pfn != ASH_PFN_NONE; pfn = ash_frame_at(s->z->frames, pfn)->next)
 			append(s, "%s%u", s->text[0] ? " " : "", pfn);
 	}
 	return s->text;

@@ -24,9 +24,10 @@ static void no_barrier(void)
 {
 }
 
-ASH_UNUSED static void open_owned(struct fixture *f)
+/* With one slot, owned; all of it online. */
+ASH_UNUSED static void open_owned_zone(struct fixture *f, ash_pfn_t nr_frames, bool zeroed)
 {
-	struct ash_zone_config c = { .nr_frames = 116, .geometry = { 3, 5 }, .nr_cpus = 1, .pcp_owned = true,
+	struct ash_zone_config c = { .nr_frames = nr_frames, .geometry = { 3, 5 }, .nr_cpus = 1, .pcp_owned = true,
 				     .tainted = tainted };
 
 	fixture_init(f, 128, 3, 5, 1);
@@ -38,10 +39,16 @@ ASH_UNUSED static void open_owned(struct fixture *f)
 	c.ops = &f->ops;
 	EXPECT_EQ(ash_zone_init(f->z, &c), 0);
 	EXPECT(f->z->pcp_biased);
-	EXPECT_EQ(ash_zone_online(f->z, 0, 116, false), 0);
+	EXPECT_EQ(ash_zone_online(f->z, 0, nr_frames, zeroed), 0);
 }
 
-ASH_UNUSED static int alloc_how(struct fixture *f, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu)
+ASH_UNUSED static void open_owned(struct fixture *f)
+{
+	open_owned_zone(f, 116, false);
+}
+
+ASH_UNUSED static int alloc_how(struct fixture *f, unsigned order, enum ash_migratetype mt, unsigned flags,
+				unsigned cpu)
 {
 	struct ash_page_grant g;
 

@@ -53,7 +53,7 @@ static inline void fixture_init(struct fixture *f, ash_pfn_t nr_frames, unsigned
 	memset(f, 0, sizeof(*f));
 	f->ops.bug = on_bug;
 	config.ops = &f->ops;
-	config.frames = f->frames = zalloc(nr_frames, ash_frame_struct_size());
+	config.frames = f->frames = zalloc(1, ash_frames_size(nr_frames));
 	config.pageblocks = f->pageblocks = zalloc(ash_zone_nr_pageblocks(nr_frames, g), 1);
 	config.pcps = f->pcps = nr_cpus > 0 ? zalloc(nr_cpus, ash_pcp_struct_size()) : NULL;
 	f->z = zalloc(1, ash_zone_struct_size());

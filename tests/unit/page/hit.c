@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Magazines: what is a hit and what must not be one, how much room they are lent, and that nothing is lost on the way. */
+/* Magazines: what is a hit and what must not be one, how much room they are lent, and that nothing is lost. */
 #include "corners.h"
 
 #include "page/hit.h"
+#include "page/mover.h"
 #include "page/offline.h"
 
 static void set_marks(struct ash_zone *z, uint32_t batch, uint32_t high_min, uint32_t high_max)
@@ -101,6 +102,33 @@ TEST(the_coldest_leave_first)
 		EXPECT_EQ(state == ASH_FRAME_PCP, i >= 4 && i < 31);
 		EXPECT_EQ(state == ASH_FRAME_USED, i >= 31);
 	}
+	fixture_end(&f);
+}
+
+/* How a list is walked from its cold end: each piece says which comes seven later, for all that were spilled so far. */
+TEST(the_cold_end_names_what_comes_later)
+{
+	static const struct ash_shrinker_ops shrinker;
+	ash_pfn_t pfn[60];
+	struct fixture f;
+
+	open_marked(&f, 60, 100);
+	for (unsigned i = 0; i < 60; i++)
+		pfn[i] = take(&f, 0, ASH_MT_MOVABLE);
+	for (unsigned i = 0; i < 60; i++)
+		ash_zone_free(f.z, pfn[i], 0, 0);
+	for (unsigned i = 0; i < 42; i++)
+		EXPECT_EQ(ash_frame_at(f.z->frames, pfn[i])->private, pfn[i + 7]);
+	/* Where somebody may be asked about what he has just freed, his word is left alone. */
+	f.ops.shrinker = &shrinker;
+	for (unsigned i = 0; i < 60; i++) {
+		pfn[i] = take(&f, 0, ASH_MT_MOVABLE);
+		ash_zone_set_private(f.z, pfn[i], 1000 + i);
+	}
+	for (unsigned i = 0; i < 60; i++)
+		ash_zone_free(f.z, pfn[i], 0, 0);
+	for (unsigned i = 0; i < 60; i++)
+		EXPECT_EQ(ash_zone_private(f.z, pfn[i]), 1000 + i);
 	fixture_end(&f);
 }
 
@@ -345,15 +373,10 @@ TEST(zones_without_hits)
 /* What is known to be zeroed is so once. */
 TEST(a_hit_knows_what_is_zeroed)
 {
-	struct ash_zone_config c = { .nr_frames = 128, .geometry = { 3, 5 }, .nr_cpus = 1, .pcp_owned = true };
 	struct ash_page_grant g[3], again;
 	struct fixture f;
 
-	fixture_init(&f, 128, 3, 5, 1);
-	f.ops.barrier = no_barrier;
-	c.frames = f.frames, c.pageblocks = f.pageblocks, c.pcps = f.pcps, c.ops = &f.ops;
-	EXPECT_EQ(ash_zone_init(f.z, &c), 0);
-	EXPECT_EQ(ash_zone_online(f.z, 0, 128, true), 0);
+	open_owned_zone(&f, 128, true);
 	set_marks(f.z, 8, 32, 32);
 	for (unsigned i = 0; i < 3; i++) {
 		EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, 0, &g[i]), 0);

@@ -79,10 +79,77 @@ TEST(zone_lazy_init_of_a_terabyte_touches_little)
 
 	fixture_init(&f, 1u << 22, 9, 18, 0);
 	EXPECT_EQ(ash_zone_online(f.z, 1u << 18, 1u << 18, true), 0);
-	for (size_t i = 0, n = (size_t)16 << 22; i < n; i++) {
-		if (((const unsigned char *)f.frames)[i] != 0 && i / 16 != 1u << 18)
-			TEST_FAIL("frame %zu written", i / 16);
+	for (size_t i = 0, n = ash_frames_size(1u << 22); i < n; i++) {
+		if (((const unsigned char *)f.frames)[i] != 0 && i - i % 16 != ash_frames_size(1u << 18))
+			TEST_FAIL("byte %zu written", i);
 	}
+	fixture_end(&f);
+}
+
+TEST(frames_have_an_entry_each)
+{
+	size_t end = 0;
+
+	for (size_t pfn = 0; pfn < 1u << 20; pfn++) {
+		if (ash_frames_size(pfn) < end)
+			TEST_FAIL("frame %zu begins inside the one before", pfn);
+		end = ash_frames_size(pfn) + 16;
+	}
+	/* Gaps cost little, and there are none in a zone of 32 MiB. */
+	EXPECT_LE(end, (16u << 20) + (16u << 20) / 1024);
+	EXPECT_EQ(ash_frames_size(1u << 13), ((size_t)16 << 13) + 64);
+	EXPECT_EQ(ash_frames_size((1u << 13) - 1), ((size_t)16 << 13) - 16);
+}
+
+/* What the gaps are for: the heads of large pieces lie in many sets of a cache, here one of 2048 sets of 64 bytes. */
+TEST(heads_of_large_pieces_are_spread_over_a_cache)
+{
+	for (unsigned order = 2; order <= 9; order++) {
+		bool used[2048] = { false };
+		unsigned sets = 0;
+
+		for (size_t pfn = 0; pfn < 1u << 20; pfn += (size_t)1 << order)
+			used[ash_frames_size(pfn) / 64 % 2048] = true;
+		for (unsigned i = 0; i < 2048; i++)
+			sets += used[i];
+		EXPECT_EQ(sets, 2048);
+	}
+}
+
+/* A zone whose table has gaps, worked by random requests of all orders, with a pcp and past it. */
+TEST(zone_with_gaps_in_its_table)
+{
+	ash_pfn_t pfn[400];
+	uint8_t order[400];
+	uint32_t rng = 1;
+	unsigned nr = 0;
+	struct fixture f;
+
+	fixture_init(&f, (1u << 15) + 300, 9, 12, 1);
+	EXPECT_EQ(ash_zone_online(f.z, 0, (1u << 15) + 300, false), 0);
+	for (unsigned i = 0; i < 20000; i++) {
+		const unsigned cpu = (rng = rng * 1664525 + 1013904223) >> 31 ? 0 : CPU_NONE;
+		struct ash_page_grant g;
+
+		if (nr == 400 || (nr > 0 && (rng >> 12 & 3) == 0)) {
+			const unsigned k = (rng >> 14) % nr;
+
+			ash_zone_free(f.z, pfn[k], order[k], cpu);
+			pfn[k] = pfn[--nr];
+			order[k] = order[nr];
+			continue;
+		}
+		order[nr] = (uint8_t)((rng >> 20 & 15) % 11);
+		if (ash_zone_alloc(f.z, order[nr], (enum ash_migratetype)((rng >> 8) % 3), 0, cpu, &g) == 0)
+			pfn[nr++] = g.pfn;
+		if (i % 1000 == 0)
+			fixture_check(&f);
+	}
+	while (nr-- > 0)
+		ash_zone_free(f.z, pfn[nr], order[nr], CPU_NONE);
+	ash_zone_drain(f.z);
+	EXPECT_EQ(stats(&f).free, (1u << 15) + 300);
+	fixture_check(&f);
 	fixture_end(&f);
 }
 
