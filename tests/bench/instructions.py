@@ -4,9 +4,9 @@
 
 usage: instructions.py SOURCE BUILD COMPILER [--write]
 
-The file says with which compiler and C library its counts were made. With the same ones each count must be the
-file's: more is a regression, less is an improvement that is to be written down (--write does). With others, and always,
-the bars below hold. Skipped where the counts mean nothing.
+The file says with which compiler and C library its counts were made. With the same ones, by whatever name the compiler
+is called, each count must be the file's: more is a regression, less is an improvement that is to be written down (--write
+does). With others, and always, the bars below hold. Skipped where the counts mean nothing.
 """
 import json
 import os
@@ -18,6 +18,8 @@ import tempfile
 # The promises, by the beginning of the name.
 BARS = {"malloc/pair/": 20, "free/pair/": 22, "free_sized/sized/": 22, "free/remote/": 40}
 SLACK = 0.5
+# Not only ours: the C library's memset, which it chooses by the processor.
+LIBRARY = {"calloc/calloc/256", "calloc/calloc/1024"}
 
 
 def over_bar(counts):
@@ -36,7 +38,7 @@ def changed(counts, golden):
         now, then = counts.get(key), golden.get(key)
         if now is None or then is None:
             problems.append("%s: %s" % (key, "not counted any more" if now is None else "not in the golden file"))
-        elif abs(now - then) > SLACK:
+        elif key not in LIBRARY and abs(now - then) > SLACK:
             problems.append("%s: %.2f instructions, were %.2f" % (key, now, then))
     return problems
 
@@ -66,12 +68,18 @@ def tool_chain(compiler):
     return "%s, %s" % (version.splitlines()[0], os.confstr("CS_GNU_LIBC_VERSION"))
 
 
+def same_compiler(one, other):
+    """A version's first word is the name that the program was called by."""
+    return one.split(" ", 1)[1:] == other.split(" ", 1)[1:]
+
+
 def self_test():
     """A planted regression of each kind must be seen."""
     good = {"malloc/pair/16": 17.0, "free/pair/16": 21.0, "free_sized/sized/16": 22.0, "free/remote/16": 40.4}
     return (over_bar(good) == [] and changed(good, good) == [] and over_bar({**good, "free/remote/16": 40.6}) and
             over_bar({"malloc/pair/16": 17.0}) and changed({**good, "malloc/pair/16": 18.0}, good) and
-            changed({"malloc/pair/16": 17.0}, good))
+            changed({"malloc/pair/16": 17.0}, good) and same_compiler("cc (D) 12.2", "gcc (D) 12.2") and
+            not same_compiler("cc (D) 12.2", "cc (D) 13.1"))
 
 
 def main(source, build, compiler, rewrite):
@@ -99,7 +107,7 @@ def main(source, build, compiler, rewrite):
     then_with, then = read(golden)
     problems = [] if self_test() else ["planted regressions were not noticed"]
     problems += over_bar(counts)
-    if made_with == then_with:
+    if same_compiler(made_with, then_with):
         problems += changed(counts, then)
     else:
         print("# golden counts are of %s, this is %s: only the bars were compared" % (then_with, made_with))
