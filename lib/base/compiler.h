@@ -29,6 +29,8 @@
 #define ASH_DESTRUCTOR __attribute__((destructor))
 /* Placed beside the constructors: what every process runs, the shortest too, shares their page. */
 #define ASH_AT_START __attribute__((section(".text.startup")))
+/* For a function that is only called where the processor has these instructions. */
+#define ASH_TARGET(instructions) __attribute__((target(instructions)))
 #define ASH_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define ASH_FALLTHROUGH __attribute__((fallthrough))
 

@@ -77,6 +77,9 @@ bool ash_map_ask(void *addr, size_t bytes);
 /* Tell all listeners, whatever they answer. */
 void ash_map_tell(enum ash_map_event event, void *addr, size_t bytes);
 
+/* wipe.c: make a pageblock zero, and all of it present. mapping_bytes: how much is being wiped in all. */
+void ash_wipe(void *pageblock, size_t mapping_bytes);
+
 /* lend.c */
 /* A MOVABLE pageblock: 0 when there is none. *maybe_warm: it may hold pages. */
 uint32_t ash_slot_alloc(const struct ash_zonelist *zl, bool *maybe_warm);

@@ -14,9 +14,6 @@
  * the descriptor is closed ends it, which saves a call for each range, and joins the kernel's mappings again.
  */
 #include <string.h>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 #include "map/internal.h"
 #include "os/numa.h"
@@ -189,35 +186,8 @@ static void slots_to_blocks(struct ash_lot *lot)
 }
 
 /*
- * What is more than the caches hold is wiped past them: it would be gone from there before the program came to it, and
- * stores that do not fetch what they overwrite take half the time. (docs/benchmarks.md, "Mappings")
- */
-enum { WIPE_PAST_CACHES = 128 << 20 };
-
-static void wipe(char *p, size_t mapping_bytes)
-{
-#if defined(__SSE2__)
-	const __m128i zero = _mm_setzero_si128();
-
-	if (mapping_bytes >= WIPE_PAST_CACHES) {
-		for (char *end = p + PB_BYTES; p < end; p += 64) {
-			_mm_stream_si128((__m128i *)(void *)p, zero);
-			_mm_stream_si128((__m128i *)(void *)(p + 16), zero);
-			_mm_stream_si128((__m128i *)(void *)(p + 32), zero);
-			_mm_stream_si128((__m128i *)(void *)(p + 48), zero);
-		}
-		/* Such stores are in no order with others: before anybody hears of the mapping. */
-		_mm_sfence();
-		return;
-	}
-#endif
-	(void)mapping_bytes;
-	memset(p, 0, PB_BYTES);
-}
-
-/*
- * A slot that is not known to be empty is wiped without a look at what it holds. Nearly always it is the huge page of an
- * earlier mapping; if not, the wiping faults one in, as touching the mapping would have done.
+ * A slot that is not known to be empty is wiped without asking the kernel what it holds. Nearly always it is the huge page
+ * of an earlier mapping; if not, the wiping faults one in, as touching the mapping would have done.
  */
 void ash_lot_lend(struct ash_lot *lot)
 {
@@ -226,11 +196,14 @@ void ash_lot_lend(struct ash_lot *lot)
 	for (unsigned i = 0; i < lot->nr; i++) {
 		lot->moved[i] = false;
 		any |= lot->full[i];
-		if (lot->full[i])
-			wipe(ash_slot_address(lot->slot[i]), lot->end - lot->start);
 	}
 	if (!any)
 		return;
+	/* The last first: see wipe.c. */
+	for (unsigned i = lot->nr; i-- > 0;) {
+		if (lot->full[i])
+			ash_wipe(ash_slot_address(lot->slot[i]), lot->end - lot->start);
+	}
 	slots_to_blocks(lot);
 	for (unsigned i = 0; i < lot->nr; i++) {
 		if (lot->full[i] && !lot->moved[i])
