@@ -10,8 +10,9 @@
  * page.
  *
  * The receiving range is registered for as long as it takes. Nobody may know its address then (lending happens before
- * mmap returns; slots are never handed out), so nobody meets the fault that registering would make of a missing page. That
- * the descriptor is closed ends it, which saves a call for each range, and joins the kernel's mappings again.
+ * mmap returns; slots are never handed out), so nobody meets the fault that registering would make of a missing page. It is
+ * unregistered in so many words: that the descriptor is closed would end it, too, but not while a child has it that another
+ * thread made meanwhile, and whoever touched what is missing would wait as long.
  */
 #include <string.h>
 
@@ -181,6 +182,7 @@ static void slots_to_blocks(struct ash_lot *lot)
 			n = row(lot, i);
 			move_row(fd, lot, i, n, LEND);
 		}
+		ash_uffd_unregister(fd, start, bytes);
 	}
 	ash_uffd_close(fd);
 }
@@ -223,8 +225,10 @@ static void blocks_to_slots(struct ash_lot *lot)
 		void *slots = ash_slot_address(lot->slot[i]);
 
 		n = row(lot, i);
-		if (ash_uffd_register(fd, slots, (size_t)n << PB_SHIFT) == 0)
-			move_row(fd, lot, i, n, HARVEST);
+		if (ash_uffd_register(fd, slots, (size_t)n << PB_SHIFT) < 0)
+			continue;
+		move_row(fd, lot, i, n, HARVEST);
+		ash_uffd_unregister(fd, slots, (size_t)n << PB_SHIFT);
 	}
 	ash_uffd_close(fd);
 }

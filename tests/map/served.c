@@ -5,12 +5,14 @@
 #include <limits.h>
 #include <linux/userfaultfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "arena/child.h"
 #include "unit/os/fake_sys.h"
 
+#include "map/internal.h"
 #include "map/map.h"
 #include "os/vmem.h"
 
@@ -374,6 +376,70 @@ CHILD_TEST(a_mapping_is_whole_although_its_neighbour_came_while_pages_were_lent)
 	EXPECT(is_all(p, bytes, 0));
 	/* Growing: since Linux 6.17 several mappings may be moved together where their size stays. */
 	EXPECT_GT(ash_map_mremap(p, bytes, bytes + PB, MREMAP_MAYMOVE, NULL), 0);
+}
+
+static pid_t inheritor;
+
+/* A fork that no handler hears of, while pages move: the child has the descriptor for as long as it likes. */
+static bool child_comes(long nr, long a, long b, long c, long d, long e, long *ret)
+{
+	(void)e, (void)ret;
+	if (nr != __NR_ioctl || !is_move(nr, a, b, c, d) || inheritor != 0)
+		return false;
+	inheritor = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
+	if (inheritor == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	return false;
+}
+
+static void end_inheritor(void)
+{
+	EXPECT(inheritor > 0);
+	EXPECT_EQ(kill(inheritor, SIGKILL), 0);
+	EXPECT_EQ(waitpid(inheritor, NULL, 0), inheritor);
+	inheritor = 0;
+}
+
+/* By the kernel, for which a page that is missing in a registered range is an error; a thread would wait for ever. */
+static bool can_be_written(char *p)
+{
+	const int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	const bool can = read(zero, p, 8) == 8;
+
+	close(zero);
+	return can;
+}
+
+CHILD_TEST(a_child_that_has_the_descriptor_keeps_nothing_registered)
+{
+	char *p, *slot;
+
+	start();
+	p = map(PB);
+	memset(p, 1, PB);
+	EXPECT_EQ(ash_map_munmap(p, PB), 0);
+	fake_on();
+	fake.front = child_comes;
+	p = map(4 * PB);
+	fake_off();
+	EXPECT(can_be_written(p + 3 * PB));
+	end_inheritor();
+	EXPECT_EQ(ash_map_munmap(p, 4 * PB), 0);
+
+	/* And what takes pages back: where a slot's pages went, when they are lent again, memory is missing. */
+	p = map(PB);
+	memset(p, 1, PB);
+	slot = ash_slot_address(ash_track_get((uintptr_t)p / PB));
+	fake_on();
+	fake.front = child_comes;
+	EXPECT_EQ(ash_map_munmap(p, PB), 0);
+	fake_off();
+	EXPECT_EQ(ash_vmem_discard(slot, PB), 0);
+	EXPECT(can_be_written(slot));
+	end_inheritor();
 }
 
 /* A piece that cannot be unmapped alone may be unmapped as part of the whole. */
