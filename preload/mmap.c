@@ -10,8 +10,10 @@
  */
 #undef _FILE_OFFSET_BITS /* which would make mmap another name of mmap64: here both are defined */
 #include <errno.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -85,4 +87,18 @@ ASH_EXPORT ssize_t vmsplice(int fd, const struct iovec *vector, size_t n, unsign
 	for (size_t i = 0; ret > 0 && i < n; i++)
 		ash_map_release(vector[i].iov_base, vector[i].iov_len);
 	return ret;
+}
+
+/* Passed on; of who makes a userfaultfd(2) work it is taken note. */
+ASH_EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (ASH_UNLIKELY(request == UFFDIO_API))
+		ash_map_stop_lending();
+	return (int)syscall(SYS_ioctl, fd, request, arg);
 }

@@ -440,6 +440,11 @@ long ash_call_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, 
 	return ret;
 }
 
+void ash_map_stop_lending(void)
+{
+	atomic_store_explicit(&ash_maps.bare, true, memory_order_relaxed);
+}
+
 void ash_map_stats(struct ash_map_stats *out)
 {
 	*out = (struct ash_map_stats){

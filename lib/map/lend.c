@@ -187,6 +187,17 @@ static void slots_to_blocks(struct ash_lot *lot)
 	ash_uffd_close(fd);
 }
 
+/* The last is wiped first: see wipe.c. */
+static void wipe_and_move(struct ash_lot *lot)
+{
+	for (unsigned i = lot->nr; i-- > 0;) {
+		if (lot->full[i])
+			ash_wipe(ash_slot_address(lot->slot[i]), lot->end - lot->start);
+	}
+	slots_to_blocks(lot);
+	count(lot, &ash_maps.lent);
+}
+
 /*
  * A slot that is not known to be empty is wiped without asking the kernel what it holds. Nearly always it is the huge page
  * of an earlier mapping; if not, the wiping faults one in, as touching the mapping would have done.
@@ -201,17 +212,12 @@ void ash_lot_lend(struct ash_lot *lot)
 	}
 	if (!any)
 		return;
-	/* The last first: see wipe.c. */
-	for (unsigned i = lot->nr; i-- > 0;) {
-		if (lot->full[i])
-			ash_wipe(ash_slot_address(lot->slot[i]), lot->end - lot->start);
-	}
-	slots_to_blocks(lot);
+	if (ASH_LIKELY(!atomic_load_explicit(&ash_maps.bare, memory_order_relaxed)))
+		wipe_and_move(lot);
 	for (unsigned i = 0; i < lot->nr; i++) {
 		if (lot->full[i] && !lot->moved[i])
 			(void)ash_vmem_discard(ash_slot_address(lot->slot[i]), PB_BYTES);
 	}
-	count(lot, &ash_maps.lent);
 }
 
 static void blocks_to_slots(struct ash_lot *lot)
@@ -258,11 +264,14 @@ void ash_lot_harvest(struct ash_lot *lot)
 {
 	bool any = false;
 
-	find_full(block_address(lot, 0), lot->nr, lot->full);
-	for (unsigned i = 0; i < lot->nr; i++) {
+	for (unsigned i = 0; i < lot->nr; i++)
 		lot->moved[i] = false;
+	/* Nobody would get them. */
+	if (atomic_load_explicit(&ash_maps.bare, memory_order_relaxed))
+		return;
+	find_full(block_address(lot, 0), lot->nr, lot->full);
+	for (unsigned i = 0; i < lot->nr; i++)
 		lot->full[i] = lot->full[i] && lot->slot[i] != 0;
-	}
 	if (ASH_UNLIKELY(ash_arena_is_several()))
 		leave_strangers(lot);
 	for (unsigned i = 0; i < lot->nr; i++)

@@ -67,7 +67,13 @@ void ash_map_events_fork_child(void);
  */
 void ash_map_release(const void *addr, size_t bytes);
 
-/* Undo that for the pageblocks that lie wholly in [addr, addr + bytes), which is private anonymous memory. */
+/*
+ * Mappings have no pages from now on before they are touched: the program asks for missing ones to be reported to it
+ * (userfaultfd(2)), and those that were lent would not be missing.
+ */
+void ash_map_stop_lending(void);
+
+/* Undo ash_map_release() for the pageblocks that lie wholly in [addr, addr + bytes), which is private anonymous memory. */
 void ash_map_adopt(const void *addr, size_t bytes);
 
 /*
