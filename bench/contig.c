@@ -5,8 +5,8 @@
  * other mappings in between. Run it with ASHLAR_LIMIT=TOTAL, so that a range
  * cannot be had by growing. Linked with the library; touch=0 leaves the mappings untouched.
  *
- * Prints ranges had of those asked for, milliseconds for one, and the times that writes to the mappings took, while
- * ranges were taken and while the churn went on.
+ * Prints ranges had of those asked for, the times that these took, and those that writes to the mappings took, while ranges
+ * were taken and while the churn went on.
  */
 #include <ashlar/contig.h>
 #include <ashlar/map.h>
@@ -14,9 +14,10 @@
 #include <stdatomic.h>
 
 #include "bench.h"
+#include "stalls.h"
 
 #define PB ((size_t)2 << 20)
-enum { MOST = 8192, PAGES_PER_PB = 512, BUCKETS = 8 };
+enum { MOST = 8192, PAGES_PER_PB = 512 };
 
 static struct {
 	uint64_t *p;
@@ -29,7 +30,7 @@ static bool touch;
 
 static atomic_bool stop;
 static _Atomic size_t phase; /* 0: nothing is taken; 1: ranges are */
-static uint64_t writes[2], over[2][BUCKETS], longest[2];
+static struct stalls writes[2], ranges;
 
 static uint64_t word_of(const uint64_t *p)
 {
@@ -99,19 +100,9 @@ static void *writer(void *arg)
 			bench_die("a word is wrong");
 		*(volatile uint64_t *)p = word_of(p);
 		took = bench_now() - start;
-		writes[at]++;
-		longest[at] = took > longest[at] ? took : longest[at];
-		for (unsigned b = 0; b < BUCKETS && took >= 1000ull << (2 * b); b++)
-			over[at][b]++;
+		stalls_add(&writes[at], took);
 	}
 	return NULL;
-}
-
-static void print_writes(const char *when, size_t at)
-{
-	printf("writes %s: %llu, longest %.3f ms; at least", when, (unsigned long long)writes[at], (double)longest[at] / 1e6);
-	for (unsigned b = 0; b < BUCKETS; b++)
-		printf(" %llu us: %llu%s", 1ull << (2 * b), (unsigned long long)over[at][b], b + 1 < BUCKETS ? "," : "\n");
 }
 
 int main(int argc, char **argv)
@@ -120,7 +111,7 @@ int main(int argc, char **argv)
 	const size_t want = bench_arg(argc, argv, "want", 64) << 20, rounds = bench_arg(argc, argv, "rounds", 50);
 	const size_t churn = bench_arg(argc, argv, "churn", 20000);
 	size_t had = 0;
-	uint64_t took = 0, worst = 0, start;
+	uint64_t start;
 	pthread_t thread;
 
 	touch = bench_arg(argc, argv, "touch", 1) != 0;
@@ -142,8 +133,7 @@ int main(int argc, char **argv)
 		p = ash_contig_alloc(want, 0, ASH_NODE_LOCAL);
 		start = bench_now() - start;
 		phase = 0;
-		took += start;
-		worst = start > worst ? start : worst;
+		stalls_add(&ranges, start);
 		had += p != NULL;
 		/* Somebody uses it, and it is in the way of the next until it is freed. */
 		if (p != NULL)
@@ -155,11 +145,12 @@ int main(int argc, char **argv)
 	stop = true;
 	if (touch)
 		pthread_join(thread, NULL);
-	printf("%zu of %zu MiB in %zu mappings; %zu MiB taken: %zu of %zu times, %.3f ms on average, %.3f at most\n",
-	       live_blocks * 2, total * 2, nr, want >> 20, had, rounds, (double)took / 1e6 / (double)rounds, (double)worst / 1e6);
+	printf("%zu of %zu MiB in %zu mappings; %zu MiB taken: %zu of %zu times\n", live_blocks * 2, total * 2, nr, want >> 20,
+	       had, rounds);
+	stalls_print("ranges", &ranges);
 	if (touch) {
-		print_writes("while ranges were taken", 1);
-		print_writes("and else", 0);
+		stalls_print("writes while ranges were taken", &writes[1]);
+		stalls_print("writes else", &writes[0]);
 	}
 	return had == rounds ? 0 : 1;
 }
