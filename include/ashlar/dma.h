@@ -499,7 +499,10 @@ struct ash_dma_iommu;
 ASH_API struct ash_dma_iommu *ash_dma_iommu_vfio(int container, enum ash_dma_iova how) ASH_API_MUST_USE;
 ASH_API struct ash_dma_iommu *ash_dma_iommu_iommufd(int iommufd, uint32_t ioas, enum ash_dma_iova how)
 	ASH_API_MUST_USE;
-/* Unmap everything. The device must have been stopped. NULL: nothing happens. These three not in a listener. */
+/*
+ * Unmap everything; in a child of fork, whose parent's device it is, nothing. The device must have been stopped. NULL: nothing
+ * happens. These three not in a listener.
+ */
 ASH_API void ash_dma_iommu_end(struct ash_dma_iommu *iommu);
 
 /* The address of p for a device behind iommu (NULL: without an IOMMU, the physical address), and *len as

@@ -178,7 +178,9 @@ void ash_dma_iommu_end(struct ash_dma_iommu *m)
 {
 	if (m == NULL)
 		return;
-	(void)ash_dma_events_unregister(on_event, m);
+	/* A child of fork is told of nothing, and the descriptor it has is the parent's: so are the device's addresses. */
+	if (ash_dma_events_unregister(on_event, m) < 0)
+		m->nr = 0;
 	/* Ranges are not told of in the pieces that they were mapped in; what is left goes as it came. */
 	while (m->nr > 0)
 		unmap_one(m, &m->mappings[--m->nr]);

@@ -212,6 +212,32 @@ CHILD_TEST(an_iommu_maps_it_and_it_is_not_let_go_meanwhile)
 	(void)ash_dma_trim();
 }
 
+static struct ash_dma_iommu *parents_iommu;
+
+static void end_the_parents(void)
+{
+	const unsigned nr = iommu.nr;
+
+	ash_dma_iommu_end(parents_iommu);
+	EXPECT_EQ(iommu.nr, nr);
+}
+
+CHILD_TEST(a_child_takes_nothing_from_its_parents_device)
+{
+	char *p = pinned(KIB(64));
+
+	fake_on();
+	fake.front = iommu_front;
+	parents_iommu = ash_dma_iommu_vfio(77, ASH_DMA_IOVA_VA);
+	EXPECT(parents_iommu != NULL);
+	EXPECT_GT(iommu.nr, 0);
+	EXPECT_EQ(child_status(end_the_parents), 0);
+	ash_dma_iommu_end(parents_iommu);
+	EXPECT_EQ(iommu.nr, 0);
+	fake_off();
+	EXPECT_EQ(ash_dma_unregister(p, 0), 0);
+}
+
 CHILD_TEST(an_iommu_by_physical_addresses_maps_it_too)
 {
 	struct ash_dma_attr attr = wish(ASH_DMA_PHYSICAL);
