@@ -31,6 +31,15 @@ uint64_t ash_watermark_default_min(uint64_t frames)
 	return kib / 4;
 }
 
+uint64_t ash_lowmem_reserve(const uint64_t *managed, unsigned i, unsigned j, unsigned ratio)
+{
+	uint64_t above = 0;
+
+	for (unsigned k = i + 1; k <= j; k++)
+		above += managed[k];
+	return ratio == 0 ? 0 : above / ratio;
+}
+
 static void store(_Atomic uint64_t *p, uint64_t value)
 {
 	atomic_store_explicit(p, value, memory_order_relaxed);

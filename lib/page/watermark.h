@@ -31,9 +31,16 @@ struct ash_watermarks {
 void ash_zone_watermarks(struct ash_zone *z, struct ash_watermarks *out);
 
 /*
+ * What zone i keeps from requests that could as well have come from the zones above it, up to j (kernel:
+ * lowmem_reserve[j], setup_per_zone_lowmem_reserve): one frame for every ratio of what those manage. managed: frames of each
+ * zone, the lowest first, of which those up to j are read. ratio 0, or j not above i: nothing.
+ */
+uint64_t ash_lowmem_reserve(const uint64_t *managed, unsigned i, unsigned j, unsigned ratio);
+
+/*
  * Would the zone, with `free` frames free, satisfy this order above this mark? flags are ash_alloc_flags; reserve is
- * what is kept for requests that have no other zone (kernel: lowmem_reserve). With order > 0 a large enough buddy of
- * some usable type must exist as well.
+ * what is kept for requests that have no other zone (ash_lowmem_reserve()). With order > 0 a large enough buddy of some
+ * usable type must exist as well.
  */
 bool ash_zone_watermark_ok(struct ash_zone *z, unsigned order, enum ash_wmark mark, unsigned flags, uint64_t reserve,
 			   uint64_t free);

@@ -52,6 +52,34 @@ TEST(watermark_stops_ordinary_requests_first)
 	fixture_end(&f);
 }
 
+/* [K setup_per_zone_lowmem_reserve] A machine of 16 GiB: DMA, DMA32, NORMAL, MOVABLE, in frames. */
+TEST(lowmem_reserve_is_the_kernels)
+{
+	static const uint64_t managed[] = { 3840, 748544, 3276800, 65536 };
+	static const unsigned ratio[] = { 256, 256, 32, 0 };
+	struct fixture f;
+
+	EXPECT_EQ(ash_lowmem_reserve(managed, 0, 0, ratio[0]), 0); /* its own requests */
+	EXPECT_EQ(ash_lowmem_reserve(managed, 0, 1, ratio[0]), 748544 / 256);
+	EXPECT_EQ(ash_lowmem_reserve(managed, 0, 2, ratio[0]), (748544 + 3276800) / 256);
+	EXPECT_EQ(ash_lowmem_reserve(managed, 1, 2, ratio[1]), 3276800 / 256);
+	EXPECT_EQ(ash_lowmem_reserve(managed, 1, 3, ratio[1]), (3276800 + 65536) / 256);
+	EXPECT_EQ(ash_lowmem_reserve(managed, 2, 3, ratio[2]), 65536 / 32);
+	EXPECT_EQ(ash_lowmem_reserve(managed, 2, 1, ratio[2]), 0); /* from below, it was never a choice */
+	EXPECT_EQ(ash_lowmem_reserve(managed, 1, 3, 0), 0);
+	/* The low zone is open to those who have no other, and closed to those who had the one above. */
+	fixture_init(&f, 3840, 9, 10, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 3840, false), 0);
+	ash_zone_set_watermarks(f.z, 32, 10);
+	for (unsigned j = 0; j < 2; j++) {
+		const uint64_t reserve = ash_lowmem_reserve(managed, 0, j, ratio[0]);
+
+		EXPECT(ash_zone_watermark_ok(f.z, 0, ASH_WMARK_MIN, 0, reserve, 32 + reserve + 1));
+		EXPECT(!ash_zone_watermark_ok(f.z, 0, ASH_WMARK_MIN, 0, reserve, 32 + reserve));
+	}
+	fixture_end(&f);
+}
+
 TEST(watermark_order_needs_a_buddy)
 {
 	struct fixture f;
