@@ -315,7 +315,12 @@ static void parse_entry(struct ash_options *o, const char *entry, size_t n, stru
 		key_n--;
 	trim(&value, &value_n);
 	index = ash_options_find(entry, key_n);
-	if (index < 0)
+	if (index < 0 && colon == NULL && entry[0] >= '0' && entry[0] <= '9') {
+		/* As numactl has it; what was read so far is a policy of fewer nodes. */
+		ash_write(diag, "ashlar: ASHLAR_CONF: \"");
+		ash_write_clean(diag, entry, n, QUOTE_MAX);
+		ash_write(diag, "\" is no option; nodes of a policy are parted by slashes here: 0/2-3\n");
+	} else if (index < 0)
 		complain_unknown(diag, "ASHLAR_CONF: unknown option", entry, key_n);
 	else if (colon == NULL)
 		ash_write(diag, "ashlar: ASHLAR_CONF: option %s has no value; accepted: %s:%s\n",

@@ -221,6 +221,13 @@ TEST(a_bad_entry_does_not_stop_the_others)
 	EXPECT(strstr(diag_text, "option decay has no value") != NULL);
 }
 
+TEST(nodes_parted_by_a_comma_are_told_of_slashes)
+{
+	(void)LOAD_CONF("policy:interleave=0,2-3");
+	EXPECT_EQ(diag_lines(), 1);
+	EXPECT(strstr(diag_text, "\"2-3\" is no option; nodes of a policy are parted by slashes") != NULL);
+}
+
 TEST(variables_win_over_conf_and_later_entries_over_earlier)
 {
 	struct ash_options o = LOAD("ASHLAR_CONF", "huge:2M,huge:1G,limit:1M", "ASHLAR_LIMIT", "2M");
