@@ -32,8 +32,8 @@ void ash_zone_watermarks(struct ash_zone *z, struct ash_watermarks *out);
 
 /*
  * What zone i keeps from requests that could as well have come from the zones above it, up to j (kernel:
- * lowmem_reserve[j], setup_per_zone_lowmem_reserve): one frame for every ratio of what those manage. managed: frames of each
- * zone, the lowest first, of which those up to j are read. ratio 0, or j not above i: nothing.
+ * lowmem_reserve[j], setup_per_zone_lowmem_reserve): one frame for every ratio of what those manage. managed: frames of
+ * each zone, the lowest first, of which those up to j are read. ratio 0, or j not above i: nothing.
  */
 uint64_t ash_lowmem_reserve(const uint64_t *managed, unsigned i, unsigned j, unsigned ratio);
 

@@ -61,6 +61,40 @@ TEST(a_pair_is_a_hit)
 	EXPECT(!hit_free(&f, pfn + 1, 0));
 	EXPECT(!hit_free(&f, pfn, 40));
 	EXPECT(!hit_alloc(&f, 40, ASH_MT_MOVABLE, &again));
+	EXPECT(!hit_alloc(&f, 0, ASH_MT_UNMOVABLE, &again));
+	fixture_end(&f);
+}
+
+/* Marks of one piece, as a disabled pcp has them, and as whoever wants one at a time. */
+TEST(a_batch_of_one_fetches_one)
+{
+	struct fixture f;
+
+	open_marked(&f, 1, 32);
+	EXPECT_NE(take(&f, 0, ASH_MT_MOVABLE), ASH_PFN_NONE);
+	EXPECT_EQ(stats(&f).pcp, 0);
+	set_marks(f.z, 4, 32, 32);
+	EXPECT_NE(take(&f, 0, ASH_MT_MOVABLE), ASH_PFN_NONE);
+	EXPECT_EQ(stats(&f).pcp, 3);
+	fixture_end(&f);
+}
+
+/* By batches, each in a lock hold of its own, down to what may stay. */
+TEST(a_trim_goes_on_until_it_is_low_enough)
+{
+	struct fixture f;
+	ash_pfn_t pfn[24];
+
+	open_marked(&f, 4, 40);
+	for (unsigned i = 0; i < 24; i++)
+		pfn[i] = alloc_pages(&f, 0, ASH_MT_MOVABLE);
+	for (unsigned i = 0; i < 24; i++)
+		ash_zone_free(f.z, pfn[i], 0, 0);
+	EXPECT_EQ(stats(&f).pcp, 24);
+	ash_pcp_trim(f.z, &f.z->pcps[0], 6);
+	EXPECT_EQ(stats(&f).pcp, 4);
+	ash_pcp_trim(f.z, &f.z->pcps[0], 6);
+	EXPECT_EQ(stats(&f).pcp, 4);
 	fixture_end(&f);
 }
 

@@ -273,3 +273,23 @@ TEST(zone_mixed_blocks)
 	EXPECT_EQ(stats(&f).extfrag_steal, 3);
 	fixture_end(&f);
 }
+
+TEST(what_is_free_now_is_what_the_statistics_say)
+{
+	struct ash_zone_free now;
+	struct fixture f;
+
+	fixture_init(&f, 64, 4, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 32, true), 0);
+	EXPECT_EQ(ash_zone_online(f.z, 32, 32, false), 0);
+	now = ash_zone_free_now(f.z);
+	EXPECT_EQ(now.free, 64);
+	EXPECT_EQ(now.blocks, 64);
+	EXPECT_EQ(now.zeroed, 32);
+	EXPECT_NE(alloc_pages(&f, 0, ASH_MT_MOVABLE), ASH_PFN_NONE);
+	now = ash_zone_free_now(f.z);
+	EXPECT_EQ(now.free, 63);
+	EXPECT_EQ(now.free, stats(&f).free);
+	EXPECT_EQ(now.blocks, 48);
+	fixture_end(&f);
+}
