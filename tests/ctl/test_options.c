@@ -26,10 +26,11 @@ static const char *const *fake_env;
 static void fake_each(void (*visit)(void *arg, const char *entry), void *arg)
 {
 	/* Values have to outlive the visit, as the environment's do. */
-	static char entries[16][8192];
+	static char entries[ASH_OPTION_NR + 1][8192];
 	unsigned i = 0;
 
 	for (const char *const *e = fake_env; *e != NULL; e += 2, i++) {
+		EXPECT_LT(i, ASH_ARRAY_LEN(entries));
 		snprintf(entries[i], sizeof(entries[i]), "%s=%s", e[0], e[1]);
 		visit(arg, entries[i]);
 	}
