@@ -79,6 +79,46 @@ TEST(a_batch_of_one_fetches_one)
 	fixture_end(&f);
 }
 
+/* Who only allocates gets twice as much each time, up to what one lock hold may take. */
+TEST(refills_double_up_to_a_bound)
+{
+	static const unsigned expected[] = { 63, 126, 252, 256, 256 };
+	struct fixture f;
+
+	fixture_init(&f, 4096, 9, 10, 1);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 4096, false), 0);
+	set_marks(f.z, 63, 252, 4000);
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(expected); i++) {
+		EXPECT_EQ(stats(&f).pcp, 0);
+		for (unsigned n = expected[i]; n > 0; n--) {
+			EXPECT_NE(take(&f, 0, ASH_MT_MOVABLE), ASH_PFN_NONE);
+			EXPECT_EQ(stats(&f).pcp, n - 1);
+		}
+	}
+	fixture_end(&f);
+}
+
+/* Where the mark is not much above a batch, a full pcp gives a batch and no more. */
+TEST(a_low_mark_gives_a_batch)
+{
+	struct fixture f;
+	ash_pfn_t pfn[40];
+	uint64_t before = 0;
+
+	open_owned(&f);
+	set_marks(f.z, 8, 4, 12);
+	for (unsigned i = 0; i < 40; i++)
+		pfn[i] = alloc_pages(&f, 0, ASH_MT_MOVABLE);
+	for (unsigned i = 0; i < 40; i++) {
+		ash_zone_free(f.z, pfn[i], 0, 0);
+		EXPECT(stats(&f).pcp == before + 1 || stats(&f).pcp + 8 == before + 1);
+		before = stats(&f).pcp;
+		EXPECT_LE(before, 12);
+	}
+	EXPECT_GT(before, 4);
+	fixture_end(&f);
+}
+
 /* By batches, each in a lock hold of its own, down to what may stay. */
 TEST(a_trim_goes_on_until_it_is_low_enough)
 {
