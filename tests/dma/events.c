@@ -82,20 +82,6 @@ static int keep(enum ash_dma_event event, void *va, size_t bytes, void *arg)
 
 static struct table table = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static int add_up(const struct ash_dma_run *run, void *arg)
-{
-	*(size_t *)arg += run->len;
-	return 0;
-}
-
-static size_t present(void)
-{
-	size_t bytes = 0;
-
-	EXPECT_EQ(ash_dma_walk_runs(add_up, &bytes), 0);
-	return bytes;
-}
-
 static char *get(size_t bytes, unsigned flags)
 {
 	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;

@@ -130,20 +130,6 @@ static int on_event(enum ash_dma_event event, void *va, size_t bytes, void *arg)
 	return 0;
 }
 
-static int add_up(const struct ash_dma_run *run, void *arg)
-{
-	*(size_t *)arg += run->len;
-	return 0;
-}
-
-static size_t present(void)
-{
-	size_t bytes = 0;
-
-	EXPECT_EQ(ash_dma_walk_runs(add_up, &bytes), 0);
-	return bytes;
-}
-
 CHILD_TEST(a_listener_knows_what_there_is_at_every_moment)
 {
 	char *early = get(KIB(4), ASH_DMA_VIRTUAL), *p;

@@ -19,20 +19,6 @@ static void leave_pins(unsigned left)
 	}
 }
 
-static int count_bytes(const struct ash_dma_run *run, void *arg)
-{
-	*(size_t *)arg += run->len;
-	return 0;
-}
-
-static size_t present(void)
-{
-	size_t bytes = 0;
-
-	EXPECT_EQ(ash_dma_walk_runs(count_bytes, &bytes), 0);
-	return bytes;
-}
-
 static char *page[PAGES];
 static struct ash_dma_info info[PAGES];
 static uint64_t where[PAGES];

@@ -149,21 +149,6 @@ static void some_steps(uint64_t seed, unsigned steps)
 	(void)ash_dma_trim();
 }
 
-static int count_bytes(const struct ash_dma_run *run, void *arg)
-{
-	*(size_t *)arg += run->len;
-	return 0;
-}
-
-/* What is in the arenas. */
-static size_t present(void)
-{
-	size_t bytes = 0;
-
-	EXPECT_EQ(ash_dma_walk_runs(count_bytes, &bytes), 0);
-	return bytes;
-}
-
 /* What is in the arenas once every buffer has ended. */
 static size_t left_after(unsigned seed)
 {

@@ -73,6 +73,21 @@ static inline struct ash_dma_info describe(const void *p)
 	return info;
 }
 
+static inline int count_bytes(const struct ash_dma_run *run, void *arg)
+{
+	*(size_t *)arg += run->len;
+	return 0;
+}
+
+/* What is in the arenas. */
+static inline size_t present(void)
+{
+	size_t bytes = 0;
+
+	EXPECT_EQ(ash_dma_walk_runs(count_bytes, &bytes), 0);
+	return bytes;
+}
+
 static inline struct ash_dma_attr wish(enum ash_dma_level level)
 {
 	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;

@@ -140,23 +140,29 @@ static void expect_both(const struct pages *count, int a, int b, const char *wha
 	EXPECT_GT(count->on[b], count->total / 4);
 }
 
-static void all_clients_on(int node, const char *what)
+/* own: the requests' policy, or NULL. */
+static void clients_on(const struct ash_policy *own, int node, const char *what)
 {
 	struct pages count;
 
 	/* Twice: the second has what the first gave back. */
 	for (unsigned i = 0; i < 2; i++) {
-		count = mapping_pages(NULL);
+		count = mapping_pages(own);
 		expect_all_on(&count, node, what);
-		count = buffer_pages(64, NULL);
+		count = buffer_pages(64, own);
 		expect_all_on(&count, node, what);
-		count = buffer_pages(64 << 10, NULL);
+		count = buffer_pages(64 << 10, own);
 		expect_all_on(&count, node, what);
-		count = shared_pages(NULL);
+		count = shared_pages(own);
 		expect_all_on(&count, node, what);
-		count = object_pages(NULL);
+		count = object_pages(own);
 		expect_all_on(&count, node, what);
 	}
+}
+
+static void all_clients_on(int node, const char *what)
+{
+	clients_on(NULL, node, what);
 }
 
 static void set_process(const char *mode, uint64_t nodes)
@@ -289,17 +295,8 @@ static void own_on(const struct ash_policy *own, int node, const char *what)
 {
 	struct pages count;
 
+	clients_on(own, node, what);
 	for (unsigned i = 0; i < 2; i++) {
-		count = mapping_pages(own);
-		expect_all_on(&count, node, what);
-		count = buffer_pages(64, own);
-		expect_all_on(&count, node, what);
-		count = buffer_pages(64 << 10, own);
-		expect_all_on(&count, node, what);
-		count = shared_pages(own);
-		expect_all_on(&count, node, what);
-		count = object_pages(own);
-		expect_all_on(&count, node, what);
 		count = own_pool(own);
 		expect_all_on(&count, node, what);
 	}

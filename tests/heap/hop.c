@@ -3,30 +3,14 @@
  * Many threads that hop over many nodes: what stays behind in caches has a bound. The nodes are a fake kernel's, and which
  * of them a thread runs on is what the test says.
  */
-#include "arena/topology.h"
 #include "heap/held.h"
+#include "heap/shared_kernel.h"
 
 #include <pthread.h>
 
 enum { THREADS = 16, NODES = 32, HOPS = 200, LIVE = 200 };
 
 static pthread_barrier_t barrier;
-static pthread_mutex_t kernel = PTHREAD_MUTEX_INITIALIZER;
-
-/* The fake kernel is no friend of threads. */
-static long one_at_a_time(long nr, long a, long b, long c, long d, long e, long f)
-{
-	long ret;
-
-	if (nr == __NR_futex)
-		return ash_sys_kernel(nr, a, b, c, d, e, f);
-	pthread_mutex_lock(&kernel);
-	ret = topology_call(nr, a, b, c, d, e, f);
-	pthread_mutex_unlock(&kernel);
-	return ret;
-}
-
-static const struct ash_sys_ops ops = { .call = one_at_a_time, .now_ms = topology_now };
 
 static void start(void)
 {

@@ -3,7 +3,7 @@
  * Machines with few and with many processors, of a fake kernel: what a process has of heaps, arenas, locks, memory and
  * system calls does not know how many there are. Threads take turns, so that every count is exact.
  */
-#include "arena/topology.h"
+#include "heap/shared_kernel.h"
 #include "heap/heap_internal.h"
 
 #include <pthread.h>
@@ -186,23 +186,6 @@ static void *stay(void *arg)
 		ash_heap_free(p[i]);
 	return NULL;
 }
-
-/* The fake kernel is no friend of threads. */
-static pthread_mutex_t kernel = PTHREAD_MUTEX_INITIALIZER;
-
-static long one_at_a_time(long nr, long a, long b, long c, long d, long e, long f)
-{
-	long ret;
-
-	if (nr == __NR_futex)
-		return ash_sys_kernel(nr, a, b, c, d, e, f);
-	pthread_mutex_lock(&kernel);
-	ret = topology_call(nr, a, b, c, d, e, f);
-	pthread_mutex_unlock(&kernel);
-	return ret;
-}
-
-static const struct ash_sys_ops ops = { .call = one_at_a_time, .now_ms = topology_now };
 
 static struct counts all_at_once(void)
 {
