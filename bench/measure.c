@@ -3,7 +3,7 @@
  * Runs one command and says what it cost: wall, user and system time, peak memory and page faults, as one line of JSON
  * in the file given.
  *
- *      measure [--warm MIB] [--hugetlb] [--preload LIB] [--set NAME=VALUE]... --out FILE -- CMD ARGS...
+ *      measure [--warm MIB] [--hugetlb] [--cpu N] [--pace] [--preload LIB] [--set NAME=VALUE]... --out FILE -- CMD ARGS...
  *
  * Small and static on purpose: the kernel counts what a process had resident before exec into its peak, so a fat
  * launcher would hide the memory of a thin program. The environment of the child is set here for the same reason that
@@ -13,10 +13,17 @@
  * memory that has been free for a moment to its host, and whoever touches it first pays many times the usual price;
  * without this, the first allocator to run pays for all.
  *
+ * --cpu keeps the command on one processor. --pace tells how fast the processors were right before and right after: the
+ * microseconds of a loop that always does the same, on the slowest of those the command may use. A virtual processor is a
+ * thread of a core whose other thread is a neighbour's, who halves what this one gets done for seconds at a time; neither
+ * steal time nor processor time shows it. The loop fills all of the core's execution units, for one that waits for its
+ * own results would hardly feel the neighbour.
+ *
  * The peak is ru_maxrss (of the process or its largest waited-for child), which does not know hugetlb pages. With
  * --hugetlb the main process's own are sampled from /proc every two milliseconds and reported beside it.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -29,10 +36,11 @@
 #include <unistd.h>
 
 #define SETS_MAX 32
+#define PACE_ROUNDS 2000000
 
 struct options {
 	size_t warm_mib;
-	int hugetlb;
+	int hugetlb, cpu, pace;
 	const char *out, *preload;
 	char *set[SETS_MAX];
 	unsigned nr_sets;
@@ -54,10 +62,14 @@ static void parse(int argc, char **argv, struct options *o)
 	for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
 		if (strcmp(argv[i], "--hugetlb") == 0)
 			o->hugetlb = 1;
+		else if (strcmp(argv[i], "--pace") == 0)
+			o->pace = 1;
 		else if (i + 1 == argc)
 			break;
 		else if (strcmp(argv[i], "--warm") == 0)
 			o->warm_mib = strtoull(argv[++i], NULL, 0);
+		else if (strcmp(argv[i], "--cpu") == 0)
+			o->cpu = atoi(argv[++i]);
 		else if (strcmp(argv[i], "--out") == 0)
 			o->out = argv[++i];
 		else if (strcmp(argv[i], "--preload") == 0)
@@ -68,11 +80,59 @@ static void parse(int argc, char **argv, struct options *o)
 			break;
 	}
 	if (i + 1 >= argc || strcmp(argv[i], "--") != 0 || o->out == NULL) {
-		fputs("usage: measure [--warm MIB] [--hugetlb] [--preload LIB] [--set NAME=VALUE]... --out FILE -- CMD...\n",
-		      stderr);
+		fputs("usage: measure [--warm MIB] [--hugetlb] [--cpu N] [--pace] [--preload LIB] [--set NAME=VALUE]... "
+		      "--out FILE -- CMD...\n", stderr);
 		exit(2);
 	}
 	o->command = argv + i + 1;
+}
+
+static void keep_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((unsigned)cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) != 0) {
+		perror("measure: --cpu");
+		exit(2);
+	}
+}
+
+static uint64_t loop(void)
+{
+	const uint64_t begin = now();
+	uint64_t a = 1, b = 2, c = 3, d = 4, e = 5, f = 6;
+
+	for (uint64_t i = 0; i < PACE_ROUNDS; i++) {
+		a += i;
+		b ^= a;
+		c += i;
+		d ^= c;
+		e += i;
+		f ^= e;
+		__asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f));
+	}
+	return now() - begin;
+}
+
+static double pace(void)
+{
+	cpu_set_t allowed;
+	uint64_t slowest = 0;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+		return 0;
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET((unsigned)cpu, &allowed))
+			continue;
+		keep_on(cpu);
+		const uint64_t ns = loop();
+
+		slowest = ns > slowest ? ns : slowest;
+	}
+	sched_setaffinity(0, sizeof(allowed), &allowed);
+	return (double)slowest * 1e-3;
 }
 
 static void warm(size_t mib)
@@ -126,17 +186,22 @@ static pid_t start(const struct options *o)
 
 int main(int argc, char **argv)
 {
-	struct options o = { 0 };
+	struct options o = { .cpu = -1 };
 	struct rusage ru;
 	unsigned long huge = 0;
+	double before = 0, after = 0;
 	uint64_t begin, end;
 	int status;
 	pid_t pid;
 	FILE *f;
 
 	parse(argc, argv, &o);
+	if (o.cpu >= 0)
+		keep_on(o.cpu);
 	if (o.warm_mib > 0)
 		warm(o.warm_mib);
+	if (o.pace)
+		before = pace();
 	begin = now();
 	pid = start(&o);
 	if (pid < 0) {
@@ -157,6 +222,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	end = now();
+	if (o.pace)
+		after = pace();
 	f = fopen(o.out, "w");
 	if (f == NULL) {
 		perror(o.out);
@@ -164,9 +231,10 @@ int main(int argc, char **argv)
 	}
 	fprintf(f,
 		"{\"wall\": %.6f, \"user\": %ld.%06ld, \"sys\": %ld.%06ld, \"rss_kib\": %ld, \"hugetlb_kib\": %lu, "
-		"\"minflt\": %ld, \"majflt\": %ld, \"status\": %d}\n",
+		"\"minflt\": %ld, \"majflt\": %ld, \"pace_us\": %.0f, \"status\": %d}\n",
 		(double)(end - begin) * 1e-9, (long)ru.ru_utime.tv_sec, (long)ru.ru_utime.tv_usec,
 		(long)ru.ru_stime.tv_sec, (long)ru.ru_stime.tv_usec, ru.ru_maxrss, huge, ru.ru_minflt, ru.ru_majflt,
+		before > after ? before : after,
 		WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 	return fclose(f) == 0 ? 0 : 2;
 }
