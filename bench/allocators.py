@@ -11,11 +11,12 @@ PEERS = (
     ("mimalloc", "libmimalloc.so.2", "libmimalloc2.0"),
     ("tcmalloc", "libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"),
 )
-# The same with huge pages asked for, each in its own way.
+# The same with huge pages asked for, each in its own way: the family, what is added to the name, the environment.
 HUGE = (
-    ("glibc-thp", None, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
-    ("jemalloc-thp", "jemalloc", {"MALLOC_CONF": "thp:always"}),
-    ("mimalloc-large", "mimalloc", {"MIMALLOC_LARGE_OS_PAGES": "1"}),
+    ("glibc", "-thp", {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}),
+    ("jemalloc", "-thp", {"MALLOC_CONF": "thp:always"}),
+    # The older of the two names is that of mimalloc 2.0.
+    ("mimalloc", "-large", {"MIMALLOC_LARGE_OS_PAGES": "1", "MIMALLOC_ALLOW_LARGE_OS_PAGES": "1"}),
 )
 
 
@@ -50,6 +51,26 @@ def _version(package):
     return done.stdout if done.returncode == 0 else ""
 
 
+def _ours():
+    """The commit of the source, where git knows it."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    try:
+        done = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _noted(path):
+    """The version of a library that no package knows: the line of a file beside it, libNAME.version."""
+    try:
+        with open(os.path.splitext(path)[0] + ".version", encoding="utf-8") as file:
+            return file.readline().strip()
+    except OSError:
+        return ""
+
+
 def in_folder(folder):
     """{name: library} of each libNAME.so in a folder; None: of no folder."""
     return {os.path.basename(path)[3:-3]: path for path in sorted(glob.glob(os.path.join(folder or "", "lib*.so")))} \
@@ -66,17 +87,16 @@ def find(ashlar, huge=False, hugetlb=False, others=None):
         path = others.get(name) or _find(soname)
         if path is not None:
             paths[name] = path
-            result.append(Allocator(name, path, version="" if name in others else _version(package)))
+            result.append(Allocator(name, path, version=_noted(path) if name in others else _version(package)))
     for name in others:
         if name not in paths:
             paths[name] = os.path.abspath(others[name])
-            result.append(Allocator(name, paths[name]))
+            result.append(Allocator(name, paths[name], version=_noted(paths[name])))
     if huge:
-        for name, of, env in HUGE:
-            if of is None or of in paths:
-                result.append(Allocator(name, paths.get(of, ""), env))
+        result += [Allocator(a.name + suffix, a.preload, env, a.version) for a in list(result)
+                   for family, suffix, env in HUGE if a.name.startswith(family)]
     if ashlar is not None:
-        result.append(Allocator("ashlar", ashlar))
+        result.append(Allocator("ashlar", ashlar, version=_ours()))
         if hugetlb:
             result.append(Allocator("ashlar-2M", ashlar, {"ASHLAR_CONF": "huge:2M"}, hugetlb=True))
     return result

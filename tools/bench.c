@@ -20,7 +20,7 @@ static void print_help(void)
 	     "memory, of the latency of single calls and of resident memory over time. The command of a build folder\n"
 	     "does that, once everything is built.\n\n"
 	     "  --runs N         rounds of each (5)\n"
-	     "  --only NAME,...  only benchmarks whose names begin with one of these\n"
+	     "  --only NAME,...  only benchmarks called so, or whose names begin so\n"
 	     "  --with NAME,...  only these allocators\n"
 	     "  --peers DIR      further allocators: NAME for each libNAME.so in DIR\n"
 	     "  --huge           also the peers with huge pages, each asked in its own way\n"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Benchmarks from elsewhere are run and timed as bench/external.py says, bench/join makes one table of several runs,
-and bench/plot draws every point it is given.
+bench/publish puts them into a page, and bench/plot draws every point it is given.
 
 usage: tools.py --build DIR --source DIR
 """
@@ -78,25 +78,88 @@ def joined(args, tmp):
              result("b.json", ours, [("one", (1.0, 1.0, 1.0))])]
     join = [os.path.join(args.source, "bench", "join")]
     text = subprocess.run(join + parts, text=True, check=True, stdout=subprocess.PIPE).stdout
-    for line in ("| one | 1.000 | 1.000 | 1.00 |  |", "| two | 3.000 | 3.000 | 1.00 |  |",
-                 "| two | 2.000 | 2.000 | 1.00 |  |", "| *geometric mean of 2* | 1.732 | 1.732 | 1.00 |  |"):
+    for line in ("| one | 1.000 | 1.000 | 1.00 | 1.00 |  |", "| two | 3.000 | 3.000 | 1.00 | 1.00 |  |",
+                 "| *geometric mean of 2* | 1.732 | 1.732 | 1.00 | 1.00 |  |"):
         if line not in text:
             yield "bench/join does not say %s" % line
+    if "Behind" in text or "Page faults" in text:
+        yield "bench/join tells of what is not there: %s" % text
+    full = subprocess.run(join + ["--full"] + parts, text=True, check=True, stdout=subprocess.PIPE).stdout
+    if "| two | 2.000 | 2.000 | 1.00 |  |" not in full or "Page faults" not in full:
+        yield "bench/join --full: %s" % full
+    pooled = subprocess.run(join + ["--pool"] + parts[::-1] + parts[:1], text=True, check=True,
+                            stdout=subprocess.PIPE).stdout
+    if "| one | 9.000 | 9.000 | 1.00 | 1.00 |  |" not in pooled or "Medians of 6 " not in pooled:
+        yield "bench/join --pool: %s" % pooled
     other = subprocess.run(join + parts + [result("c.json", ("glibc",), [("one", (1.0,))])], text=True, check=False,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if other.returncode == 0 or "not the same allocators" not in other.stdout:
         yield "bench/join mixes results of other allocators"
 
 
+def named(args):
+    """--only takes a name, and the beginning of names where nothing is called so."""
+    run = load(args.source, "run")
+    every = [(n, None) for n in ("larson", "larson-8", "churn-48", "churn-many")]
+    for only, expected in ((["larson"], ["larson"]), (["churn"], ["churn-48", "churn-many"]),
+                           (["larson-", "churn-48"], ["larson-8", "churn-48"]), (["none"], [])):
+        if [n for n, _ in run.named(every, only)] != expected:
+            yield "--only %s takes %s" % (only, run.named(every, only))
+
+
+def published(args, tmp):
+    """A case that is behind, one that is above the bound in memory, what the notes know of them, and the summary."""
+    folder = os.path.join(tmp, "published")
+    os.mkdir(folder)
+
+    def result(name, times, kib):
+        rows = [{"benchmark": name, "allocator": a, "round": n, "time": t, "rss_kib": k, "hugetlb_kib": 0, "user": t,
+                 "sys": 0.0, "minflt": 1, "majflt": 0}
+                for a, t, k in zip(("glibc", "jemalloc", "ashlar"), times, kib) for n in range(5)]
+        machine = dict.fromkeys(("cpu", "memory", "kernel", "thp", "hugetlb_2m"), "x")
+        with open(os.path.join(folder, name + ".json"), "w", encoding="ascii") as file:
+            json.dump({"machine": {**machine, "cpus": 1, "runs": 5, "cold": False},
+                       "versions": {"glibc": "1", "jemalloc": "2", "ashlar": ""}, "rows": rows}, file)
+
+    result("behind", (2.0, 4.0, 3.0), (1024, 1024, 1024))
+    result("fat", (4.0, 2.0, 1.0), (1024, 1024, 2048))
+    document, notes = os.path.join(folder, "page.md"), os.path.join(folder, "notes.md")
+    with open(document, "w", encoding="utf-8") as file:
+        file.write("before\n<!-- bench: verdict -->\n<!-- end: verdict -->\n<!-- bench: others -->\nstale\n"
+                   "<!-- end: others -->\nafter\n")
+    with open(notes, "w", encoding="utf-8") as file:
+        file.write("<!-- what: this is -->\n\nbehind: It is slow\nby nature.\n\nother: Not here.\n")
+    publish = [os.path.join(args.source, "bench", "publish"), "--verdict", "--notes", notes, document]
+    subprocess.run(publish + ["others=" + os.path.join(folder, "*.json")], check=True)
+    with open(document, encoding="utf-8") as file:
+        text = file.read()
+    for line in ("before\n", "\nafter\n", "| behind | 2.000 | 4.000 | 3.000 | 1.50 | 1.50 | **lost** |",
+                 "| fat | 1.0 | 1.0 | 2.0 | 2.00 | 2.00 | **above 1.3** |",
+                 "- *behind*: 1.50 of glibc's time (lost; by the fastest runs 1.50 of glibc's). It is slow\n  by "
+                 "nature.\n",
+                 "- *fat*, memory: 2.00 of jemalloc's. Not looked into.\n",
+                 "| *geometric mean of 2* | 2.828 | 2.828 | 1.732 | 0.61 | 0.61 |  |\n",
+                 "| mimalloc-bench | 2 | 0.61 of glibc | 0.61 | 0.61 | 1.41 | 1.41 | behind |  | fat |\n"):
+        if line not in text:
+            yield "bench/publish does not write %s: %s" % (line, text)
+    if "stale" in text or "Not here" in text:
+        yield "bench/publish leaves what was there, or has notes of nothing: %s" % text
+    gone = subprocess.run(publish + ["nowhere=" + os.path.join(folder, "*.json")], text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with open(document, encoding="utf-8") as file:
+        if gone.returncode == 0 or file.read() != text:
+            yield "bench/publish takes a place that is not there: %s" % gone.stdout
+
+
 def told(args):
     """What is behind counts as lost where the rounds tell it; where they do not, their bounds are there."""
-    run = load(args.source, "run")
+    tables = load(args.source, "tables.py")
 
     def verdict(ours, peers):
         rows = [{"benchmark": "b", "allocator": a, "round": n, "time": t}
                 for a, times in (("ashlar", ours), ("glibc", peers)) for n, t in enumerate(times)]
         row = {a: statistics.median(r["time"] for r in rows if r["allocator"] == a) for a in ("ashlar", "glibc")}
-        return run.verdict(rows, "b", "ashlar", row, ["glibc"], run.METRICS[0])
+        return tables.verdict(rows, "b", "ashlar", row, ["glibc"], tables.TIME)
 
     for ours, expected in (((1.2, 1.2, 1.3, 1.2, 1.1), ["1.20", "**lost**"]),
                            ((1.2, 1.2, 1.3, 1.2, 0.9), ["1.20", "not told: 0.90 to 1.30"]),
@@ -141,7 +204,7 @@ def drawn(path, curves, names):
         text = file.read()
     if not text.lstrip().startswith("<?xml") or "</svg>" not in text:
         yield "%s is no whole SVG" % path
-    if len(re.findall(r"<path|<polygon|<polyline", text)) < curves:
+    if len(re.findall(r"<path|<polygon|<polyline|<use", text)) < curves:
         yield "%s draws less than %d things" % (path, curves)
     for name in names:
         if name not in text:
@@ -164,7 +227,7 @@ def plots(args, tmp):
             "%s,%s,%d,%d,%d,1\n" % (a, l, ms, 2048, 1024) for a in ("glibc", "ashlar") for l in ("rest", "loop")
             for ms in (0, 100, 200)))
     plot = load(args.source, "plot")
-    for kind, source, target in (("bars", result, tmp + "/r"), ("latency", cdf, tmp + "/l.svg"),
+    for kind, source, target in (("cases", result, tmp + "/r"), ("latency", cdf, tmp + "/l.svg"),
                                  ("returns", samples, tmp + "/s.svg")):
         sys.argv = ["plot", kind, source, target]
         if plot.main() != 0:
@@ -198,6 +261,7 @@ def main():
     sys.dont_write_bytecode = True
     with tempfile.TemporaryDirectory() as tmp:
         problems = external(args, tmp) + list(joined(args, tmp)) + list(returning(args)) + list(told(args))
+        problems += list(published(args, tmp)) + list(named(args))
         problems += everything(args, tmp)
         if shutil.which("gnuplot"):
             problems += list(plots(args, tmp))
