@@ -20,6 +20,35 @@ METRICS = (
 TIME, FASTEST, MEMORY = METRICS[:3]
 
 
+# A run counts as disturbed where the processors' pace around it was slower than the fastest seen by more than this. With
+# fewer undisturbed ones than this of an allocator, all runs of the benchmark count.
+DISTURBED = 1.15
+ENOUGH = 3
+
+
+def _at_full_pace(rows):
+    fastest = min((r["pace_us"] for r in rows if r.get("pace_us")), default=0)
+    return [r for r in rows if "error" in r or (r.get("pace_us") or 0) <= DISTURBED * fastest]
+
+
+def enough(rows, name, names, runs):
+    """Whether each allocator has had so many runs of a benchmark at full pace."""
+    have = [r["allocator"] for r in _at_full_pace(rows) if r["benchmark"] == name]
+    return all(have.count(a) >= runs for a in names)
+
+
+def steady(rows):
+    """Without the disturbed runs of those benchmarks of which each allocator has enough others."""
+    kept, result = _at_full_pace(rows), []
+    for name in dict.fromkeys(r["benchmark"] for r in rows):
+        every = [r for r in rows if r["benchmark"] == name]
+        good = [r for r in kept if r["benchmark"] == name]
+        count = {a: sum(r["allocator"] == a for r in good) for a in {r["allocator"] for r in every}}
+        failed = {r["allocator"] for r in every if "error" in r}
+        result += good if all(n >= ENOUGH for a, n in count.items() if a not in failed) else every
+    return result
+
+
 def values(rows, name, allocator, of):
     return [of(r) for r in rows if r["benchmark"] == name and r["allocator"] == allocator and "time" in r]
 
@@ -38,11 +67,32 @@ def bounds(rows, name, ours, peer, of):
     by = {a: {r["round"]: of(r) for r in rows if r["benchmark"] == name and r["allocator"] == a and "time" in r}
           for a in (ours, peer)}
     quotients = sorted(by[ours][n] / by[peer][n] for n in by[ours] if by[peer].get(n))
+    if len(quotients) < min(len(by[ours]), len(by[peer])):
+        return unpaired(list(by[ours].values()), list(by[peer].values()))
     nr, out, outside = len(quotients), 0, 0
     while 2 * (outside + math.comb(nr, out)) <= 0.1 * 2 ** nr:
         outside += math.comb(nr, out)
         out += 1
     return (quotients[out - 1], quotients[nr - out]) if out > 0 else None
+
+
+def unpaired(ours, peer):
+    """The same for runs that are not of the same rounds, by the rank-sum test: all quotients, without the outermost."""
+    # Of how many orders of both kinds of runs so many pairs have ours in front, by adding one run at a time.
+    nr = [[[1] for _ in range(len(peer) + 1)]]
+    for a in range(1, len(ours) + 1):
+        row = [[1]]
+        for b in range(1, len(peer) + 1):
+            with_ours, with_peer = nr[a - 1][b], row[b - 1]
+            row.append([(with_ours[k - b] if 0 <= k - b < len(with_ours) else 0) +
+                        (with_peer[k] if k < len(with_peer) else 0) for k in range(a * b + 1)])
+        nr.append(row)
+    ways, outside, out = nr[-1][-1], 0, 0
+    while out < len(ways) and 2 * (outside + ways[out]) <= 0.1 * sum(ways):
+        outside += ways[out]
+        out += 1
+    quotients = sorted(a / b for a in ours for b in peer)
+    return (quotients[out - 1], quotients[len(quotients) - out]) if out > 0 else None
 
 
 def verdict(rows, name, ours, row, peers, metric):
@@ -74,7 +124,7 @@ class Results:
     """Rows of several benchmarks under the same allocators, ours among them or not."""
 
     def __init__(self, rows, names, allocators):
-        self.rows, self.names, self.columns = rows, names, list(allocators)
+        self.every, self.rows, self.names, self.columns = rows, steady(rows), names, list(allocators)
         self.ours = "ashlar" if "ashlar" in self.columns else None
         self.peers = [c for c in self.columns if not c.startswith("ashlar")]
 
@@ -157,10 +207,14 @@ def heading(results, versions, about):
         about["cpu"], about["cpus"], about["memory"], about["kernel"], about["thp"], about["hugetlb_2m"])
     text = text.rstrip() + (" Measured on %s.\n" % about["date"] if "date" in about else "\n")
     text += "%s.\n" % (", ".join("%s %s" % item for item in versions.items() if item[1]) or "Versions are not known")
+    left_out = len(results.every) - len(results.rows)
+    if left_out:
+        text += "Of %d runs %d do not count, because a neighbour held the processors up before or after them.\n" % (
+            len(results.every), left_out)
     return text + (
         "Medians of %d interleaved rounds, %s; half the interquartile range of the times is %.1f %% of the median in "
-        "the middle case, %.1f %% in the worst. *not told*: behind, but a sign test of the rounds' quotients cannot "
-        "tell it from level, with the bounds of their median.\n\n" %
+        "the middle case, %.1f %% in the worst. *not told*: behind, but a sign test of the rounds' quotients (a "
+        "rank-sum test where runs do not count) cannot tell it from level, with the bounds of their median.\n\n" %
         (about["runs"], "cold" if about["cold"] else "warm", 100 * statistics.median(noise), 100 * max(noise)))
 
 

@@ -174,6 +174,42 @@ def told(args):
         yield "nine rounds: %s" % verdict((1.2,) * 8 + (0.9,), (1.0,) * 9)
 
 
+def undisturbed(args):
+    """Runs at a slower pace do not count where enough others are there, by whomever and however long they are."""
+    tables = load(args.source, "tables.py")
+
+    def rows(name, paces, times=(1.0, 2.0)):
+        return [{"benchmark": name, "allocator": a, "round": n, "time": time * pace, "pace_us": 1000 * pace}
+                for a, time in zip(("ashlar", "glibc"), times) for n, pace in enumerate(paces)]
+
+    kept = tables.steady(rows("often", (1, 2, 1, 1.1, 1.3)) + rows("rarely", (2, 2, 1, 2, 1)))
+    if [r["time"] for r in kept if r["benchmark"] == "often" and r["allocator"] == "ashlar"] != [1, 1, 1.1]:
+        yield "the disturbed runs count, or others do not: %s" % kept
+    if sum(r["benchmark"] == "rarely" for r in kept) != 10:
+        yield "two runs were taken for enough: %s" % kept
+    without = [{k: v for k, v in r.items() if k != "pace_us"} for r in rows("old", (1, 2, 3))]
+    if tables.steady(without) != without:
+        yield "runs without a pace do not count"
+    for runs, expected in ((3, True), (4, False)):
+        if tables.enough(rows("often", (1, 2, 1, 1.1, 1.3)), "often", ["ashlar", "glibc"], runs) != expected:
+            yield "enough of %d: not %s" % (runs, expected)
+    # Three of each: one order in twenty has all of ours behind, and as many in front.
+    if tables.unpaired([4, 5, 6], [1, 2, 3]) != (4 / 3, 6) or tables.unpaired([1, 2], [1, 2]) is not None:
+        yield "rank sum: %s %s" % (tables.unpaired([4, 5, 6], [1, 2, 3]), tables.unpaired([1, 2], [1, 2]))
+    # Of the 252 orders of five and five, 12 on each side have at most four pairs turned round: 1, 1, 2, 3, 5.
+    quotients = sorted(a / b for a in (11, 12, 13, 14, 15) for b in (6, 7, 8, 9, 10))
+    if tables.unpaired([11, 12, 13, 14, 15], [6, 7, 8, 9, 10]) != (quotients[4], quotients[-5]):
+        yield "rank sum of five: %s" % (tables.unpaired([11, 12, 13, 14, 15], [6, 7, 8, 9, 10]),)
+    report = os.path.join(args.build, "undisturbed.json")
+    subprocess.run([os.path.join(args.build, "bench", "bench-measure"), "--pace", "--cpu",
+                    str(min(os.sched_getaffinity(0))), "--out", report, "--", "true"], check=True)
+    with open(report, encoding="ascii") as file:
+        pace = json.load(file)["pace_us"]
+    os.unlink(report)
+    if pace <= 0:
+        yield "no pace: %s" % pace
+
+
 def everything(args, tmp):
     """bench/all leaves every file it speaks of; a library in --peers is a column by its name."""
     peers, out = os.path.join(tmp, "peers"), os.path.join(tmp, "all")
@@ -261,6 +297,7 @@ def main():
     sys.dont_write_bytecode = True
     with tempfile.TemporaryDirectory() as tmp:
         problems = external(args, tmp) + list(joined(args, tmp)) + list(returning(args)) + list(told(args))
+        problems += list(undisturbed(args))
         problems += list(published(args, tmp)) + list(named(args))
         problems += everything(args, tmp)
         if shutil.which("gnuplot"):
