@@ -41,6 +41,15 @@ static bool hit_free(struct fixture *f, ash_pfn_t pfn, unsigned order)
 	return ash_hit_free(f->z, ash_hit_pcp(f->z, 0), pfn, order);
 }
 
+/* Single frames, allocated past the pcp; the first of them are then freed into it. */
+static void cache(struct fixture *f, ash_pfn_t *pfn, unsigned nr, unsigned freed)
+{
+	for (unsigned i = 0; i < nr; i++)
+		pfn[i] = alloc_pages(f, 0, ASH_MT_MOVABLE);
+	for (unsigned i = 0; i < freed; i++)
+		ash_zone_free(f->z, pfn[i], 0, 0);
+}
+
 TEST(a_pair_is_a_hit)
 {
 	struct fixture f;
@@ -107,8 +116,7 @@ TEST(a_low_mark_gives_a_batch)
 
 	open_owned(&f);
 	set_marks(f.z, 8, 4, 12);
-	for (unsigned i = 0; i < 40; i++)
-		pfn[i] = alloc_pages(&f, 0, ASH_MT_MOVABLE);
+	cache(&f, pfn, 40, 0);
 	for (unsigned i = 0; i < 40; i++) {
 		ash_zone_free(f.z, pfn[i], 0, 0);
 		EXPECT(stats(&f).pcp == before + 1 || stats(&f).pcp + 8 == before + 1);
@@ -126,10 +134,7 @@ TEST(a_trim_goes_on_until_it_is_low_enough)
 	ash_pfn_t pfn[24];
 
 	open_marked(&f, 4, 40);
-	for (unsigned i = 0; i < 24; i++)
-		pfn[i] = alloc_pages(&f, 0, ASH_MT_MOVABLE);
-	for (unsigned i = 0; i < 24; i++)
-		ash_zone_free(f.z, pfn[i], 0, 0);
+	cache(&f, pfn, 24, 24);
 	EXPECT_EQ(stats(&f).pcp, 24);
 	ash_pcp_trim(f.z, &f.z->pcps[0], 6);
 	EXPECT_EQ(stats(&f).pcp, 4);
@@ -165,10 +170,7 @@ TEST(the_coldest_leave_first)
 	ash_pfn_t pfn[40];
 
 	open_marked(&f, 4, 30);
-	for (unsigned i = 0; i < 40; i++)
-		pfn[i] = alloc_pages(&f, 0, ASH_MT_MOVABLE);
-	for (unsigned i = 0; i < 31; i++)
-		ash_zone_free(f.z, pfn[i], 0, 0);
+	cache(&f, pfn, 40, 31);
 	EXPECT_EQ(stats(&f).pcp, 27);
 	for (unsigned i = 0; i < 40; i++) {
 		const enum ash_frame_state state = ash_word_state(ash_frame_load(f.z->frames, pfn[i]));
@@ -213,10 +215,7 @@ TEST(the_coldest_of_a_magazine_leave_first)
 	ash_pfn_t pfn[9];
 
 	open_marked(&f, 4, 8);
-	for (unsigned i = 0; i < 9; i++)
-		pfn[i] = alloc_pages(&f, 0, ASH_MT_MOVABLE);
-	for (unsigned i = 0; i < 9; i++)
-		ash_zone_free(f.z, pfn[i], 0, 0);
+	cache(&f, pfn, 9, 9);
 	EXPECT_EQ(stats(&f).pcp, 5);
 	for (unsigned i = 9; i-- > 4;)
 		EXPECT_EQ(take(&f, 0, ASH_MT_MOVABLE), pfn[i]);
