@@ -4,6 +4,7 @@
 
 #include "page/migrate.h"
 #include "page/pcp.h"
+#include "page/reserve.h"
 #include "page/run.h"
 
 void ash_zone_pcp_disable(struct ash_zone *z)
@@ -41,6 +42,7 @@ static bool remove_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, 
 		}
 		ash_counter_add(&z->present, -(uint64_t)(end - start));
 		ash_pcp_resize(z);
+		ash_reserve_resize(z);
 	}
 	ash_zone_unlock(z);
 	return ok;

@@ -42,7 +42,6 @@ enum ash_page_error {
 	ASH_EBUSY = 16,
 	ASH_EINVAL = 22,
 	ASH_ENOSPC = 28,
-	ASH_ERANGE = 34,
 };
 
 /* A zone parameter: (pageblock_order, max_order), pageblock_order <= max_order <= ASH_MAX_ORDER. */
@@ -58,5 +57,13 @@ enum ash_alloc_flags {
 	ASH_ALLOC_CMA = 1u << 2,        /* a MOVABLE request may borrow CMA frames (kernel ALLOC_CMA) */
 	ASH_ALLOC_HIGHATOMIC = 1u << 3, /* may use the HIGHATOMIC reserve and the watermark reserves */
 };
+
+/*
+ * Beside the flags: the request could as well have been served by the n zones above this one, so that this zone keeps
+ * its reserve against such from it (ash_zone_set_lowmem_reserve(); kernel: highest_zoneidx).
+ */
+#define ASH_LOWMEM_ZONES 4
+#define ASH_ALLOC_ABOVE_SHIFT 4
+#define ASH_ALLOC_FROM_ABOVE(n) ((unsigned)(n) << ASH_ALLOC_ABOVE_SHIFT)
 
 #endif

@@ -50,20 +50,34 @@ static uint64_t load(const _Atomic uint64_t *p)
 	return atomic_load_explicit(p, memory_order_relaxed);
 }
 
-void ash_zone_set_watermarks(struct ash_zone *z, uint64_t min, unsigned scale)
+void ash_reserve_resize(struct ash_zone *z)
 {
-	uint64_t gap;
+	const uint64_t min = load(&z->wmark[ASH_WMARK_MIN]);
+	uint64_t gap = ash_counter_read(&z->present) * z->wmark_scale / 10000;
 
-	ash_zone_lock(z);
-	gap = ash_counter_read(&z->present) * scale / 10000;
 	if (gap < min / 4)
 		gap = min / 4;
 	if (min == 0)
 		gap = 0;
-	store(&z->wmark[ASH_WMARK_MIN], min);
 	store(&z->wmark[ASH_WMARK_LOW], min + gap);
 	store(&z->wmark[ASH_WMARK_HIGH], min + 2 * gap);
 	store(&z->wmark_boost, 0);
+}
+
+void ash_zone_set_watermarks(struct ash_zone *z, uint64_t min, unsigned scale)
+{
+	ash_zone_lock(z);
+	store(&z->wmark[ASH_WMARK_MIN], min);
+	z->wmark_scale = scale;
+	ash_reserve_resize(z);
+	ash_zone_unlock(z);
+}
+
+void ash_zone_set_lowmem_reserve(struct ash_zone *z, const uint64_t reserve[ASH_LOWMEM_ZONES])
+{
+	ash_zone_lock(z);
+	for (unsigned i = 0; i < ASH_LOWMEM_ZONES; i++)
+		store(&z->lowmem_reserve[i], reserve != NULL ? reserve[i] : 0);
 	ash_zone_unlock(z);
 }
 
@@ -74,6 +88,8 @@ void ash_zone_watermarks(struct ash_zone *z, struct ash_watermarks *out)
 		out->mark[i] = load(&z->wmark[i]);
 	out->boost = load(&z->wmark_boost);
 	out->reserved_highatomic = z->reserved_highatomic;
+	for (unsigned i = 0; i < ASH_LOWMEM_ZONES; i++)
+		out->lowmem_reserve[i] = load(&z->lowmem_reserve[i]);
 	ash_zone_unlock(z);
 }
 
@@ -124,8 +140,16 @@ bool ash_zone_watermark_ok(struct ash_zone *z, unsigned order, enum ash_wmark ma
 bool ash_reserve_may_alloc(struct ash_zone *z, ash_pfn_t nr, unsigned flags)
 {
 	const int64_t have = (int64_t)ash_counter_read(&z->free) - (int64_t)(nr - 1);
+	const uint64_t reserve = ash_reserve_lowmem(z, flags);
 
-	return load(&z->wmark[ASH_WMARK_MIN]) == 0 || above_mark(z, have, nr == 1, ASH_WMARK_MIN, flags, 0);
+	if (load(&z->wmark[ASH_WMARK_MIN]) == 0 && reserve == 0)
+		return true;
+	return above_mark(z, have, nr == 1, ASH_WMARK_MIN, flags, reserve);
+}
+
+uint64_t ash_reserve_lowmem(const struct ash_zone *z, unsigned flags)
+{
+	return load(&z->lowmem_reserve[flags >> ASH_ALLOC_ABOVE_SHIFT & (ASH_LOWMEM_ZONES - 1)]);
 }
 
 void ash_reserve_boost(struct ash_zone *z)

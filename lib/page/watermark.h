@@ -19,7 +19,8 @@ uint64_t ash_watermark_default_min(uint64_t frames);
 
 /*
  * Set min, and low and high above it by the larger of min / 4 and present * scale / 10000 each (kernel:
- * watermark_scale_factor, 10). min 0 turns watermarks off. Ends a boost.
+ * watermark_scale_factor, 10). min 0 turns watermarks off. Ends a boost. What comes online or goes offline later moves
+ * low and high, and ends a boost too.
  */
 void ash_zone_set_watermarks(struct ash_zone *z, uint64_t min, unsigned scale);
 
@@ -27,6 +28,7 @@ struct ash_watermarks {
 	uint64_t mark[ASH_WMARK_NR]; /* without the boost */
 	uint64_t boost;
 	uint64_t reserved_highatomic; /* frames in HIGHATOMIC blocks */
+	uint64_t lowmem_reserve[ASH_LOWMEM_ZONES];
 };
 void ash_zone_watermarks(struct ash_zone *z, struct ash_watermarks *out);
 
@@ -36,6 +38,12 @@ void ash_zone_watermarks(struct ash_zone *z, struct ash_watermarks *out);
  * each zone, the lowest first, of which those up to j are read. ratio 0, or j not above i: nothing.
  */
 uint64_t ash_lowmem_reserve(const uint64_t *managed, unsigned i, unsigned j, unsigned ratio);
+
+/*
+ * From now on, requests with ASH_ALLOC_FROM_ABOVE(n) leave reserve[n] frames free beyond the min watermark, with or
+ * without watermarks; reserve[0] is for requests that have no other zone, and is 0 in the kernel. NULL: none.
+ */
+void ash_zone_set_lowmem_reserve(struct ash_zone *z, const uint64_t reserve[ASH_LOWMEM_ZONES]);
 
 /*
  * Would the zone, with `free` frames free, satisfy this order above this mark? flags are ash_alloc_flags; reserve is

@@ -4,6 +4,7 @@
 #include "page/harden.h"
 #include "page/isolate.h"
 #include "page/pcp.h"
+#include "page/reserve.h"
 #include "page/watermark.h"
 
 size_t ash_zone_struct_size(void)
@@ -176,6 +177,7 @@ int ash_zone_online_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, 
 	}
 	ash_zone_lock(z);
 	ash_pcp_resize(z);
+	ash_reserve_resize(z);
 	ash_zone_unlock(z);
 	return 0;
 }

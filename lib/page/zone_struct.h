@@ -78,6 +78,8 @@ struct ash_zone {
 	uint64_t nr_blocks[ASH_MT_NR];      /* online pageblocks by the type a reader is told */
 
 	_Atomic uint64_t wmark[3], wmark_boost; /* watermark.h; read by anyone */
+	_Atomic uint64_t lowmem_reserve[ASH_LOWMEM_ZONES];
+	unsigned wmark_scale;                   /* what low and high were made with */
 	unsigned pcp_disabled;                  /* nesting of ash_zone_pcp_disable() */
 	uint64_t reserved_highatomic;           /* frames */
 	_Atomic uint32_t deferred;              /* deferred.h; pushed to without the lock */

@@ -2,7 +2,10 @@
 /* Watermarks, the HIGHATOMIC reserve, frees that may not wait. */
 #include "fixture.h"
 
+#include "page/compact.h"
+#include "page/offline.h"
 #include "page/watermark.h"
+#include "page/zone_struct.h"
 
 TEST(watermark_default_min_is_the_kernels)
 {
@@ -77,6 +80,68 @@ TEST(lowmem_reserve_is_the_kernels)
 		EXPECT(ash_zone_watermark_ok(f.z, 0, ASH_WMARK_MIN, 0, reserve, 32 + reserve + 1));
 		EXPECT(!ash_zone_watermark_ok(f.z, 0, ASH_WMARK_MIN, 0, reserve, 32 + reserve));
 	}
+	fixture_end(&f);
+}
+
+/* The same in the zone itself: who had zones above to go to leaves their reserve alone, whatever the way. */
+TEST(lowmem_reserve_is_kept_by_allocations)
+{
+	static const uint64_t reserve[ASH_LOWMEM_ZONES] = { 0, 40, 80, 120 };
+	struct ash_watermarks w;
+	struct ash_page_grant g;
+	struct fixture f;
+
+	for (unsigned marks = 0; marks < 2; marks++) {
+		uint64_t left = marks * 64;
+
+		fixture_init(&f, 256, 4, 6, 1);
+		EXPECT_EQ(ash_zone_online(f.z, 0, 256, false), 0);
+		ash_zone_set_watermarks(f.z, left, 10);
+		ash_zone_set_lowmem_reserve(f.z, reserve);
+		ash_zone_watermarks(f.z, &w);
+		EXPECT_EQ(w.lowmem_reserve[2], 80);
+		for (unsigned n = ASH_LOWMEM_ZONES; n-- > 0;) {
+			const unsigned flags = ASH_ALLOC_FROM_ABOVE(n);
+
+			while (ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, flags, n % 2 == 0 ? 0 : CPU_NONE, &g) == 0)
+				;
+			ash_zone_drain(f.z);
+			EXPECT_EQ(stats(&f).free, left + reserve[n]);
+			EXPECT_EQ(ash_zone_alloc_run(f.z, 3, 0, ASH_MT_MOVABLE, flags, &g), -ASH_ENOMEM);
+			EXPECT_EQ(ash_zone_alloc_compact(f.z, 0, ASH_MT_MOVABLE, flags, &g), -ASH_ENOMEM);
+			EXPECT_EQ(stats(&f).free, left + reserve[n]);
+		}
+		/* Taken back, and for those whom the marks do not stop. */
+		EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, ASH_ALLOC_FROM_ABOVE(3), CPU_NONE, &g), -ASH_ENOMEM);
+		ash_zone_set_lowmem_reserve(f.z, NULL);
+		EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, ASH_ALLOC_FROM_ABOVE(3) | ASH_ALLOC_HIGHATOMIC, CPU_NONE,
+					 &g), marks == 1 ? 0 : -ASH_ENOMEM);
+		fixture_end(&f);
+	}
+}
+
+/* T96: [K memory_hotplug.c:online_pages, offline_pages] the marks follow what is present; a boost ends. */
+TEST(watermarks_follow_what_is_present)
+{
+	struct ash_watermarks w;
+	struct fixture f;
+	bool zeroed;
+
+	fixture_init(&f, 4096, 4, 6, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 1024, false), 0);
+	ash_zone_set_watermarks(f.z, 40, 1000);
+	ash_zone_watermarks(f.z, &w);
+	EXPECT_EQ(w.mark[ASH_WMARK_LOW], 40 + 102);
+	atomic_store(&f.z->wmark_boost, 16);
+	EXPECT_EQ(ash_zone_online(f.z, 1024, 1024, false), 0);
+	ash_zone_watermarks(f.z, &w);
+	EXPECT_EQ(w.mark[ASH_WMARK_MIN], 40);
+	EXPECT_EQ(w.mark[ASH_WMARK_LOW], 40 + 204);
+	EXPECT_EQ(w.mark[ASH_WMARK_HIGH], 40 + 2 * 204);
+	EXPECT_EQ(w.boost, 0);
+	EXPECT_EQ(ash_zone_offline(f.z, 0, 1536, &zeroed, NULL), 0);
+	ash_zone_watermarks(f.z, &w);
+	EXPECT_EQ(w.mark[ASH_WMARK_LOW], 40 + 51);
 	fixture_end(&f);
 }
 
