@@ -216,20 +216,45 @@ static bool found_one(struct control *c)
 	return found;
 }
 
-static bool suitable(struct ash_zone *z, unsigned order)
+/*
+ * Whether there is room to move to above a mark: copies are made before the originals are free, so twice the request
+ * (kernel: compact_gap). flags say whether CMA frames are room.
+ */
+static bool room_above(struct ash_zone *z, unsigned order, enum ash_wmark mark, unsigned flags)
 {
-	struct ash_watermarks w;
+	const uint64_t gap = 2 * (uint64_t)ash_order_frames(order) + ash_reserve_lowmem(z, flags);
+
+	return ash_zone_watermark_ok(z, 0, mark, flags, gap, ash_counter_read(&z->free));
+}
+
+/*
+ * Whether compaction can bring about what is missing (kernel: compaction_suitable): there is room to move to, in CMA
+ * blocks too, and for orders whose price is high a failure would be due to fragmentation and not to lack of memory.
+ */
+static bool suitable(struct ash_zone *z, unsigned order, unsigned flags)
+{
 	struct ash_zone_stats s;
 	int index;
 
 	if (order > z->max_order)
 		return true;
-	ash_zone_watermarks(z, &w);
-	ash_zone_stats(z, &s);
-	if (s.free < w.mark[ASH_WMARK_LOW] + 2 * (uint64_t)ash_order_frames(order))
+	if (!room_above(z, order, order > COSTLY_ORDER ? ASH_WMARK_LOW : ASH_WMARK_MIN, flags | ASH_ALLOC_CMA))
 		return false;
-	index = order > COSTLY_ORDER ? ash_fragmentation_index(&s, order) : -1000;
+	if (order <= COSTLY_ORDER)
+		return true;
+	ash_zone_stats(z, &s);
+	index = ash_fragmentation_index(&s, order);
 	return index < 0 || index > EXTFRAG_THRESHOLD;
+}
+
+/*
+ * An asynchronous run for a request that may not have CMA frames could form its buddy there, of no use to it: it wants
+ * its room elsewhere (kernel: compaction_suit_allocation_order).
+ */
+static bool worth_a_run(struct ash_zone *z, unsigned order, enum ash_compact_mode mode, unsigned flags)
+{
+	return mode != ASH_COMPACT_ASYNC || order <= COSTLY_ORDER || (flags & ASH_ALLOC_CMA) ||
+	       room_above(z, order, ASH_WMARK_MIN, flags);
 }
 
 /* Where the last run stopped, unless it ended or this one is to see everything. */
@@ -301,7 +326,7 @@ enum ash_compact_result ash_zone_compact(struct ash_zone *z, unsigned order, enu
 	struct control c = { .z = z, .order = order, .mt = mt, .mode = mode, .score_enough = NOT_PROACTIVE };
 	enum ash_compact_result result;
 
-	if (!suitable(z, order))
+	if (!suitable(z, order, 0))
 		return ASH_COMPACT_UNSUITABLE;
 	result = run(&c);
 	if (stats != NULL) {
@@ -434,7 +459,7 @@ static int compact_and_alloc(struct ash_zone *z, unsigned order, enum ash_migrat
 	int err = -ASH_ENOMEM;
 
 	if (want == 0 || !ash_mt_mergeable(mt) || want > z->max_order || ash_zone_compact_deferred(z, want) ||
-	    !suitable(z, want))
+	    !suitable(z, want, flags))
 		return err;
 	for (unsigned mode = ASH_COMPACT_ASYNC; mode <= ASH_COMPACT_SYNC && err != 0; mode++) {
 		struct ash_capture capture = { .order = want, .mt = mt, .pfn = ASH_PFN_NONE };
@@ -442,6 +467,8 @@ static int compact_and_alloc(struct ash_zone *z, unsigned order, enum ash_migrat
 				     .score_enough = NOT_PROACTIVE,
 				     .capture = want == order && order >= z->guard_order ? &capture : NULL };
 
+		if (!worth_a_run(z, want, (enum ash_compact_mode)mode, flags))
+			continue;
 		result = run(&c);
 		if (result == ASH_COMPACT_SUCCESS)
 			ash_zone_compact_defer_reset(z, want, false);

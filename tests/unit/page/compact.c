@@ -2,6 +2,7 @@
 /* Compaction, its deferral, and the figures it goes by. */
 #include "owner.h"
 
+#include "page/buddy.h"
 #include "page/compact.h"
 #include "page/stat.h"
 
@@ -100,6 +101,73 @@ TEST(compact_unsuitable_without_free_frames)
 		owner_alloc(&f, 0);
 	EXPECT_EQ(ash_zone_compact(f.z, 3, ASH_MT_MOVABLE, ASH_COMPACT_SYNC, NULL), ASH_COMPACT_UNSUITABLE);
 	fixture_end(&f);
+}
+
+/* [K compaction.c:compaction_suitable] above the min mark, for costly orders above the low one; a boost counts. */
+TEST(compact_needs_room_above_the_marks)
+{
+	struct ash_page_grant g;
+	struct fixture f;
+
+	owner_init(&f, 128, 5, 6);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 128, false), 0);
+	for (unsigned i = 0; i < 128; i++)
+		owner_alloc(&f, 0);
+	for (unsigned i = 0; i < 128; i += 2)
+		owner_free(&f, i);
+	/* 64 frames are free. Order 1 wants 4 of room, order 4 wants 32. */
+	ash_zone_set_watermarks(f.z, 60, 0);
+	EXPECT_EQ(ash_zone_compact(f.z, 1, ASH_MT_MOVABLE, ASH_COMPACT_SYNC, NULL), ASH_COMPACT_UNSUITABLE);
+	ash_zone_set_watermarks(f.z, 59, 0);
+	EXPECT_NE(ash_zone_compact(f.z, 1, ASH_MT_MOVABLE, ASH_COMPACT_SYNC, NULL), ASH_COMPACT_UNSUITABLE);
+	atomic_store(&f.z->wmark_boost, 1);
+	EXPECT_EQ(ash_zone_compact(f.z, 1, ASH_MT_MOVABLE, ASH_COMPACT_SYNC, NULL), ASH_COMPACT_UNSUITABLE);
+	ash_zone_set_watermarks(f.z, 26, 0);
+	EXPECT_EQ(ash_zone_compact(f.z, 5, ASH_MT_MOVABLE, ASH_COMPACT_SYNC, NULL), ASH_COMPACT_UNSUITABLE);
+	EXPECT_EQ(ash_zone_compact(f.z, 4, ASH_MT_MOVABLE, ASH_COMPACT_SYNC, NULL), ASH_COMPACT_UNSUITABLE);
+	ash_zone_set_watermarks(f.z, 25, 0);
+	EXPECT_NE(ash_zone_compact(f.z, 4, ASH_MT_MOVABLE, ASH_COMPACT_SYNC, NULL), ASH_COMPACT_UNSUITABLE);
+	/* What is kept from who had zones above is no room for him. */
+	ash_zone_set_watermarks(f.z, 0, 0);
+	ash_zone_set_lowmem_reserve(f.z, (const uint64_t[ASH_LOWMEM_ZONES]){ 0, 64 });
+	EXPECT_EQ(ash_zone_alloc_compact(f.z, 6, ASH_MT_MOVABLE, ASH_ALLOC_FROM_ABOVE(1), &g), -ASH_ENOMEM);
+	EXPECT_EQ(stats(&f).compact_stall, 0);
+	fixture_end(&f);
+}
+
+/* [K compaction.c:compaction_suit_allocation_order] an asynchronous run must find its room outside CMA. */
+TEST(compact_async_wants_room_outside_cma)
+{
+	struct ash_page_grant g;
+	struct fixture f;
+	uint64_t scanned[2];
+
+	for (unsigned cma = 0; cma < 2; cma++) {
+		owner_init(&f, 128, 5, 6);
+		EXPECT_EQ(ash_zone_online(f.z, 0, 128, false), 0);
+		/* Nothing can be moved, so that a run goes over all of the first half and changes nothing. */
+		for (unsigned i = 0; i < 128; i++)
+			owner.handle[owner_alloc(&f, 0)].pinned = true;
+		for (unsigned i = 65; i < 128; i += 2)
+			owner_free(&f, i);
+		for (unsigned i = 0; i < 16; i += 2)
+			owner_free(&f, i);
+		ash_zone_lock(f.z);
+		for (ash_pfn_t b = 64; b < 128; b += 32) {
+			ash_buddy_move_block(f.z, b, ASH_MT_MOVABLE, ASH_MT_CMA);
+			ash_pageblock_set_type(f.z, b, ASH_MT_CMA);
+		}
+		ash_zone_unlock(f.z);
+		EXPECT_EQ(stats(&f).free, 40);
+		EXPECT_EQ(stats(&f).free_cma, 32);
+		EXPECT_EQ(ash_zone_alloc_compact(f.z, 4, ASH_MT_MOVABLE, cma ? ASH_ALLOC_CMA : 0, &g), -ASH_ENOMEM);
+		EXPECT_EQ(stats(&f).compact_stall, 1);
+		scanned[cma] = stats(&f).compact_migrate_scanned;
+		fixture_end(&f);
+	}
+	/* A synchronous run only, and one of each. */
+	EXPECT_GT(scanned[0], 0);
+	EXPECT_GT(scanned[1], scanned[0]);
 }
 
 TEST(compact_defrag_mode_steals_last)
