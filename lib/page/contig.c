@@ -49,17 +49,38 @@ int ash_zone_alloc_contig_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t n
 	return err;
 }
 
-/* First frame of [pfn, end) that an attempt could not take, or end. may_move: what is movable is no obstacle. */
-static ash_pfn_t first_obstacle(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t end, bool may_move)
+/* Whether a frame, covered by a piece with this word or by none, is out of reach whoever has it; *why says for what. */
+static bool out_of_service(const struct ash_zone *z, ash_pfn_t pfn, uint32_t word, enum ash_busy_reason *why)
+{
+	const enum ash_migratetype block = ash_pageblock_type(z, pfn);
+
+	if (block == ASH_MT_ISOLATE)
+		*why = ASH_BUSY_ISOLATED;
+	else if (block == ASH_MT_CMA)
+		*why = ASH_BUSY_RESERVED;
+	else if (ash_word_state(word) == ASH_FRAME_NONE)
+		*why = ASH_BUSY_OFFLINE;
+	else if (ash_word_state(word) == ASH_FRAME_HELD)
+		*why = ASH_BUSY_TRANSIENT;
+	else
+		return false;
+	return true;
+}
+
+/*
+ * First frame of [pfn, end) that an attempt could not take, and in *why for what reason; or end. may_move: what is
+ * movable is no obstacle.
+ */
+static ash_pfn_t first_obstacle(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t end, bool may_move,
+				enum ash_busy_reason *why)
 {
 	while (pfn < end) {
 		ash_pfn_t head, next;
 		const uint32_t word = ash_migrate_look(z, pfn, end, &head, &next);
-		const enum ash_migratetype block = ash_pageblock_type(z, pfn);
 
-		if (block == ASH_MT_ISOLATE || block == ASH_MT_CMA || ash_word_state(word) == ASH_FRAME_NONE ||
-		    ash_word_state(word) == ASH_FRAME_HELD)
+		if (out_of_service(z, pfn, word, why))
 			return pfn;
+		*why = ASH_BUSY_UNMOVABLE;
 		/* A guard goes with what it stands behind. */
 		if (ash_word_state(word) == ASH_FRAME_GUARD && !may_move)
 			return next - 1;
@@ -82,21 +103,22 @@ static uint64_t next_start(const struct ash_contig_request *r, uint64_t pfn)
 	return (pfn + align - 1) & ~(align - 1);
 }
 
-/* Try the range at start. 0, or a frame that must not be in the next range tried plus 1. */
-static uint64_t try_range(struct ash_zone *z, const struct ash_contig_request *r, ash_pfn_t start,
-			  struct ash_page_grant *grant, struct ash_busy_list *busy)
+/* Try the range at start. 0, or an error, and then in *past a frame that must not be in the next range tried plus 1. */
+static int try_range(struct ash_zone *z, const struct ash_contig_request *r, ash_pfn_t start, uint64_t *past,
+		     struct ash_page_grant *grant, struct ash_busy_list *busy)
 {
 	struct ash_busy first;
 	struct ash_busy_list local = { &first, 1, 0 };
 	struct ash_busy_list *list = busy != NULL && busy->capacity > 0 ? busy : &local;
+	int err;
 
 	list->nr = 0;
-	if (ash_zone_alloc_contig_range(z, start, r->nr, r->mt, ASH_ISOLATE_OTHER, grant, list) == 0)
-		return 0;
+	err = ash_zone_alloc_contig_range(z, start, r->nr, r->mt, ASH_ISOLATE_OTHER, grant, list);
+	if (busy != NULL)
+		busy->nr = list->nr;
 	/* What was in the way may lie before the range, in its first pageblock. */
-	if (list->nr == 0 || list->entry[0].pfn < start)
-		return (uint64_t)start + 1;
-	return (uint64_t)list->entry[0].pfn + 1;
+	*past = (uint64_t)(list->nr == 0 || list->entry[0].pfn < start ? start : list->entry[0].pfn) + 1;
+	return err;
 }
 
 /* One walk over all starts. may_move: also ranges that must be emptied first. */
@@ -107,13 +129,18 @@ static int search(struct ash_zone *z, const struct ash_contig_request *r, ash_pf
 
 	while (pfn + r->nr <= high) {
 		const ash_pfn_t start = (ash_pfn_t)pfn, end = start + r->nr;
-		const ash_pfn_t obstacle = first_obstacle(z, start, end, may_move);
+		enum ash_busy_reason why;
+		const ash_pfn_t obstacle = first_obstacle(z, start, end, may_move, &why);
 		uint64_t past = (uint64_t)obstacle + 1;
 
 		if (obstacle == end) {
-			past = try_range(z, r, start, grant, busy);
-			if (past == 0)
-				return 0;
+			const int err = try_range(z, r, start, &past, grant, busy);
+
+			if (err == 0 || err == -ASH_EINTR)
+				return err;
+		} else if (busy != NULL) {
+			busy->nr = 0;
+			ash_busy_add(busy, obstacle, 1, why);
 		}
 		pfn = next_start(r, past);
 	}
@@ -130,5 +157,5 @@ int ash_zone_alloc_contig(struct ash_zone *z, const struct ash_contig_request *r
 	    (r->boundary_order > 0 && (r->nr > (ash_pfn_t)1 << r->boundary_order)))
 		return -ASH_EINVAL;
 	err = search(z, r, high, false, grant, busy);
-	return err == 0 ? 0 : search(z, r, high, true, grant, busy);
+	return err == -ASH_ENOMEM ? search(z, r, high, true, grant, busy) : err;
 }

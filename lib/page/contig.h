@@ -16,8 +16,8 @@
 /*
  * Take exactly [start, start + nr). mt is what the new owner's frames are (UNMOVABLE: they stay; MOVABLE: their mover
  * knows them). 0, -ASH_EBUSY with what was in the way, -ASH_ENOMEM when there was no room to move to (busy tells of
- * which frames), -ASH_EINVAL for a range out of the span. On failure no frame is lost or isolated; movable frames may
- * have been moved.
+ * which frames), -ASH_EINVAL for a range out of the span, -ASH_EINTR where ops->interrupted says so. On failure no
+ * frame is lost or isolated; movable frames may have been moved.
  */
 ASH_MUST_USE int ash_zone_alloc_contig_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr,
 					     enum ash_migratetype mt, enum ash_isolate_mode mode,

@@ -95,26 +95,51 @@ static bool has_unmovable(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t e
 	return found;
 }
 
-static int isolate_block(struct ash_zone *z, ash_pfn_t block, ash_pfn_t start, ash_pfn_t end,
-			 enum ash_isolate_mode mode, struct ash_busy_list *busy)
+/* The part of a range that lies in one block, looked at under the zone lock: may the block be isolated for it? */
+static bool block_refuses(const struct ash_zone *z, ash_pfn_t block, ash_pfn_t start, ash_pfn_t end,
+			  enum ash_isolate_mode mode, struct ash_busy_list *busy)
 {
 	const ash_pfn_t block_end = ash_pageblock_end(z, block);
 	struct ash_pageblock_count n;
-	int err = -ASH_EBUSY;
 
-	ash_zone_lock(z);
 	ash_pageblock_count(z, block, &n);
 	if (n.online != ash_pageblock_frames(z)) {
 		ash_busy_add(busy, block, block_end - block, ASH_BUSY_OFFLINE);
-	} else if (ash_pageblock_type(z, block) == ASH_MT_ISOLATE) {
+		return true;
+	}
+	if (ash_pageblock_type(z, block) == ASH_MT_ISOLATE) {
 		ash_busy_add(busy, block, block_end - block, ASH_BUSY_ISOLATED);
-	} else if (!has_unmovable(z, block < start ? start : block, block_end < end ? block_end : end, mode, busy) &&
-		   !ASH_FAULT(z->fault, "isolate block")) {
+		return true;
+	}
+	return has_unmovable(z, block < start ? start : block, block_end < end ? block_end : end, mode, busy);
+}
+
+static int isolate_block(struct ash_zone *z, ash_pfn_t block, ash_pfn_t start, ash_pfn_t end,
+			 enum ash_isolate_mode mode, struct ash_busy_list *busy)
+{
+	int err = -ASH_EBUSY;
+
+	ash_zone_lock(z);
+	if (!block_refuses(z, block, start, end, mode, busy) && !ASH_FAULT(z->fault, "isolate block")) {
 		flip_block(z, block, true);
 		err = 0;
 	}
 	ash_zone_unlock(z);
 	return err;
+}
+
+/* After a refusal by one block: what else is in the way, as far as there is room to say so. */
+static void list_others(struct ash_zone *z, ash_pfn_t refused, ash_pfn_t start, ash_pfn_t end,
+			enum ash_isolate_mode mode, struct ash_busy_list *busy)
+{
+	ash_pfn_t block = ash_pageblock_start(z, start);
+
+	for (; busy != NULL && busy->nr < busy->capacity && block < end; block += ash_pageblock_frames(z)) {
+		ash_zone_lock(z);
+		if (block != refused)
+			(void)block_refuses(z, block, start, end, mode, busy);
+		ash_zone_unlock(z);
+	}
 }
 
 /* A free buddy of several isolated blocks, all inside the range, is freed as a whole. Returns where it ends. */
@@ -162,24 +187,26 @@ int ash_zone_isolate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, en
 	first = ash_pageblock_start(z, start);
 	last = ash_pageblock_start(z, end - 1);
 	/* The borders first: they are what somebody else's range or a straddling buddy can share with us. */
+	block = first;
 	err = isolate_block(z, first, start, end, mode, busy);
-	if (err != 0 || first == last)
-		return err;
-	err = isolate_block(z, last, start, end, mode, busy);
-	if (err != 0) {
-		unisolate_blocks(z, first, first + size);
-		return err;
+	if (err == 0 && first != last) {
+		block = last;
+		err = isolate_block(z, last, start, end, mode, busy);
+		if (err != 0)
+			unisolate_blocks(z, first, first + size);
 	}
-	for (block = first + size; block < last; block += size) {
-		err = isolate_block(z, block, start, end, mode, busy);
+	for (ash_pfn_t b = first + size; err == 0 && b < last; b += size) {
+		block = b;
+		err = isolate_block(z, b, start, end, mode, busy);
 		if (err == 0)
 			continue;
 		/* Exactly what was done here: the block that refused may be another isolator's. */
-		unisolate_blocks(z, first, block);
+		unisolate_blocks(z, first, b);
 		unisolate_blocks(z, last, last + size);
-		return err;
 	}
-	return 0;
+	if (err != 0)
+		list_others(z, block, start, end, mode, busy);
+	return err;
 }
 
 void ash_zone_unisolate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr)

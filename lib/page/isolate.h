@@ -35,7 +35,10 @@ struct ash_busy {
 	enum ash_busy_reason why;
 };
 
-/* The caller's array; nr counts what was found, also past capacity. Functions that take one accept NULL. */
+/*
+ * The caller's array. nr counts what was found, also past capacity; once the array is full, no further pageblock is
+ * looked at for its sake. Functions that take one accept NULL, and add to what is in it already.
+ */
 struct ash_busy_list {
 	struct ash_busy *entry;
 	unsigned capacity, nr;
@@ -43,7 +46,8 @@ struct ash_busy_list {
 
 /*
  * Isolate every pageblock that [start, start + nr) touches. -ASH_EBUSY, everything as before: a block is already
- * isolated, partly offline, or holds something unmovable inside the range. -ASH_EINVAL: nr is 0 or out of the span.
+ * isolated, partly offline, or holds something unmovable inside the range; busy says of what first refused, and then of
+ * all others in ascending order. -ASH_EINVAL: nr is 0 or out of the span.
  */
 ASH_MUST_USE int ash_zone_isolate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, enum ash_isolate_mode mode,
 					struct ash_busy_list *busy);

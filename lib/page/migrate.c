@@ -180,6 +180,11 @@ static int empty_piece(struct ash_zone *z, ash_pfn_t head, uint32_t word, enum a
 	return ash_migrate_piece(z, head, ash_migrate_target_any, NULL, why);
 }
 
+static bool interrupted(struct ash_zone *z)
+{
+	return z->ops != NULL && z->ops->interrupted != NULL && z->ops->interrupted(z);
+}
+
 int ash_migrate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, struct ash_busy_list *busy)
 {
 	int err = 0;
@@ -196,6 +201,9 @@ int ash_migrate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, struct
 
 			if (ash_word_state(word) != ASH_FRAME_USED)
 				continue;
+			/* Asked before each piece: how long a move takes is its owner's business. */
+			if (interrupted(z))
+				return -ASH_EINTR;
 			failed = empty_piece(z, head, word, &why);
 			/*
 			 * Without room there is no point in going on; anything else may have changed by the next pass.

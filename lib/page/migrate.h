@@ -18,7 +18,7 @@ ASH_MUST_USE int ash_migrate_piece(struct ash_zone *z, ash_pfn_t pfn, ash_migrat
 
 /*
  * Move everything allocated in [start, end), which is isolated, out of it; a piece that sticks out moves as a whole.
- * -ASH_EBUSY, -ASH_ENOMEM with the frames in the way.
+ * -ASH_EBUSY, -ASH_ENOMEM with the frames in the way; -ASH_EINTR where ops->interrupted says so.
  */
 ASH_MUST_USE int ash_migrate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, struct ash_busy_list *busy);
 

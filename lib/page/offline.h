@@ -12,8 +12,8 @@
 /*
  * Empty [start, start + nr), whole pageblocks that are online, and take it out of the zone: the range can be brought
  * online again, or its memory unmapped. -ASH_EBUSY (busy says what was in the way), -ASH_ENOMEM (no room to move to),
- * -ASH_EINVAL (not whole pageblocks of the zone); then everything is in service as before. zeroed: all of it is known
- * to read as zero.
+ * -ASH_EINTR (ops->interrupted says so), -ASH_EINVAL (not whole pageblocks of the zone); then everything is in service
+ * as before. zeroed: all of it is known to read as zero.
  */
 ASH_MUST_USE int ash_zone_offline(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool *zeroed,
 				  struct ash_busy_list *busy);

@@ -34,6 +34,11 @@ struct ash_zone_ops {
 	void (*barrier)(void);
 	const struct ash_mover_ops *mover; /* for the zone's MOVABLE frames, page/mover.h; NULL: nothing can move */
 	const struct ash_shrinker_ops *shrinker; /* for its RECLAIMABLE frames; NULL: they stay */
+	/*
+	 * Asked without locks before each piece that is moved or dropped out of a range (contig.h, offline.h, cma.h):
+	 * true ends the call with -ASH_EINTR, everything in service again (kernel: a pending signal).
+	 */
+	bool (*interrupted)(struct ash_zone *z);
 	struct ash_fault *fault;           /* base/fault.h; used by builds with ASH_CHECKS only */
 	/* The 4096 bytes of a frame, for the layers of struct ash_hardening that read or write them. Any context. */
 	void *(*frame_addr)(const struct ash_zone *z, ash_pfn_t pfn);

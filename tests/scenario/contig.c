@@ -157,6 +157,40 @@ TEST(T91_pinned_and_failing_frames_are_put_back)
 	EXPECT_EQ(entries[0].pfn, 30);
 }
 
+/* [K page_alloc.c:__alloc_contig_migrate_range] a pending signal ends a contiguous request, and a search for one. */
+static bool interrupt(struct ash_zone *z)
+{
+	(void)z;
+	return true;
+}
+
+static void interruptible(struct ash_zone_config *config, struct ash_zone_ops *ops)
+{
+	(void)config;
+	ops->interrupted = interrupt;
+}
+
+TEST(T91_an_interrupted_request_is_undone)
+{
+	struct ash_contig_request request = { .nr = 24, .low = 20, .mt = ASH_MT_UNMOVABLE };
+	struct ash_page_grant grant;
+
+	scene_config = interruptible;
+	four_pageblocks(true, ASH_MT_MOVABLE);
+	scene_config = NULL;
+	EXPECT_EQ(contig(20, 24), -ASH_EINTR);
+	EXPECT(scene_same(&s));
+	request.high = 60;
+	/* Nothing needs to be moved: nobody asks. */
+	EXPECT_EQ(ash_zone_alloc_contig(s.z, &request, &grant, NULL), 0);
+	EXPECT_EQ(grant.pfn, 31);
+	ash_zone_free_run(s.z, 31, 24);
+	request.high = 44;
+	EXPECT_EQ(ash_zone_alloc_contig(s.z, &request, &grant, NULL), -ASH_EINTR);
+	EXPECT(scene_same(&s));
+	EXPECT_EQ(owner.isolates, 0);
+}
+
 /* [K page_alloc.c:__alloc_contig_migrate_range] a movable frame leaves with its content. */
 TEST(T92_movable_frame_in_the_range)
 {
@@ -249,8 +283,8 @@ static void open_with_migrate(int (*migrate)(struct ash_zone *z, ash_pfn_t dst, 
 }
 
 /*
- * [K migrate.c:isolate_movable_ops_page, putback_movable_ops_page] A second isolate of a piece is refused without asking
- * its owner again; a failed migrate leaves it isolated for the next try; put back, it is an ordinary piece.
+ * [K migrate.c:isolate_movable_ops_page, putback_movable_ops_page] A second isolate of a piece is refused without
+ * asking its owner again; a failed migrate leaves it isolated for the next try; put back, it is an ordinary piece.
  */
 static int second_isolate, tries;
 static unsigned isolates_then;

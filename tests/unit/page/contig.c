@@ -283,3 +283,55 @@ TEST(contig_search_respects_alignment_boundary_limits)
 	EXPECT_EQ(ash_zone_alloc_contig(f.z, &r, &g, NULL), -ASH_EINVAL);
 	fixture_end(&f);
 }
+
+/* A search that finds nothing says what was in the way of the last range that it looked at. */
+TEST(contig_search_says_what_is_in_the_way)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	struct ash_busy entry[4];
+	struct ash_busy_list busy = { entry, 4, 0 };
+	struct ash_contig_request r = { .nr = 8, .align_order = 3, .mt = ASH_MT_UNMOVABLE };
+	ash_pfn_t held;
+	unsigned order;
+
+	owner_init(&f, 64, 3, 5);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	for (ash_pfn_t pfn = 0; pfn < 16; pfn += 8)
+		EXPECT_EQ(alloc_pages(&f, 3, ASH_MT_UNMOVABLE), pfn);
+	EXPECT_EQ(ash_zone_isolate_range(f.z, 16, 8, ASH_ISOLATE_OTHER, NULL), 0);
+	r.high = 16;
+	EXPECT_EQ(ash_zone_alloc_contig(f.z, &r, &g, &busy), -ASH_ENOMEM);
+	EXPECT_EQ(busy.nr, 1);
+	EXPECT_EQ(entry[0].pfn, 15);
+	EXPECT_EQ(entry[0].why, ASH_BUSY_UNMOVABLE);
+	r.high = 24;
+	EXPECT_EQ(ash_zone_alloc_contig(f.z, &r, &g, &busy), -ASH_ENOMEM);
+	EXPECT_EQ(busy.nr, 1);
+	EXPECT_EQ(entry[0].pfn, 16);
+	EXPECT_EQ(entry[0].why, ASH_BUSY_ISOLATED);
+	EXPECT_EQ(ash_zone_report_begin_max(f.z, 3, 3, &held, &order), 0);
+	r.low = held;
+	r.high = held + 8;
+	EXPECT_EQ(ash_zone_alloc_contig(f.z, &r, &g, &busy), -ASH_ENOMEM);
+	EXPECT_EQ(entry[0].pfn, held);
+	EXPECT_EQ(entry[0].why, ASH_BUSY_TRANSIENT);
+	ash_zone_report_end(f.z, held, order, false);
+	/* Movable, but pinned: found out by trying. */
+	r = (struct ash_contig_request){ .nr = 8, .align_order = 3, .low = 24, .high = 32, .mt = ASH_MT_UNMOVABLE };
+	EXPECT_EQ(ash_zone_alloc_contig(f.z, &r, &g, &busy), 0);
+	ash_zone_free_run(f.z, 24, 8);
+	while (owner.nr == 0 || owner.handle[owner.nr - 1].pfn != 31)
+		owner_alloc(&f, 0);
+	/* Room to move to. */
+	for (unsigned i = 0; i < 16; i++)
+		owner_free(&f, i);
+	owner.handle[owner.nr - 1].pinned = owner.handle[owner.nr - 4].pinned = true;
+	EXPECT_EQ(ash_zone_alloc_contig(f.z, &r, &g, &busy), -ASH_ENOMEM);
+	EXPECT_EQ(busy.nr, 2);
+	EXPECT_EQ(entry[0].pfn, 28);
+	EXPECT_EQ(entry[1].pfn, 31);
+	EXPECT_EQ(entry[1].why, ASH_BUSY_PINNED);
+	ash_zone_unisolate_range(f.z, 16, 8);
+	fixture_end(&f);
+}

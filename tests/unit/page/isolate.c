@@ -3,6 +3,7 @@
 #include "fixture.h"
 
 #include "page/isolate.h"
+#include "page/pageblock.h"
 
 TEST(isolate_refuses_bad_ranges)
 {
@@ -46,6 +47,57 @@ TEST(isolate_says_what_is_in_the_way)
 	EXPECT(ash_zone_digest(f.z) == digest);
 	ash_zone_unisolate_range(f.z, 8, 1);
 	EXPECT_EQ(stats(&f).isolated, 0);
+	fixture_end(&f);
+}
+
+/* All of it in ascending order behind what refused first; for a list that is full no more is looked at. */
+TEST(isolate_says_all_that_is_in_the_way)
+{
+	static const struct ash_busy expected[] = {
+		{ 5, 1, ASH_BUSY_UNMOVABLE }, { 7, 1, ASH_BUSY_UNMOVABLE },  { 24, 8, ASH_BUSY_RESERVED },
+		{ 32, 1, ASH_BUSY_UNMOVABLE }, { 56, 8, ASH_BUSY_ISOLATED },
+	};
+	struct ash_busy entry[8];
+	struct ash_busy_list busy = { entry, 8, 0 };
+	struct fixture f;
+	uint64_t digest;
+
+	fixture_init(&f, 64, 3, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	for (ash_pfn_t pfn = 0; pfn < 64; pfn++)
+		EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_MOVABLE), pfn);
+	for (unsigned i = 0; i < 4; i++) {
+		if (expected[i].why != ASH_BUSY_UNMOVABLE)
+			continue;
+		ash_zone_free(f.z, expected[i].pfn, 0, CPU_NONE);
+		EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_UNMOVABLE), expected[i].pfn);
+	}
+	ash_zone_lock(f.z);
+	ash_pageblock_set_type(f.z, 24, ASH_MT_CMA);
+	ash_zone_unlock(f.z);
+	EXPECT_EQ(ash_zone_isolate_range(f.z, 56, 8, ASH_ISOLATE_OTHER, NULL), 0);
+	digest = ash_zone_digest(f.z);
+	EXPECT_EQ(ash_zone_isolate_range(f.z, 4, 56, ASH_ISOLATE_OTHER, &busy), -ASH_EBUSY);
+	EXPECT_EQ(busy.nr, 5);
+	for (unsigned i = 0; i < 5; i++) {
+		EXPECT_EQ(entry[i].pfn, expected[i].pfn);
+		EXPECT_EQ(entry[i].nr, expected[i].nr);
+		EXPECT_EQ(entry[i].why, expected[i].why);
+	}
+	/* The last pageblock is asked before those between. */
+	busy = (struct ash_busy_list){ entry, 8, 0 };
+	EXPECT_EQ(ash_zone_isolate_range(f.z, 8, 52, ASH_ISOLATE_OTHER, &busy), -ASH_EBUSY);
+	EXPECT_EQ(busy.nr, 3);
+	EXPECT_EQ(entry[0].pfn, 56);
+	EXPECT_EQ(entry[1].pfn, 24);
+	EXPECT_EQ(entry[2].pfn, 32);
+	/* Pageblock by pageblock: of the first, what there is no room for is counted too. */
+	busy = (struct ash_busy_list){ entry, 1, 0 };
+	EXPECT_EQ(ash_zone_isolate_range(f.z, 4, 56, ASH_ISOLATE_OTHER, &busy), -ASH_EBUSY);
+	EXPECT_EQ(busy.nr, 2);
+	EXPECT_EQ(entry[0].pfn, 5);
+	EXPECT(ash_zone_digest(f.z) == digest);
+	ash_zone_unisolate_range(f.z, 56, 8);
 	fixture_end(&f);
 }
 
