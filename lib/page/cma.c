@@ -39,6 +39,7 @@ static void convert_and_free(struct ash_zone *z, ash_pfn_t base, ash_pfn_t count
 	ash_zone_lock(z);
 	for (ash_pfn_t b = base; b - base < count; b += ash_pageblock_frames(z))
 		ash_pageblock_set_type(z, b, mt);
+	z->cma += mt == ASH_MT_CMA ? count : -(uint64_t)count;
 	atomic_store_explicit(&z->cma_borrower, z->nr_blocks[ASH_MT_CMA] > 0 ? ASH_MT_MOVABLE : ASH_MT_NR,
 			      memory_order_relaxed);
 	ash_zone_unlock(z);
@@ -193,7 +194,7 @@ int ash_cma_alloc(struct ash_cma *cma, ash_pfn_t nr, unsigned align_order, ash_p
 	if (nr == 0 || align_order > 31)
 		return -ASH_EINVAL;
 	/* The next range only after a place in this one was busy or there was none. */
-	for (unsigned i = 0; i < cma->nr_ranges && err != 0; i++) {
+	for (unsigned i = 0; i < cma->nr_ranges && err != 0 && err != -ASH_EINTR; i++) {
 		const int e = alloc_in_range(cma, &cma->range[i], nr, align_order, pfn, busy);
 
 		err = e == -ASH_ENOMEM ? err : e;
@@ -202,6 +203,9 @@ int ash_cma_alloc(struct ash_cma *cma, ash_pfn_t nr, unsigned align_order, ash_p
 	*(err == 0 ? &cma->alloc_success : &cma->alloc_fail) += 1;
 	*(err == 0 ? &cma->pages_success : &cma->pages_fail) += nr;
 	ash_unlock(&cma->lock, cma->zone->lock_ops);
+	ash_zone_lock(cma->zone);
+	*(err == 0 ? &cma->zone->cma_alloc_success : &cma->zone->cma_alloc_fail) += 1;
+	ash_zone_unlock(cma->zone);
 	return err;
 }
 
@@ -218,8 +222,47 @@ bool ash_cma_release(struct ash_cma *cma, ash_pfn_t pfn, ash_pfn_t nr)
 		ash_lock(&cma->lock, cma->zone->lock_ops);
 		write_bits(r->bitmap, (pfn - r->base) >> cma->order_per_bit, range_bits(cma, nr), false);
 		cma->available += nr;
+		cma->pages_released += nr;
 		ash_unlock(&cma->lock, cma->zone->lock_ops);
 		return true;
 	}
 	return false;
+}
+
+/* The longest row of clear bits of a range, in bits. Under the area's lock. */
+static uint64_t longest_clear(const struct ash_cma *cma, const struct ash_cma_range *r)
+{
+	uint64_t longest = 0, n = 0;
+
+	for (uint64_t bit = 0; bit < range_bits(cma, r->count); bit++) {
+		n = bit_set(r->bitmap, bit) ? 0 : n + 1;
+		longest = n > longest ? n : longest;
+	}
+	return longest;
+}
+
+void ash_cma_stats(struct ash_cma *cma, struct ash_cma_stats *out)
+{
+	const struct ash_lock_ops *ops = cma->zone->lock_ops;
+
+	ash_lock(&cma->lock, ops);
+	*out = (struct ash_cma_stats){
+		.total_pages = cma->count,
+		.available_pages = cma->available,
+		.alloc_success = cma->alloc_success,
+		.alloc_fail = cma->alloc_fail,
+		.alloc_pages_success = cma->pages_success,
+		.alloc_pages_fail = cma->pages_fail,
+		.release_pages_success = cma->pages_released,
+	};
+	ash_unlock(&cma->lock, ops);
+	/* A range per lock hold: looking through a large bitmap takes its time. */
+	for (unsigned i = 0; i < cma->nr_ranges; i++) {
+		uint64_t frames;
+
+		ash_lock(&cma->lock, ops);
+		frames = longest_clear(cma, &cma->range[i]) << cma->order_per_bit;
+		ash_unlock(&cma->lock, ops);
+		out->maxchunk = frames > out->maxchunk ? frames : out->maxchunk;
+	}
 }

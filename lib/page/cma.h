@@ -27,7 +27,15 @@ struct ash_cma {
 	struct ash_cma_range range[ASH_CMA_RANGES];
 	struct ash_lock lock; /* the bitmaps and what follows */
 	uint64_t count, available;
-	uint64_t alloc_success, alloc_fail, pages_success, pages_fail;
+	uint64_t alloc_success, alloc_fail, pages_success, pages_fail, pages_released;
+};
+
+/* As the kernel shows an area (/sys/kernel/mm/cma/NAME, and maxchunk of debugfs). In frames, but for the first two. */
+struct ash_cma_stats {
+	uint64_t alloc_success, alloc_fail; /* calls */
+	uint64_t total_pages, available_pages;
+	uint64_t alloc_pages_success, alloc_pages_fail, release_pages_success;
+	uint64_t maxchunk; /* the longest row that no buffer has, lent or not */
 };
 
 /* Bytes of bitmap for a range of this many frames. */
@@ -48,12 +56,16 @@ ASH_MUST_USE int ash_cma_destroy(struct ash_cma *cma, struct ash_busy_list *busy
 
 /*
  * nr frames aligned to 2^align_order, not across two ranges. A busy place is passed over for the next aligned one.
- * -ASH_ENOMEM: no place; -ASH_EBUSY: there were places, but what is in them cannot be moved.
+ * -ASH_ENOMEM: no place; -ASH_EBUSY: there were places, but what is in them cannot be moved; -ASH_EINTR: the zone's
+ * ops->interrupted says so.
  */
 ASH_MUST_USE int ash_cma_alloc(struct ash_cma *cma, ash_pfn_t nr, unsigned align_order, ash_pfn_t *pfn,
 			       struct ash_busy_list *busy);
 
 /* false, nothing done: [pfn, pfn + nr) is not inside one range of the area. */
 bool ash_cma_release(struct ash_cma *cma, ash_pfn_t pfn, ash_pfn_t nr);
+
+/* Each figure is a moment old by itself. */
+void ash_cma_stats(struct ash_cma *cma, struct ash_cma_stats *out);
 
 #endif

@@ -388,8 +388,13 @@ bool ash_zones_compact_proactively(struct ash_proactive *p, struct ash_zone *con
 		struct control c = { .z = zones[i], .order = order, .mt = ASH_MT_MOVABLE, .mode = ASH_COMPACT_SYNC,
 				     .score_enough = low };
 
-		if (ash_zone_fragmentation_score(zones[i], order) > low)
-			(void)run(&c);
+		if (ash_zone_fragmentation_score(zones[i], order) <= low)
+			continue;
+		(void)run(&c);
+		ash_zone_lock(zones[i]);
+		zones[i]->compact.daemon_migrate_scanned += c.n.migrate_scanned;
+		zones[i]->compact.daemon_free_scanned += c.n.free_scanned;
+		ash_zone_unlock(zones[i]);
 	}
 	if (ash_zones_fragmentation_score(zones, nr, order) >= before)
 		p->skip = (1u << MAX_DEFER_SHIFT) - 1;

@@ -47,8 +47,14 @@ size_t ash_stat_pagetypeinfo_part(enum ash_pagetypeinfo_part part, const struct 
 				  char *buf, size_t size);
 
 /*
+ * What the kernel ends /proc/pagetypeinfo with where it knows the owners of pages: a title (mixed NULL; node and zone
+ * are not looked at), and for each zone what ash_zone_count_mixed() found.
+ */
+size_t ash_stat_mixed(const uint64_t *mixed, unsigned node, const char *zone, char *buf, size_t size);
+
+/*
  * A zone's part of /proc/zoneinfo, and the lines of /proc/vmstat that a zone has, with the kernel's names and meanings:
- * promo, protection and the counters of what there is not in a process are left out, high_min and high_max are high.
+ * promo and the counters of what there is not in a process are left out, and all that is present is managed.
  */
 size_t ash_stat_zoneinfo(const struct ash_zone_stats *s, const struct ash_watermarks *w,
 			 const struct ash_pcp_stats *pcps, unsigned nr_cpus, unsigned node, const char *zone,

@@ -182,8 +182,32 @@ static void put_pageset(struct text *t, unsigned cpu, const struct ash_pcp_stats
 	put_line(t, indent, "count:   ", 9, p->count);
 	put_line(t, indent, "high:    ", 9, p->high);
 	put_line(t, indent, "batch:   ", 9, p->batch);
-	put_line(t, indent, "high_min:", 9, p->high);
-	put_line(t, indent, "high_max:", 9, p->high);
+	put_line(t, indent, "high_min:", 9, p->high_min);
+	put_line(t, indent, "high_max:", 9, p->high_max);
+}
+
+size_t ash_stat_mixed(const uint64_t *mixed, unsigned node, const char *zone, char *buf, size_t size)
+{
+	struct text t = { buf, size, 0 };
+
+	if (mixed == NULL) {
+		put_types(&t, "Number of mixed blocks ");
+	} else {
+		put_zone(&t, node, 0, zone);
+		put_char(&t, ' ');
+		put_numbers(&t, mixed, ASH_MT_NR, 12);
+	}
+	return finish(&t);
+}
+
+static void put_protection(struct text *t, const struct ash_watermarks *w)
+{
+	put_string(t, "        protection: (", 0);
+	for (unsigned i = 0; i < ASH_LOWMEM_ZONES; i++) {
+		put_string(t, i > 0 ? ", " : "", 0);
+		put_number(t, w->lowmem_reserve[i], 0);
+	}
+	put_string(t, ")\n", 0);
 }
 
 size_t ash_stat_zoneinfo(const struct ash_zone_stats *s, const struct ash_watermarks *w,
@@ -203,6 +227,8 @@ size_t ash_stat_zoneinfo(const struct ash_zone_stats *s, const struct ash_waterm
 	put_line(&t, indent, "spanned", 8, s->spanned);
 	put_line(&t, indent, "present", 8, s->present);
 	put_line(&t, indent, "managed", 8, s->present);
+	put_line(&t, indent, "cma", 8, s->cma);
+	put_protection(&t, w);
 	put_line(&t, "      ", "nr_free_pages", 12, s->free);
 	put_line(&t, "      ", "nr_free_pages_blocks", 12, s->free_blocks);
 	put_line(&t, "      ", "nr_free_cma", 12, s->free_cma);
@@ -232,6 +258,10 @@ size_t ash_stat_vmstat(const struct ash_zone_stats *s, char *buf, size_t size)
 		{ "compact_stall", s->compact_stall },
 		{ "compact_fail", s->compact_fail },
 		{ "compact_success", s->compact_success },
+		{ "compact_daemon_migrate_scanned", s->compact_daemon_migrate_scanned },
+		{ "compact_daemon_free_scanned", s->compact_daemon_free_scanned },
+		{ "cma_alloc_success", s->cma_alloc_success },
+		{ "cma_alloc_fail", s->cma_alloc_fail },
 	};
 	struct text t = { buf, size, 0 };
 

@@ -262,6 +262,7 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 	out->free_blocks = ash_counter_read(&z->free_blocks);
 	out->free_zeroed = ash_counter_read(&z->free_zeroed);
 	out->free_cma = ash_counter_read(&z->free_cma);
+	out->cma = z->cma;
 	out->isolated = ash_counter_read(&z->nr_isolate);
 	for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
 		out->pageblocks[mt] = z->nr_blocks[mt];
@@ -279,10 +280,14 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 	out->compact_migrate_scanned = z->compact.migrate_scanned;
 	out->compact_free_scanned = z->compact.free_scanned;
 	out->compact_isolated = z->compact.isolated;
+	out->compact_daemon_migrate_scanned = z->compact.daemon_migrate_scanned;
+	out->compact_daemon_free_scanned = z->compact.daemon_free_scanned;
 	out->compact_stall = z->compact.stall;
 	out->compact_fail = z->compact.fail;
 	out->compact_success = z->compact.success;
 	out->tainted = z->nr_tainted;
+	out->cma_alloc_success = z->cma_alloc_success;
+	out->cma_alloc_fail = z->cma_alloc_fail;
 	ash_zone_unlock(z);
 }
 
@@ -311,8 +316,8 @@ void ash_zone_count_mixed(struct ash_zone *z, uint64_t mixed[ASH_MT_NR])
 		mt = ash_pageblock_type(z, (ash_pfn_t)b);
 		ash_zone_unlock(z);
 		for (unsigned t = 0; t < ASH_MT_PCPTYPES; t++)
-			foreign |= n.used[t] > 0 && t != (mt == ASH_MT_CMA ? ASH_MT_MOVABLE : mt);
-		mixed[mt] += foreign;
+			foreign |= n.used[t] > 0 && t != (unsigned)mt;
+		mixed[mt == ASH_MT_CMA ? ASH_MT_MOVABLE : mt] += foreign;
 	}
 }
 

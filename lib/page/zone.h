@@ -209,6 +209,7 @@ struct ash_zone_stats {
 	uint64_t free_zeroed; /* of these, in pageblocks known zero (not resident) */
 	uint64_t pcp;         /* frames in pcp lists */
 	uint64_t free_cma;
+	uint64_t cma;         /* frames of CMA areas, free or not */
 	uint64_t isolated;    /* nr_isolate_pageblock */
 	uint64_t nr_free[ASH_NR_ORDERS][ASH_MT_NR];
 	uint64_t pageblocks[ASH_MT_NR]; /* blocks per type, as /proc/pagetypeinfo counts them */
@@ -218,7 +219,9 @@ struct ash_zone_stats {
 	uint64_t free_highatomic;
 	uint64_t compact_migrate_scanned, compact_free_scanned; /* frames */
 	uint64_t compact_isolated;                              /* pieces */
+	uint64_t compact_daemon_migrate_scanned, compact_daemon_free_scanned; /* of these, by proactive runs */
 	uint64_t compact_stall, compact_fail, compact_success;  /* requests */
+	uint64_t cma_alloc_success, cma_alloc_fail;             /* requests of the areas in this zone */
 	uint64_t guard;   /* frames kept out of reach behind allocations */
 	uint64_t tainted; /* superblocks with pageblocks of what cannot move; 0 without config.tainted */
 };
@@ -247,8 +250,9 @@ struct ash_zone_fault {
 int ash_zone_check(struct ash_zone *z, struct ash_zone_fault *fault);
 
 /*
- * Pageblocks per type that hold a frame allocated as another type (kernel: pagetypeinfo's mixed blocks; CMA counts as
- * MOVABLE). O(frames), a pageblock per lock hold.
+ * Pageblocks per type that hold a frame allocated as another type, each counted once. As in the kernel's pagetypeinfo,
+ * nothing is allocated as CMA: a CMA pageblock with anything in it is mixed, and counts as a MOVABLE one. O(frames), a
+ * pageblock per lock hold.
  */
 void ash_zone_count_mixed(struct ash_zone *z, uint64_t mixed[ASH_MT_NR]);
 

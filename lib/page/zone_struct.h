@@ -87,6 +87,8 @@ struct ash_zone {
 	uint64_t pgalloc, pgfree; /* past the pcps */
 	uint64_t extfrag_claim, extfrag_steal;
 	uint64_t pgmigrate_success, pgmigrate_fail;
+	uint64_t cma; /* frames of the areas in this zone */
+	uint64_t cma_alloc_success, cma_alloc_fail; /* their requests */
 
 	struct ash_capture *capture; /* compact.c: a request that waits for a buddy to form; NULL: none */
 	struct {
@@ -95,6 +97,7 @@ struct ash_zone {
 		unsigned considered, defer_shift; /* attempts since, and number of, failed runs */
 		unsigned order_failed;            /* the lowest order that failed */
 		uint64_t migrate_scanned, free_scanned, isolated; /* frames, frames, pieces */
+		uint64_t daemon_migrate_scanned, daemon_free_scanned; /* of these, by proactive runs */
 		uint64_t stall, fail, success;    /* requests that compacted, and how they ended */
 	} compact;
 };

@@ -11,7 +11,9 @@
 
 static struct scene s;
 
-/* [K page_alloc.c:zone_pcp_disable] nothing is cached until the matching enable; refills fetch the one piece asked for. */
+/*
+ * [K page_alloc.c:zone_pcp_disable] nothing is cached until the matching enable; refills fetch the one piece asked for.
+ */
 TEST(T26_pcps_switched_off)
 {
 	struct ash_page_grant grant;
@@ -96,8 +98,8 @@ TEST(T42_a_checkerboard_is_packed)
 	EXPECT(scene_fault(&s) == NULL);
 	EXPECT_EQ(scene_stats(&s).free, 48);
 	EXPECT_GT(owner_moves, 8);
-	/* All that is used stands in the upper half, so that the lower half is one buddy. */
-	EXPECT_EQ(scene_stats(&s).nr_free[5][ASH_MT_MOVABLE], 1);
+	/* Sixteen frames are used: the last pageblock is full, and what is free is one run. */
+	EXPECT_STATE(&s, "0:5 M, 32:4 M", "MMMM");
 }
 
 TEST(T42_the_unmovable_stays)
@@ -262,7 +264,10 @@ TEST(T71_defrag_mode_steals_last)
 	}
 	EXPECT_EQ(ash_zone_alloc_compact(s.z, 0, ASH_MT_MOVABLE, 0, &grant), -ASH_ENOMEM);
 
-	/* Where compaction can make a whole pageblock there is no steal: MOVABLE frames are packed, the block is claimed. */
+	/*
+	 * Where compaction can make a whole pageblock there is no steal: MOVABLE frames are packed, the block is
+	 * claimed.
+	 */
 	owner_open(&s, 2, 4, "MMMMMMMM", 0);
 	s.z->defrag_mode = true;
 	scene_free(&s, "1:0, 2:1, 5:0, 6:1, 9:0, 10:1, 13:0, 14:1, 17:0, 18:1, 21:0, 22:1, 25:0, 26:1, 29:0, 30:1");
@@ -329,6 +334,11 @@ TEST(T73_proactive_starts_stops_and_backs_off)
 	EXPECT_EQ(ash_zone_fragmentation_score(s.z, 3), 100);
 	EXPECT(ash_zones_compact_proactively(&p, zones, 1, 3));
 	EXPECT_LE(ash_zone_fragmentation_score(s.z, 3), 80);
+	EXPECT_EQ(scene_stats(&s).compact_daemon_migrate_scanned, scene_stats(&s).compact_migrate_scanned);
+	EXPECT_EQ(scene_stats(&s).compact_daemon_free_scanned, scene_stats(&s).compact_free_scanned);
+	EXPECT_GT(scene_stats(&s).compact_daemon_free_scanned, 0);
+	EXPECT_EQ(ash_zone_compact(s.z, 0, ASH_MT_MOVABLE, ASH_COMPACT_SYNC, NULL), ASH_COMPACT_SUCCESS);
+	EXPECT_GT(scene_stats(&s).compact_migrate_scanned, scene_stats(&s).compact_daemon_migrate_scanned);
 	/* It stopped there: not everything has been packed. */
 	EXPECT_GT(ash_zone_fragmentation_score(s.z, 3), 40);
 	EXPECT_EQ(p.skip, 0);
@@ -461,6 +471,50 @@ TEST(T97_offline)
 	EXPECT_EQ(ash_zone_offline(s.z, 17, 16, &zeroed, NULL), -ASH_EINVAL);
 	EXPECT_EQ(ash_zone_offline(s.z, 16, 12, &zeroed, NULL), -ASH_EINVAL);
 	EXPECT(scene_same(&s));
+}
+
+/* [K memory_hotplug.c:offline_pages] a signal while the range is being emptied: -EINTR, and everything as it was. */
+static unsigned asked, interrupted_at;
+
+static bool interrupt(struct ash_zone *z)
+{
+	EXPECT(!ash_lock_is_held(&z->lock));
+	return asked++ == interrupted_at;
+}
+
+static void interruptible(struct ash_zone_config *config, struct ash_zone_ops *ops)
+{
+	(void)config;
+	ops->interrupted = interrupt;
+}
+
+TEST(T97_an_interrupted_offline_is_undone)
+{
+	bool zeroed;
+
+	for (interrupted_at = 0; interrupted_at <= 4; interrupted_at++) {
+		scene_config = interruptible;
+		owner_open(&s, 3, 5, "MMMMMMMM", 1);
+		scene_config = NULL;
+		asked = 0;
+		scene_free(&s, "0:4, 16:2, 24:3, 32:5");
+		if (interrupted_at == 4) {
+			EXPECT_EQ(ash_zone_offline(s.z, 16, 16, &zeroed, NULL), 0);
+			EXPECT_EQ(scene_stats(&s).present, 48);
+			continue;
+		}
+		EXPECT_EQ(ash_zone_offline(s.z, 16, 16, &zeroed, NULL), -ASH_EINTR);
+		EXPECT_EQ(owner_moves, interrupted_at);
+		EXPECT_EQ(asked, interrupted_at + 1);
+		EXPECT_EQ(scene_stats(&s).present, 64);
+		EXPECT_EQ(scene_stats(&s).isolated, 0);
+		EXPECT_EQ(scene_stats(&s).free, s.before.free);
+		EXPECT(interrupted_at > 0 || scene_same(&s));
+		/* The pcps are back in service. */
+		ash_zone_free(s.z, 20 + interrupted_at, 0, 0);
+		EXPECT_EQ(scene_stats(&s).pcp, 1);
+		EXPECT(scene_fault(&s) == NULL);
+	}
 }
 
 /* [K page_reporting.c] from a given order up, never twice unless used in between, never isolated memory. */

@@ -59,6 +59,91 @@ TEST(cma_lends_and_takes_back)
 	fixture_end(&f);
 }
 
+/* [K cma_sysfs.c, cma_debug.c, vm_event_item.h] what there is of an area, and what became of requests. */
+TEST(cma_statistics)
+{
+	struct ash_cma_stats n;
+	struct ash_cma cma;
+	struct fixture f;
+	ash_pfn_t pfn;
+
+	memset(bitmap, 0, sizeof(bitmap));
+	owner_init(&f, 128, 3, 5);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 128, false), 0);
+	EXPECT_EQ(ash_cma_init(&cma, f.z, "test", 1), 0);
+	EXPECT_EQ(stats(&f).cma, 0);
+	EXPECT_EQ(ash_cma_add_range(&cma, 8, 24, bitmap[0], NULL), 0);
+	EXPECT_EQ(ash_cma_add_range(&cma, 64, 16, bitmap[1], NULL), 0);
+	EXPECT_EQ(stats(&f).cma, 40);
+	ash_cma_stats(&cma, &n);
+	EXPECT_EQ(n.total_pages, 40);
+	EXPECT_EQ(n.available_pages, 40);
+	EXPECT_EQ(n.maxchunk, 24);
+	EXPECT_EQ(ash_cma_alloc(&cma, 6, 3, &pfn, NULL), 0);
+	EXPECT_EQ(ash_cma_alloc(&cma, 4, 4, &pfn, NULL), 0);
+	EXPECT_EQ(pfn, 16);
+	EXPECT_EQ(ash_cma_alloc(&cma, 17, 0, &pfn, NULL), -ASH_ENOMEM);
+	ash_cma_stats(&cma, &n);
+	EXPECT_EQ(n.available_pages, 30);
+	EXPECT_EQ(n.maxchunk, 16); /* the other range */
+	EXPECT_EQ(n.alloc_success, 2);
+	EXPECT_EQ(n.alloc_fail, 1);
+	EXPECT_EQ(n.alloc_pages_success, 10);
+	EXPECT_EQ(n.alloc_pages_fail, 17);
+	EXPECT_EQ(n.release_pages_success, 0);
+	EXPECT_EQ(ash_cma_alloc(&cma, 16, 6, &pfn, NULL), 0);
+	ash_cma_stats(&cma, &n);
+	EXPECT_EQ(n.maxchunk, 12);
+	EXPECT(ash_cma_release(&cma, 16, 4));
+	EXPECT(ash_cma_release(&cma, 64, 16));
+	EXPECT(!ash_cma_release(&cma, 0, 8));
+	ash_cma_stats(&cma, &n);
+	EXPECT_EQ(n.release_pages_success, 20);
+	EXPECT_EQ(n.available_pages, 34);
+	EXPECT_EQ(stats(&f).cma_alloc_success, 3);
+	EXPECT_EQ(stats(&f).cma_alloc_fail, 1);
+	EXPECT_EQ(stats(&f).cma, 40);
+	EXPECT(ash_cma_release(&cma, 8, 6));
+	EXPECT_EQ(ash_cma_destroy(&cma, NULL), 0);
+	EXPECT_EQ(stats(&f).cma, 0);
+	fixture_end(&f);
+}
+
+static bool always(struct ash_zone *z ASH_UNUSED)
+{
+	return true;
+}
+
+/* Unlike a busy place, an interruption is not answered by trying the next one. */
+TEST(cma_interrupted)
+{
+	struct ash_cma_stats n;
+	struct ash_cma cma;
+	struct fixture f;
+	ash_pfn_t pfn;
+
+	memset(bitmap, 0, sizeof(bitmap));
+	owner_init(&f, 128, 3, 5);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 128, false), 0);
+	EXPECT_EQ(ash_cma_init(&cma, f.z, "test", 0), 0);
+	EXPECT_EQ(ash_cma_add_range(&cma, 0, 16, bitmap[0], NULL), 0);
+	EXPECT_EQ(ash_cma_add_range(&cma, 64, 16, bitmap[1], NULL), 0);
+	while (stats(&f).free_cma >= 32)
+		(void)alloc_flags(&f, ASH_ALLOC_CMA);
+	while (alloc_flags(&f, ASH_ALLOC_CMA) != 0)
+		;
+	f.ops.interrupted = always;
+	EXPECT_EQ(ash_cma_alloc(&cma, 4, 0, &pfn, NULL), -ASH_EINTR);
+	ash_cma_stats(&cma, &n);
+	EXPECT_EQ(n.available_pages, 32);
+	EXPECT_EQ(n.maxchunk, 16);
+	EXPECT_EQ(n.alloc_fail, 1);
+	EXPECT_EQ(stats(&f).isolated, 0);
+	EXPECT_EQ(ash_cma_destroy(&cma, NULL), -ASH_EINTR);
+	EXPECT_EQ(stats(&f).pageblocks[ASH_MT_CMA], 4);
+	fixture_end(&f);
+}
+
 TEST(cma_moves_borrowers_out_and_passes_the_pinned)
 {
 	struct fixture f;

@@ -252,16 +252,19 @@ TEST(stat_zoneinfo_and_vmstat_have_the_kernels_shape)
 	fixture_init(&f, 64, 3, 5, 1);
 	EXPECT_EQ(ash_zone_online(f.z, 0, 60, false), 0);
 	ash_zone_set_watermarks(f.z, 8, 0);
+	ash_zone_set_lowmem_reserve(f.z, (const uint64_t[ASH_LOWMEM_ZONES]){ 0, 5, 6, 7 });
 	EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_UNMOVABLE), 0);
 	s = stats(&f);
 	ash_zone_watermarks(f.z, &w);
 	ash_zone_pcp_stats(f.z, 0, &pcp);
+	EXPECT_NE(pcp.high_min, pcp.high_max);
 	EXPECT_EQ(ash_stat_zoneinfo(&s, &w, &pcp, 1, 3, "Normal", text, sizeof(text)), strlen(text));
 	EXPECT(strstr(text, "Node 3, zone   Normal\n  pages free     59\n        boost    0\n        min      8\n"
 			    "        low      10\n        high     12\n        spanned  64\n        present  60\n") == text);
 	EXPECT(strstr(text, "\n      nr_free_pages 59\n") != NULL);
 	EXPECT(strstr(text, "\n  pagesets\n    cpu: 0\n              count:    0\n              high:     4\n"
-			    "              batch:    1\n") != NULL);
+			    "              batch:    1\n              high_min: 4\n              high_max: 7\n") != NULL);
+	EXPECT(strstr(text, "        cma      0\n        protection: (0, 5, 6, 7)\n") != NULL);
 	EXPECT_EQ(value_of(text, "nr_free_pages_blocks"), s.free_blocks);
 	EXPECT_EQ(value_of(text, "start_pfn:"), 0);
 	/* Every line but the numbers is one that the kernel writes, where there is one to ask. */
@@ -284,5 +287,28 @@ TEST(stat_zoneinfo_and_vmstat_have_the_kernels_shape)
 	EXPECT(strstr(text, "nr_free_pages 59\nnr_free_pages_blocks ") == text);
 	EXPECT_EQ(value_of(text, "pgalloc_normal"), 1);
 	EXPECT_EQ(value_of(text, "\ncompact_success"), 0);
+	fixture_end(&f);
+}
+
+/* [K vmstat.c:pagetypeinfo_showmixedcount] in the shape of the counts of pageblocks, which it follows. */
+TEST(stat_mixed_blocks_have_the_kernels_shape)
+{
+	uint64_t mixed[ASH_MT_NR];
+	struct fixture f;
+	char text[256];
+
+	fixture_init(&f, 64, 3, 5, 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
+	for (unsigned i = 0; i < 64; i++)
+		EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_MOVABLE), i);
+	ash_zone_free(f.z, 9, 0, CPU_NONE);
+	EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_UNMOVABLE), 9);
+	ash_zone_count_mixed(f.z, mixed);
+	EXPECT_EQ(ash_stat_mixed(NULL, 0, NULL, text, sizeof(text)), strlen(text));
+	EXPECT_STREQ(text, "\nNumber of mixed blocks    Unmovable      Movable  Reclaimable   HighAtomic          CMA"
+			   "      Isolate \n");
+	EXPECT_EQ(ash_stat_mixed(mixed, 2, "Normal", text, sizeof(text)), strlen(text));
+	EXPECT_STREQ(text, "Node 2, zone   Normal            0            1            0            0            0"
+			   "            0 \n");
 	fixture_end(&f);
 }
