@@ -20,7 +20,10 @@ bool run(void);
 /* Whether the command line (-append) has this word. */
 bool asked(const char *word);
 
-/* Zeroed memory that no zone will ever hold, for what must exist before the zone does. Ends the machine when there is none. */
+/*
+ * Zeroed memory that no zone will ever hold, for what must exist before the zone does. Ends the machine when there is
+ * none.
+ */
 void *early_alloc(size_t bytes);
 
 void print(const char *text);

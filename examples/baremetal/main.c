@@ -96,8 +96,8 @@ static const struct ash_zone_ops ops = { .bug = on_bug, .mover = &mover };
 /* --- From a memory map to a zone --- */
 
 /*
- * Frame numbers are physical addresses divided by the frame size. The zone spans everything up to the last usable frame;
- * what lies between the ranges is never brought online, and the core does not mind.
+ * Frame numbers are physical addresses divided by the frame size. The zone spans everything up to the last usable
+ * frame; what lies between the ranges is never brought online, and the core does not mind.
  */
 static bool build_zone(void)
 {

@@ -15,7 +15,9 @@ static long raw_syscall(long nr, long a, long b, long c)
 	return ret;
 }
 
-/* The kernel enters with the stack aligned to 16; a C function expects it so before its call pushed a return address. */
+/*
+ * The kernel enters with the stack aligned to 16; a C function expects it so before its call pushed a return address.
+ */
 __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall bare_entry\n\thlt\n");
 #elif defined(__aarch64__)
 #define NR_WRITE 64

@@ -99,7 +99,9 @@ static bool may_change(const struct model *m, const struct model_op *op, const s
 		return true;
 	if (!mergeable(from) || !mergeable(to))
 		return false;
-	/* Frees on the way may merge pageblocks that are then allocated from; a contiguous range itself claims nothing. */
+	/*
+	 * Frees on the way may merge pageblocks that are then allocated from; a contiguous range itself claims nothing.
+	 */
 	if (m->disturbed || (!contig && got->nr > 0 && to == got->mt))
 		return true;
 	return wholly_unowned(m, block);

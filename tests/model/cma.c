@@ -3,9 +3,9 @@
  * CMA areas against a table of owners, with every step of every call on an area made to fail.
  *
  * Areas are not in the operation language: they are the caller's memory, not the zone's. Here two ranges lend frames to
- * MOVABLE grants that can be moved, now and then not; buffers are taken and given back, areas torn down and set up. A call
- * is repeated with the first, the second, the n-th fault point failing until it succeeds or nothing is left to fail; after
- * each failure the bitmaps, the counts and, where nothing was moved, the zone's digest are what they were.
+ * MOVABLE grants that can be moved, now and then not; buffers are taken and given back, areas torn down and set up. A
+ * call is repeated with the first, the second, the n-th fault point failing until it succeeds or nothing is left to
+ * fail; after each failure the bitmaps, the counts and, where nothing was moved, the zone's digest are what they were.
  */
 #include "unit/page/fixture.h"
 

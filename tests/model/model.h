@@ -171,7 +171,9 @@ struct model {
 /* Bytes of memory model_init needs, struct model included. */
 size_t model_size(const struct model_config *config);
 
-/* Lay out a model and its zone in mem (64-byte aligned, model_size bytes, any content), and online it. NULL: refused. */
+/*
+ * Lay out a model and its zone in mem (64-byte aligned, model_size bytes, any content), and online it. NULL: refused.
+ */
 struct model *model_init(void *mem, const struct model_config *config);
 
 /* Run one operation on both. False: an error is in m->error and the model is spent. */

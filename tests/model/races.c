@@ -150,7 +150,9 @@ static void seed_race(struct ash_geometry geometry, ash_pfn_t block)
 	open_zone(geometry, nr, 0, NULL);
 	atomic_store(&isolations, 0);
 	EXPECT_EQ(pthread_create(&thread, NULL, isolate_forever, &block), 0);
-	/* On a busy machine the other thread may start late, or seldom have its turn: go on until both have met often. */
+	/*
+	 * On a busy machine the other thread may start late, or seldom have its turn: go on until both have met often.
+	 */
 	for (unsigned i = 0; (i < rounds || isolations < 1000 || granted < 1000) && !patience_ends(start) &&
 			     !atomic_load(&stop); i++) {
 		const unsigned order = geometry.max_order - i % (geometry.max_order - geometry.pageblock_order + 2u);
@@ -196,7 +198,10 @@ TEST(T30_isolating_inside_a_buddy_of_eight_pageblocks)
 		seed_race((struct ash_geometry){ 3, 6 }, block);
 }
 
-/* [K page_isolation.c:start_isolate_page_range] T93: overlapping ranges: at most one of two takes the overlap, and the loser's undo leaves the winner's blocks alone. */
+/*
+ * [K page_isolation.c:start_isolate_page_range] T93: overlapping ranges: at most one of two takes the overlap, and the
+ * loser's undo leaves the winner's blocks alone.
+ */
 
 static _Atomic uint64_t refusals;
 
@@ -445,8 +450,9 @@ TEST(T93_ranges_emptied_under_their_owners)
 }
 
 /*
- * T95 ([K migrate.c: movable_operations]): an owner frees through its pcp, without the zone lock, while the core marks the same piece as being moved. One of
- * them comes first: a piece is never both cached and moving. The owner here agrees to every move and refuses to make it.
+ * T95 ([K migrate.c: movable_operations]): an owner frees through its pcp, without the zone lock, while the core marks
+ * the same piece as being moved. One of them comes first: a piece is never both cached and moving. The owner here
+ * agrees to every move and refuses to make it.
  */
 
 static _Atomic ash_pfn_t shown; /* a piece that is, or was just now, allocated */
@@ -511,7 +517,10 @@ TEST(T95_freeing_through_the_pcp_against_moving)
 		if (ash_zone_alloc(z, 0, ASH_MT_MOVABLE, 0, 0, &grant) != 0)
 			continue;
 		atomic_store_explicit(&shown, grant.pfn, memory_order_relaxed);
-		/* Now and then, and for the first hundred, until the other has begun to move it: it may seldom have its turn. */
+		/*
+		 * Now and then, and for the first hundred, until the other has begun to move it: it may seldom have its
+		 * turn.
+		 */
 		while ((i % 1024 == 0 || (i % 64 == 0 && marked <= 100)) && marked == before && !patience_ends(start))
 			sched_yield();
 		if (i % 3 == 0)

@@ -3,10 +3,10 @@
  * Split, merge and the door of the freelists, proved for small zones: from every well-formed state, not only from those
  * that some history reaches (explore.c has these). A bounded model checker would show the same of the same bound.
  *
- * A state is a division of the zone into aligned pieces, each free or allocated, zeroed or not, and a type and isolate bit
- * per pageblock, such that every free piece of whole pageblocks has one type. It need not be merged as far as it could
- * be. The core's answer to one operation is compared, frame by frame, with what a specification of a few lines says of the
- * same state; the core's own checks of every list are compiled in, and the walker has to agree.
+ * A state is a division of the zone into aligned pieces, each free or allocated, zeroed or not, and a type and isolate
+ * bit per pageblock, such that every free piece of whole pageblocks has one type. It need not be merged as far as it
+ * could be. The core's answer to one operation is compared, frame by frame, with what a specification of a few lines
+ * says of the same state; the core's own checks of every list are compiled in, and the walker has to agree.
  */
 #include "harness/test.h"
 #include "page/buddy.h"

@@ -100,7 +100,9 @@ static ash_pfn_t run(ash_pfn_t nr, bool *zeroed)
 	return grant.pfn;
 }
 
-/* [K page_alloc.c:set_page_guard, expand] minorder 1: what is left of an order 1 is a guard, on no list, not counted. */
+/*
+ * [K page_alloc.c:set_page_guard, expand] minorder 1: what is left of an order 1 is a guard, on no list, not counted.
+ */
 TEST(T18_a_split_below_the_guard_order_leaves_guards)
 {
 	open_hardened((struct ash_hardening){ .guard_order = 1 }, false);

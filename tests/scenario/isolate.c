@@ -238,7 +238,10 @@ TEST(T21_a_cached_frame_follows_its_isolated_block)
 	EXPECT_STATE(&s, "0:0 M, 8:3 M", "M");
 }
 
-/* [K page_alloc.c:account_freepages] isolating takes exactly the block's free frames out of every counter; the lists' lengths still count them. */
+/*
+ * [K page_alloc.c:account_freepages] isolating takes exactly the block's free frames out of every counter; the lists'
+ * lengths still count them.
+ */
 TEST(T52_counters_of_an_isolated_block)
 {
 	scene_open(&s, 3, 5, "MMMMCH");

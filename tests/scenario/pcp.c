@@ -135,8 +135,9 @@ TEST(T22_isolated_frames_bypass_the_pcp)
 }
 
 /*
- * The batch of the scenario itself: 32 pieces of two zones, changing from one to the other and back, three of them in an
- * isolated pageblock. Each zone has its own pcps here, so there is no lock to be taken anew, and nothing may get across.
+ * The batch of the scenario itself: 32 pieces of two zones, changing from one to the other and back, three of them in
+ * an isolated pageblock. Each zone has its own pcps here, so there is no lock to be taken anew, and nothing may get
+ * across.
  */
 TEST(T22_a_batch_of_two_zones)
 {
@@ -287,7 +288,9 @@ TEST(a_row_that_is_zeroed_in_part)
 	EXPECT_EQ(scene_stats(&s).free_zeroed, 8);
 }
 
-/* Who waits for a buddy of some order (compaction's capture) is shown it, though it leaves as part of a larger piece. */
+/*
+ * Who waits for a buddy of some order (compaction's capture) is shown it, though it leaves as part of a larger piece.
+ */
 TEST(a_row_passes_by_who_waits_for_a_part_of_it)
 {
 	struct ash_capture capture = { .order = 1, .mt = ASH_MT_MOVABLE, .pfn = ASH_PFN_NONE };
@@ -324,9 +327,10 @@ TEST(T80_trylock_allocation_never_waits)
 }
 
 /*
- * T25, T26 with owned pcps ([K sched/membarrier.c] is what makes the flag enough): the owner of a pcp went in before the
- * drainer took the lock, but its flag is still on the way to memory. The barrier brings it there, and only then does the
- * drainer look. Told here as a story in one thread: the barrier makes the flag appear, a timer is the owner leaving.
+ * T25, T26 with owned pcps ([K sched/membarrier.c] is what makes the flag enough): the owner of a pcp went in before
+ * the drainer took the lock, but its flag is still on the way to memory. The barrier brings it there, and only then
+ * does the drainer look. Told here as a story in one thread: the barrier makes the flag appear, a timer is the owner
+ * leaving.
  */
 static struct ash_pcp *owned;
 static volatile sig_atomic_t barriers, barrier_before_lock, drained_meanwhile;

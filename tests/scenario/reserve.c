@@ -110,8 +110,9 @@ TEST(T33_unreserve_gives_all_blocks_back)
 }
 
 /*
- * [K page_alloc.c:__free_one_page] what was unreserved merges with what it has come to stand beside; SIM. Linux leaves that
- * to the next free in each half; left unmerged here, a refused isolation of either half would not be undone exactly.
+ * [K page_alloc.c:__free_one_page] what was unreserved merges with what it has come to stand beside; SIM. Linux leaves
+ * that to the next free in each half; left unmerged here, a refused isolation of either half would not be undone
+ * exactly.
  */
 TEST(T35_what_was_unreserved_merges)
 {
@@ -199,7 +200,9 @@ TEST(T66_small_zones_and_zones_without_marks_are_not_boosted)
 	EXPECT_EQ(w.boost, 0);
 }
 
-/* [K page_alloc.c:free_one_page, add_page_to_zone_llist] a free under a held lock is finished by the next ordinary one. */
+/*
+ * [K page_alloc.c:free_one_page, add_page_to_zone_llist] a free under a held lock is finished by the next ordinary one.
+ */
 TEST(T80_trylock_free_under_a_held_lock_is_deferred)
 {
 	scene_open(&s, 4, 4, "MMM");
@@ -224,7 +227,9 @@ TEST(T80_a_deferred_frame_freed_twice_is_reported)
 	EXPECT_BUG(ash_zone_free_trylock(s.z, 3, 0, ASH_CPU_NONE));
 }
 
-/* [K page_alloc.c:free_frozen_page_commit, FPI_TRYLOCK] a full pcp may be overfilled; the next ordinary free trims it. */
+/*
+ * [K page_alloc.c:free_frozen_page_commit, FPI_TRYLOCK] a full pcp may be overfilled; the next ordinary free trims it.
+ */
 TEST(T81_trylock_free_into_a_full_pcp)
 {
 	const uint32_t high = 6;

@@ -4,7 +4,8 @@
  * a free list is written "8:3 M, 16:4 M" (pfn:order type, ascending), the types of the pageblocks "UM*C" ('*':
  * isolated). The scene is built white-box: every frame is allocated, types and pieces are then written as wanted.
  *
- * Include harness/test.h first: the EXPECT macros here use it. The functions do not; a scene that cannot be set up aborts.
+ * Include harness/test.h first: the EXPECT macros here use it. The functions do not; a scene that cannot be set up
+ * aborts.
  */
 #ifndef ASH_TESTS_SCENARIO_SCENE_H
 #define ASH_TESTS_SCENARIO_SCENE_H

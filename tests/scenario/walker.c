@@ -9,7 +9,9 @@
 
 static struct scene s;
 
-/* 0:2 and 12:1 free in a MOVABLE block, a whole free UNMOVABLE block, one cached frame, one isolated block, one held. */
+/*
+ * 0:2 and 12:1 free in a MOVABLE block, a whole free UNMOVABLE block, one cached frame, one isolated block, one held.
+ */
 static void damaged_scene(void)
 {
 	scene_open_edge(&s, 4, 6, "MUMMCH", 0, 0, 1);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For the tests of corners: what no run of operations leads to, or only by chance. corners.c has refused arguments, reports
- * and reserves, corners_move.c what moves, corners_layers.c what lies on top. tests/coverage says what is left after them.
+ * For the tests of corners: what no run of operations leads to, or only by chance. corners.c has refused arguments,
+ * reports and reserves, corners_move.c what moves, corners_layers.c what lies on top. tests/coverage says what is left
+ * after them.
  */
 #ifndef ASH_TESTS_UNIT_PAGE_CORNERS_H
 #define ASH_TESTS_UNIT_PAGE_CORNERS_H
