@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -99,6 +100,20 @@ ASH_EXPORT int ioctl(int fd, unsigned long request, ...)
 	arg = va_arg(args, void *);
 	va_end(args);
 	if (ASH_UNLIKELY(request == UFFDIO_API))
-		ash_map_stop_lending();
+		ash_map_stop_recycling();
 	return (int)syscall(SYS_ioctl, fd, request, arg);
+}
+
+/*
+ * Passed on; of a socket that is to send without copying (MSG_ZEROCOPY) note is taken. The network then reads pages until it
+ * says that it is done, and a program may unmap them before: they are the socket's, which the kernel does not hold against
+ * moving them.
+ */
+ASH_EXPORT int setsockopt(int fd, int level, int option, const void *value, socklen_t bytes)
+{
+	const int ret = (int)syscall(SYS_setsockopt, fd, level, option, value, bytes);
+
+	if (ASH_UNLIKELY(level == SOL_SOCKET && option == SO_ZEROCOPY && ret == 0))
+		ash_map_stop_recycling();
+	return ret;
 }

@@ -440,7 +440,7 @@ long ash_call_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, 
 	return ret;
 }
 
-void ash_map_stop_lending(void)
+void ash_map_stop_recycling(void)
 {
 	atomic_store_explicit(&ash_maps.bare, true, memory_order_relaxed);
 }

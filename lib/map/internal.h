@@ -33,7 +33,7 @@ struct ash_maps {
 	_Atomic bool program; /* the program's own mappings are served */
 	_Atomic int error;
 	_Atomic bool base_pages; /* written before state says SERVING: there are no huge pages to be had */
-	_Atomic bool bare; /* new mappings have no pages: the program wants to know which are missing */
+	_Atomic bool bare; /* ash_map_stop_recycling() */
 	_Atomic bool nameless; /* the kernel has no names for anonymous memory */
 	_Atomic uint64_t calls, slots, lent, harvested, refused, exchanged;
 };

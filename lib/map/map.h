@@ -68,10 +68,11 @@ void ash_map_events_fork_child(void);
 void ash_map_release(const void *addr, size_t bytes);
 
 /*
- * Mappings have no pages from now on before they are touched: the program asks for missing ones to be reported to it
- * (userfaultfd(2)), and those that were lent would not be missing.
+ * No pages go from one mapping to another from now on, for the program does what does not go together with it: it asks for
+ * missing pages to be reported to it (userfaultfd(2)), and those that were lent would not be missing; or it has the network
+ * read its memory after the call that sends it (SO_ZEROCOPY), and what is sent may be unmapped by then.
  */
-void ash_map_stop_lending(void);
+void ash_map_stop_recycling(void);
 
 /* Undo ash_map_release() for the pageblocks that lie wholly in [addr, addr + bytes), which is private anonymous memory. */
 void ash_map_adopt(const void *addr, size_t bytes);
