@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Random mapping calls; see calls.h. */
 #include "map/calls.h"
+#include "map/rights.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, PB = 512, PAGES = 14 * PB, NOTHING = 0xffff, LOOKS = 12, WRITES = 24 };
+enum { PAGE = 4096, PB = 512, PAGES = 8 * PB, NOTHING = 0xffff, LOOKS = 8, WRITES = 16 };
 /* Where nothing else is, in both processes. */
 #define PLAY ((char *)0x200000000000)
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
@@ -24,6 +24,10 @@ enum { PAGE = 4096, PB = 512, PAGES = 14 * PB, NOTHING = 0xffff, LOOKS = 12, WRI
 /* Which call last made each page what it is: pages with one number are in one mapping of the kernel's, however it joins. */
 static uint16_t piece[PAGES];
 static uint16_t pieces;
+/* Pages that something was written to, wherever it went since: what is looked at when the sequence ends. */
+static bool dirty[PAGES];
+/* What this step has to do with; what is mapped there is looked at after it. */
+static unsigned changed_first, changed_end;
 static uint64_t rng;
 static struct calls_record now;
 static pid_t self; /* of this process; asking the kernel each time takes longer than what it is for */
@@ -68,10 +72,17 @@ static void answer_address(const void *p)
 		now.ret = (const char *)p >= PLAY && (const char *)p < at(PAGES) ? (const char *)p - PLAY : INT64_MAX;
 }
 
+static void set_changed(unsigned first, unsigned end)
+{
+	changed_first = first < changed_first ? first : changed_first;
+	changed_end = end > changed_end ? end : changed_end;
+}
+
 static void set_piece(unsigned first, unsigned nr, bool mapped)
 {
 	const uint16_t id = mapped ? (uint16_t)(1 + pieces++ % (NOTHING - 2)) : NOTHING;
 
+	set_changed(first, first + nr);
 	for (unsigned i = first; i < first + nr; i++)
 		piece[i] = id;
 }
@@ -92,12 +103,13 @@ static void split_pieces(unsigned first, unsigned nr)
 /* Around pageblock borders, mostly. */
 static void pick(unsigned *first, unsigned *nr)
 {
-	static const unsigned sizes[] = { 1, 2, 3, PB - 1, PB, PB + 1, 2 * PB, 2 * PB + 1, 3 * PB - 1, 4 * PB };
+	static const unsigned sizes[] = { 1, 2, 3, 4, 5, PB / 2, PB - 1, PB, PB, PB + 1 };
+	static const unsigned large[] = { 2 * PB, 2 * PB + 1, 3 * PB - 1, 4 * PB };
 
 	*first = rnd(4) > 0 ? rnd(PAGES / PB) * PB : rnd(PAGES);
 	if (rnd(3) == 0)
 		*first = (*first + rnd(5) + PAGES - 2) % PAGES;
-	*nr = rnd(4) > 0 ? sizes[rnd(10)] : 1 + rnd(3 * PB);
+	*nr = rnd(8) > 0 ? sizes[rnd(10)] : rnd(2) > 0 ? 1 + rnd(PB) : large[rnd(4)];
 	if (*nr > PAGES - *first)
 		*nr = PAGES - *first;
 }
@@ -109,18 +121,25 @@ static int pick_prot(void)
 	return prots[rnd(6)];
 }
 
-/* Writes by the kernel, so that what may not be written is an error. */
+/* Writes by the kernel, which stops at the first page that may not be written; that one is counted and passed over. */
 static void write_pages(unsigned first, unsigned nr)
 {
-	uint64_t word;
-	struct iovec from = { &word, sizeof(word) };
+	uint64_t words[WRITES];
+	struct iovec from[WRITES], to[WRITES];
 
 	for (unsigned i = 0; i < WRITES; i++) {
 		const unsigned page = first + rnd(nr);
-		struct iovec to = { at(page) + (rnd(PAGE / 8)) * 8, sizeof(word) };
 
-		word = ((uint64_t)now.sequence << 32) + now.step * 256 + i;
-		now.content = mix(now.content, (uint64_t)process_vm_writev(self, &from, 1, &to, 1, 0));
+		words[i] = ((uint64_t)now.sequence << 32) + now.step * 256 + i;
+		from[i] = (struct iovec){ words + i, sizeof(words[i]) };
+		to[i] = (struct iovec){ at(page) + (rnd(PAGE / 8)) * 8, sizeof(words[i]) };
+		dirty[page] = true;
+	}
+	for (unsigned i = 0; i < WRITES; i++) {
+		const ssize_t got = process_vm_writev(self, from + i, WRITES - i, to + i, WRITES - i, 0);
+
+		now.content = mix(now.content, (uint64_t)got);
+		i += got > 0 ? (unsigned)got / sizeof(words[0]) : 0;
 	}
 }
 
@@ -138,49 +157,48 @@ static void look_at(const uint64_t words[PAGE / 8])
 }
 
 /* By the kernel, which stops at the first page that may not be read; that one is counted as such and passed over. */
-static void look(unsigned first, unsigned nr)
+static void look_at_pages(const struct iovec from[LOOKS], unsigned nr)
 {
 	static uint64_t words[LOOKS][PAGE / 8];
-	struct iovec from[LOOKS], to[LOOKS];
+	struct iovec to[LOOKS];
 
-	for (unsigned i = 0; i < LOOKS && nr > 0; i++) {
-		from[i] = (struct iovec){ at(i % 3 == 0 ? rnd(PAGES) : first + rnd(nr)), PAGE };
+	for (unsigned i = 0; i < nr; i++)
 		to[i] = (struct iovec){ words[i], PAGE };
-	}
-	for (unsigned i = 0; i < LOOKS && nr > 0; i++) {
-		const ssize_t got = process_vm_readv(self, to + i, LOOKS - i, from + i, LOOKS - i, 0);
+	for (unsigned i = 0; i < nr; i++) {
+		const ssize_t got = process_vm_readv(self, to + i, nr - i, from + i, nr - i, 0);
 
 		for (ssize_t n = got; n >= PAGE; n -= PAGE)
 			look_at(words[i++]);
-		if (i < LOOKS)
+		if (i < nr)
 			now.content = mix(now.content, (uint64_t)(got > 0 ? got % PAGE : got) + 77);
 	}
 }
 
-/* Start, end and rights of what is mapped in the playground, neighbours with equal rights as one. */
-static uint32_t access_hash(void)
+static void look(unsigned first, unsigned nr)
 {
-	static char text[1 << 16];
-	uint64_t start, end, open_start = 0, open_end = 0;
-	char rights[8] = "", open_rights[8] = "";
-	uint32_t hash = 0;
-	FILE *f = fopen("/proc/self/maps", "r");
+	struct iovec from[LOOKS];
 
-	setvbuf(f, text, _IOFBF, sizeof(text));
-	for (char line[512]; fgets(line, sizeof(line), f) != NULL;) {
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s", &start, &end, rights) != 3 || start < (uintptr_t)PLAY ||
-		    start >= (uintptr_t)at(PAGES))
+	for (unsigned i = 0; i < LOOKS; i++)
+		from[i] = (struct iovec){ at(i % 3 == 0 ? rnd(PAGES) : first + rnd(nr)), PAGE };
+	look_at_pages(from, LOOKS);
+}
+
+/* Every page that anything was written to. */
+static void look_at_all(void)
+{
+	struct iovec from[LOOKS];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < PAGES; i++) {
+		if (!dirty[i])
 			continue;
-		if (start != open_end || strcmp(rights, open_rights) != 0) {
-			hash = mix(mix(hash, open_start), open_end);
-			hash = mix(hash, rights[0] + rights[1] * 256u + rights[2] * 65536u + rights[3]);
-			open_start = start;
+		from[n++] = (struct iovec){ at(i), PAGE };
+		if (n == LOOKS) {
+			look_at_pages(from, n);
+			n = 0;
 		}
-		open_end = end;
-		strcpy(open_rights, rights);
 	}
-	(void)fclose(f);
-	return mix(mix(hash, open_start), open_end);
+	look_at_pages(from, n);
 }
 
 /*
@@ -196,7 +214,7 @@ static void dress(void *p, unsigned nr)
 /* A mapping of the kind that is served, at a place that was made free: the kernel takes the hint. */
 static void do_map(unsigned first, unsigned nr)
 {
-	const int flags = ANON | (rnd(6) == 0 ? MAP_POPULATE : 0);
+	const int flags = ANON | (rnd(32) == 0 ? MAP_POPULATE : 0);
 	void *p;
 
 	nr = nr < PB ? nr + PB : nr;
@@ -259,6 +277,8 @@ static void remap_result(unsigned first, unsigned old, unsigned nr, unsigned to,
 	answer_address(p);
 	if (p == MAP_FAILED)
 		return;
+	if (p == at(to))
+		memmove(dirty + to, dirty + first, (old < nr ? old : nr) * sizeof(dirty[0]));
 	if (p == at(first)) {
 		if (nr < old)
 			set_piece(first + nr, old - nr, false);
@@ -326,7 +346,7 @@ static void do_ask(unsigned first, unsigned nr)
 
 static void do_write(unsigned first, unsigned nr)
 {
-	const bool all = rnd(4) == 0;
+	const bool all = nr < 2 * PB && rnd(16) == 0;
 
 	say("write(%u, %u)%s", first, nr, all ? ", all of it there" : "");
 	if (all)
@@ -372,12 +392,13 @@ static void do_raw(unsigned first, unsigned nr)
 /* Where the kernel likes: zero, then what was written, then gone. */
 static void do_elsewhere(unsigned nr)
 {
-	const size_t bytes = (size_t)(nr + PB) * PAGE;
-	char *p = mmap(NULL, bytes, RW, ANON | (rnd(4) == 0 ? MAP_POPULATE : 0), -1, 0);
-	const size_t stride = PAGE << (rnd(4) == 0 ? 0 : rnd(8));
+	const unsigned pages = PB + (rnd(4) > 0 ? nr % 8 : nr);
+	const size_t bytes = (size_t)pages * PAGE;
+	char *p = mmap(NULL, bytes, RW, ANON | (rnd(8) == 0 ? MAP_POPULATE : 0), -1, 0);
+	const size_t stride = PAGE << (rnd(16) == 0 ? 0 : 2 + rnd(6));
 
-	dress(p, nr + PB);
-	say("mmap(NULL, %u), touch, munmap", nr + PB);
+	dress(p, pages);
+	say("mmap(NULL, %u), touch, munmap", pages);
 	answer_address(p);
 	if (p == MAP_FAILED)
 		return;
@@ -418,21 +439,23 @@ static void step(void)
 	unsigned first, nr;
 
 	pick(&first, &nr);
-	if (kind < 18)
+	changed_first = first;
+	changed_end = first + nr;
+	if (kind < 14)
 		do_map(first, nr);
-	else if (kind < 24)
+	else if (kind < 20)
 		do_map_fixed(first, nr);
-	else if (kind < 34)
+	else if (kind < 30)
 		do_unmap(first, nr);
-	else if (kind < 43)
+	else if (kind < 40)
 		do_protect(first, nr);
-	else if (kind < 58)
+	else if (kind < 56)
 		do_advise(first, nr);
-	else if (kind < 68)
+	else if (kind < 67)
 		do_remap(first, nr);
-	else if (kind < 71)
+	else if (kind < 69)
 		do_lock(first, nr);
-	else if (kind < 74)
+	else if (kind < 72)
 		do_ask(first, nr);
 	else if (kind < 88)
 		do_write(first, nr);
@@ -440,13 +463,23 @@ static void step(void)
 		do_mistake(first, nr);
 	else if (kind < 95)
 		do_raw(first, nr);
-	else if (kind < 97)
+	else if (kind < 96)
 		do_elsewhere(nr);
-	else if (kind < 98)
+	else if (kind < 97)
 		do_fork(first, nr);
 	else
 		do_map_fixed(first, nr);
 	look(first, nr);
+}
+
+/* Of all, now and then; else, where that is cheap, of what the step had to do with, and the pages around it. */
+static uint32_t rights(uint32_t step)
+{
+	if (step % 12 == 11)
+		return rights_hash(at(0), at(PAGES));
+	if (!rights_are_cheap())
+		return 0;
+	return rights_hash(at(changed_first > 0 ? changed_first - 1 : 0), at(changed_end < PAGES ? changed_end + 1 : PAGES));
 }
 
 void calls_run(uint64_t seed, uint32_t sequence, uint64_t leave_out, void (*out)(const struct calls_record *record))
@@ -457,6 +490,7 @@ void calls_run(uint64_t seed, uint32_t sequence, uint64_t leave_out, void (*out)
 		exit(2);
 	}
 	set_piece(0, PAGES, true);
+	memset(dirty, 0, sizeof(dirty));
 	self = getpid();
 	for (uint32_t i = 0; i < CALLS_STEPS; i++) {
 		memset(&now, 0, sizeof(now));
@@ -464,10 +498,12 @@ void calls_run(uint64_t seed, uint32_t sequence, uint64_t leave_out, void (*out)
 		now.step = i;
 		rng = (seed * 1000003 + sequence) * 1000003 + i + 1;
 		(void)rnd(2), (void)rnd(2);
+		changed_first = changed_end = 0;
 		if (((leave_out >> i) & 1) == 0)
 			step();
-		if (i % 12 == 11)
-			now.access = access_hash();
+		if (i == CALLS_STEPS - 1)
+			look_at_all();
+		now.access = rights(i);
 		out(&now);
 	}
 }

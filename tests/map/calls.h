@@ -17,7 +17,7 @@ struct calls_record {
 	int64_t ret;      /* addresses relative to the playground; "elsewhere" is one value */
 	int32_t error;    /* errno */
 	uint32_t content; /* hash of pages that were looked at; unreadable ones count as such */
-	uint32_t access;  /* hash of what /proc/self/maps says of the playground, on some steps */
+	uint32_t access;  /* hash of what the kernel says is mapped, where and with which rights */
 	char what[84];    /* the call, for people */
 };
 
