@@ -68,10 +68,10 @@ static bool out_of_service(const struct ash_zone *z, ash_pfn_t pfn, uint32_t wor
 }
 
 /*
- * First frame of [pfn, end) that an attempt could not take, and in *why for what reason; or end. may_move: what is
- * movable is no obstacle.
+ * First frame of [pfn, end) that an attempt could not take, and in *why for what reason; or end. Movable pieces of less
+ * than 2^moves_below frames are no obstacle.
  */
-static ash_pfn_t first_obstacle(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t end, bool may_move,
+static ash_pfn_t first_obstacle(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t end, unsigned moves_below,
 				enum ash_busy_reason *why)
 {
 	while (pfn < end) {
@@ -82,10 +82,10 @@ static ash_pfn_t first_obstacle(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t end
 			return pfn;
 		*why = ASH_BUSY_UNMOVABLE;
 		/* A guard goes with what it stands behind. */
-		if (ash_word_state(word) == ASH_FRAME_GUARD && !may_move)
+		if (ash_word_state(word) == ASH_FRAME_GUARD && moves_below == 0)
 			return next - 1;
 		if (ash_word_state(word) == ASH_FRAME_USED &&
-		    (!may_move || !ash_migrate_possible(z, ash_word_type(word))))
+		    (ash_word_order(word) >= moves_below || !ash_migrate_possible(z, ash_word_type(word))))
 			return next - 1;
 		pfn = next;
 	}
@@ -121,8 +121,8 @@ static int try_range(struct ash_zone *z, const struct ash_contig_request *r, ash
 	return err;
 }
 
-/* One walk over all starts. may_move: also ranges that must be emptied first. */
-static int search(struct ash_zone *z, const struct ash_contig_request *r, ash_pfn_t high, bool may_move,
+/* One walk over all starts, and ranges that are free when pieces of less than 2^moves_below frames have moved. */
+static int search(struct ash_zone *z, const struct ash_contig_request *r, ash_pfn_t high, unsigned moves_below,
 		  struct ash_page_grant *grant, struct ash_busy_list *busy)
 {
 	uint64_t pfn = next_start(r, r->low);
@@ -130,7 +130,7 @@ static int search(struct ash_zone *z, const struct ash_contig_request *r, ash_pf
 	while (pfn + r->nr <= high) {
 		const ash_pfn_t start = (ash_pfn_t)pfn, end = start + r->nr;
 		enum ash_busy_reason why;
-		const ash_pfn_t obstacle = first_obstacle(z, start, end, may_move, &why);
+		const ash_pfn_t obstacle = first_obstacle(z, start, end, moves_below, &why);
 		uint64_t past = (uint64_t)obstacle + 1;
 
 		if (obstacle == end) {
@@ -151,11 +151,14 @@ int ash_zone_alloc_contig(struct ash_zone *z, const struct ash_contig_request *r
 			  struct ash_busy_list *busy)
 {
 	const ash_pfn_t high = r->high == 0 || r->high > z->nr_frames ? z->nr_frames : r->high;
-	int err;
+	/* What is free; then what costs no whole pageblock elsewhere; then anything. */
+	const unsigned moves_below[] = { 0, z->pageblock_order, ASH_NR_ORDERS };
+	int err = -ASH_ENOMEM;
 
 	if (r->nr == 0 || !ash_mt_mergeable(r->mt) || r->align_order > 31 || r->boundary_order > 31 ||
 	    (r->boundary_order > 0 && (r->nr > (ash_pfn_t)1 << r->boundary_order)))
 		return -ASH_EINVAL;
-	err = search(z, r, high, false, grant, busy);
-	return err == -ASH_ENOMEM ? search(z, r, high, true, grant, busy) : err;
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(moves_below) && err == -ASH_ENOMEM; i++)
+		err = search(z, r, high, moves_below[i], grant, busy);
+	return err;
 }

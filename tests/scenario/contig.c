@@ -429,6 +429,25 @@ TEST(T100_free_ranges_before_ranges_to_be_emptied)
 	EXPECT_EQ(scene_stats(&s).isolated, 0);
 }
 
+/* [K page_alloc.c:pfn_range_valid_contig, alloc_contig_pages] ranges with pageblocks to be moved come last. */
+TEST(T100_small_pieces_are_moved_before_large_ones)
+{
+	ash_pfn_t pfn;
+
+	open_with_mover(3, 5, "MMMMMMMM");
+	/* The first two pageblocks and the fourth are one piece each; the third and the rest single frames. */
+	scene_used(&s, 0, 4, ASH_MT_MOVABLE);
+	scene_used(&s, 24, 3, ASH_MT_MOVABLE);
+	scene_free(&s, "32:4, 48:3");
+	EXPECT_EQ(find((struct ash_contig_request){ .nr = 8, .high = 32, .mt = ASH_MT_UNMOVABLE }, &pfn), 0);
+	EXPECT_EQ(pfn, 16);
+	EXPECT_EQ(owner.migrates, 8);
+	/* No range without a large piece is left below: then one of those is moved. */
+	EXPECT_EQ(find((struct ash_contig_request){ .nr = 8, .high = 16, .mt = ASH_MT_UNMOVABLE }, &pfn), 0);
+	EXPECT_EQ(pfn, 0);
+	EXPECT_EQ(owner.migrates, 9);
+}
+
 TEST(T100_unmovable_frames_are_gone_around)
 {
 	ash_pfn_t pfn;
