@@ -160,7 +160,8 @@ static void read_map(const struct start_info *info)
 		print_address(end);
 		print(map[i].type == MAP_RAM ? " memory\n" : " reserved\n");
 		if (map[i].type == MAP_RAM)
-			add_range(frame_up(map[i].start), (end < MAPPED_END ? end : MAPPED_END) & ~(uint64_t)(FRAME - 1));
+			add_range(frame_up(map[i].start),
+				  (end < MAPPED_END ? end : MAPPED_END) & ~(uint64_t)(FRAME - 1));
 	}
 	/* What is said to be both is not memory. Frame 0 stays out, so that no address we hand out is NULL. */
 	for (uint32_t i = 0; i < info->nr_map; i++) {

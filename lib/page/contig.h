@@ -33,7 +33,8 @@ struct ash_contig_request {
 
 /*
  * Find and take a range: one that is free already if there is one, else one that can be emptied, preferably of pieces
- * of less than a pageblock (kernel: of ranges without huge pages). -ASH_ENOMEM: no range could be had; -ASH_EINVAL: the request contradicts itself. busy: what was in the way of the last range tried.
+ * of less than a pageblock (kernel: of ranges without huge pages). -ASH_ENOMEM: no range could be had; -ASH_EINVAL: the
+ * request contradicts itself; -ASH_EINTR as above. busy: what was in the way of the last range looked at.
  */
 ASH_MUST_USE int ash_zone_alloc_contig(struct ash_zone *z, const struct ash_contig_request *request,
 				       struct ash_page_grant *grant, struct ash_busy_list *busy);

@@ -3,9 +3,9 @@
 """Every step of the page core that can be made to fail is one that a test makes fail.
 
 usage: fault_points.py ROOT
-The points are the ASH_FAULT() calls of lib/page; the table is `points` in tests/model/faults.c, which fails each of them
-at every state it reaches and requires that each was met. Both must hold the same names, each used at one place, and a
-name is a literal, so that it can be compared.
+The points are the ASH_FAULT() calls of lib/page; the table is `points` in tests/model/faults.c, which fails each of
+them at every state it reaches and requires that each was met. Both must hold the same names, each used at one
+place, and a name is a literal, so that it can be compared.
 """
 import collections
 import re

@@ -61,7 +61,8 @@ def run(scratch, name, programs, *arguments, options=''):
     subprocess.run(git + ['add', '-A'], check=True)
     subprocess.run(git + ['commit', '-qm', 'scratch'], check=True)
     subprocess.run(['meson', 'setup', build, source], check=True, capture_output=True)
-    done = subprocess.run([os.path.join(ROOT, 'tests/run'), '--local-guards', '--require', 'checks', '--build', build, *arguments], capture_output=True,
+    done = subprocess.run([os.path.join(ROOT, 'tests/run'), '--local-guards', '--require', 'checks', '--build', build,
+                           *arguments], capture_output=True,
                           text=True)
     last = (done.stdout.splitlines() or [''])[-1]
     match = CLOSING.match(last)
@@ -99,7 +100,8 @@ def main():
             for what, program, adds, words in CASES:
                 expected = tuple(b + a for b, a in zip(base, adds))
                 results.append((what, attempt(scratch, what.replace(' ', '_'), [PASS, program], expected, words)))
-            for what, program, adds in (('should fail', 'sys.exit(1)', (1, 0, 0)), ('should fail but not', PASS, (0, 1, 0))):
+            for what, program, adds in (('should fail', 'sys.exit(1)', (1, 0, 0)),
+                                        ('should fail but not', PASS, (0, 1, 0))):
                 expected = tuple(b + a for b, a in zip(base, adds))
                 results.append((what, attempt(scratch, what.replace(' ', '_'), [PASS, program], expected, '',
                                               options=', should_fail: true')))

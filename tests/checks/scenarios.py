@@ -3,9 +3,9 @@
 """Every numbered scenario of the page core is a test that bears its number and says where the behaviour comes from.
 
 usage: scenarios.py ROOT
-A test bears its number when its name begins with it: TEST(T44_deferral). The source stands in brackets in a comment above
-a test of that number, or SIM where a simulation of the rules gave the expected state; tests/scenario/buddy.c explains the
-marks. The races must be in programs that tests/sanitize.sh runs under ThreadSanitizer too.
+A test bears its number when its name begins with it: TEST(T44_deferral). The source stands in brackets in a comment
+above a test of that number, or SIM where a simulation of the rules gave the expected state; tests/scenario/buddy.c
+explains the marks. The races must be in programs that tests/sanitize.sh runs under ThreadSanitizer too.
 """
 import collections
 import re
@@ -24,7 +24,7 @@ COMMENT = re.compile(r'/\*.*?\*/', re.S)
 
 
 def sourced(text, number):
-    """Whether a comment of the file gives a source for this number: one right above a test of it, or one that names it."""
+    """Whether a comment of the file gives a source for the number: one above a test of it, or one that names it."""
     for comment in COMMENT.finditer(text):
         if not SOURCE.search(comment.group()):
             continue

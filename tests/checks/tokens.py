@@ -29,7 +29,8 @@ RULES = [
     (['lib'], r'\bash_sys\s*\(|\b(?:SYS|__NR)_\w+', True, ('lib/os/',), 'system calls live in os'),
     (['lib', 'preload', 'include', 'tools'], r'\b(?:TODO|FIXME|XXX|HACK)\b(?!.*#\d)', False, (),
      'names no issue (TODO #N)'),
-    (['lib', 'preload', 'include', 'tools', 'examples'], r'(?i)\bchunk', False, (), 'the words are frame, pageblock, run, slab'),
+    (['lib', 'preload', 'include', 'tools', 'examples'], r'(?i)\bchunk', False, (),
+     'the words are frame, pageblock, run, slab'),
 ]
 
 

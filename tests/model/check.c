@@ -164,12 +164,14 @@ static bool check_sums(struct model *m)
 	if (m->config.types == NULL &&
 	    m->zone->reserved_highatomic != s->pageblocks[ASH_MT_HIGHATOMIC] << m->config.geometry.pageblock_order &&
 	    s->isolated == 0)
-		return model_fail(m, "M5: the HIGHATOMIC reserve is not its pageblocks", 0, m->zone->reserved_highatomic,
+		return model_fail(m, "M5: the HIGHATOMIC reserve is not its pageblocks", 0,
+				  m->zone->reserved_highatomic,
 				  s->pageblocks[ASH_MT_HIGHATOMIC]);
 	if (m->pcp_off > 0 && s->pcp > 0)
 		return model_fail(m, "M5: a pcp that is switched off holds frames", 0, s->pcp, m->pcp_off);
 	if (m->zone->pcp_disabled != m->pcp_off)
-		return model_fail(m, "M5: pcps are switched off more often than on", 0, m->zone->pcp_disabled, m->pcp_off);
+		return model_fail(m, "M5: pcps are switched off more often than on", 0, m->zone->pcp_disabled,
+				  m->pcp_off);
 	if (s->present != m->nr_online)
 		return model_fail(m, "M5: present is not what was onlined", 0, s->present, m->nr_online);
 	if (s->free != free)

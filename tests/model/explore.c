@@ -268,21 +268,23 @@ static bool explore(const char *name, const struct model_config *config, const s
 
 #define NONE ASH_CPU_NONE
 #define ALLOCS(order, cpu)                                                                                             \
-	{ MODEL_ALLOC, order, ASH_MT_UNMOVABLE, 0, cpu, 0, 0 }, { MODEL_ALLOC, order, ASH_MT_MOVABLE, 0, cpu, 0, 0 },   \
+	{ MODEL_ALLOC, order, ASH_MT_UNMOVABLE, 0, cpu, 0, 0 },                                                        \
+	{ MODEL_ALLOC, order, ASH_MT_MOVABLE, 0, cpu, 0, 0 },                                                          \
 	{ MODEL_ALLOC, order, ASH_MT_RECLAIMABLE, 0, cpu, 0, 0 }
 
 /* Three types and isolation: pieces from one frame to two pageblocks, and each pageblock isolated and back. */
 #define BLOCK_OPS(pb, block)                                                                                           \
 	{ .code = MODEL_ISOLATE, .a = (block) << (pb) }, { .code = MODEL_UNISOLATE, .a = (block) << (pb) }
 #define ISOLATE_OPS(pb)                                                                                                \
-	ALLOCS(pb, NONE), ALLOCS(pb + 1, NONE), { MODEL_ALLOC, (pb)-1, ASH_MT_MOVABLE, 0, NONE, 0, 0 },                 \
-		{ .code = MODEL_FREE, .cpu = NONE }, BLOCK_OPS(pb, 0), BLOCK_OPS(pb, 1), BLOCK_OPS(pb, 2), BLOCK_OPS(pb, 3)
+	ALLOCS(pb, NONE), ALLOCS(pb + 1, NONE), { MODEL_ALLOC, (pb)-1, ASH_MT_MOVABLE, 0, NONE, 0, 0 },                \
+		{ .code = MODEL_FREE, .cpu = NONE }, BLOCK_OPS(pb, 0), BLOCK_OPS(pb, 1), BLOCK_OPS(pb, 2),             \
+		BLOCK_OPS(pb, 3)
 static const struct model_op isolate_ops[] = { ISOLATE_OPS(2) };
 static const struct model_op isolate_tiny_ops[] = { ISOLATE_OPS(1) };
 
 /* The widest: every order, three types, and every pageblock isolated and back. */
 #define EVERY_OPS                                                                                                      \
-	ALLOCS(0, NONE), ALLOCS(1, NONE), ALLOCS(2, NONE), { .code = MODEL_FREE, .cpu = NONE }, BLOCK_OPS(2, 0),        \
+	ALLOCS(0, NONE), ALLOCS(1, NONE), ALLOCS(2, NONE), { .code = MODEL_FREE, .cpu = NONE }, BLOCK_OPS(2, 0),       \
 		BLOCK_OPS(2, 1), BLOCK_OPS(2, 2), BLOCK_OPS(2, 3)
 static const struct model_op every_ops[] = { EVERY_OPS };
 static const struct model_op every_ops_max_1[] = { EVERY_OPS, ALLOCS(3, NONE) };
@@ -348,7 +350,8 @@ static const struct model_op run_ops[] = {
 
 /* A pcp in front of the zone. */
 static const struct model_op pcp_ops[] = {
-	ALLOCS(0, 0), { MODEL_ALLOC, 1, ASH_MT_MOVABLE, 0, 0, 0, 0 }, { MODEL_ALLOC, 0, ASH_MT_UNMOVABLE, 0, NONE, 0, 0 },
+	ALLOCS(0, 0), { MODEL_ALLOC, 1, ASH_MT_MOVABLE, 0, 0, 0, 0 },
+	{ MODEL_ALLOC, 0, ASH_MT_UNMOVABLE, 0, NONE, 0, 0 },
 	{ .code = MODEL_FREE, .cpu = 0 }, { .code = MODEL_FREE, .cpu = NONE }, { .code = MODEL_DRAIN },
 };
 

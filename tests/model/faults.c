@@ -14,8 +14,8 @@ static struct {
 	const char *name;
 	uint64_t fired;
 } points[] = {
-	{ "isolate block", 0 }, { "contig take", 0 }, { "mover isolate", 0 }, { "migration target", 0 }, { "migrate", 0 },
-	{ "offline remove", 0 }, { "shrinker drop", 0 },
+	{ "isolate block", 0 }, { "contig take", 0 }, { "mover isolate", 0 }, { "migration target", 0 },
+	{ "migrate", 0 }, { "offline remove", 0 }, { "shrinker drop", 0 },
 };
 #define NR_POINTS (sizeof(points) / sizeof(points[0]))
 

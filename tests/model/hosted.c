@@ -138,7 +138,8 @@ static const char *const code_names[MODEL_NR_CODES] = {
 
 static void print_op(const struct model_op *op)
 {
-	printf("#	{ %s, %u, %u, %u, %u, %u, %u },\n", code_names[op->code], op->order, op->mt, op->flags, op->cpu, op->a,
+	printf("#	{ %s, %u, %u, %u, %u, %u, %u },\n", code_names[op->code], op->order, op->mt, op->flags, op->cpu,
+		       op->a,
 	       op->b);
 }
 

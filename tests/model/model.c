@@ -147,7 +147,8 @@ static void set_batch(struct model *m)
 		return;
 	atomic_store_explicit(&m->zone->pcp_batch, m->config.pcp_batch, memory_order_relaxed);
 	atomic_store_explicit(&m->zone->pcp_high_min, 4 * m->config.pcp_batch, memory_order_relaxed);
-	atomic_store_explicit(&m->zone->pcp_high_max, (m->config.pcp_tuned ? 12 : 4) * m->config.pcp_batch, memory_order_relaxed);
+	atomic_store_explicit(&m->zone->pcp_high_max, (m->config.pcp_tuned ? 12 : 4) * m->config.pcp_batch,
+			      memory_order_relaxed);
 }
 
 struct model *model_init(void *mem, const struct model_config *config)
@@ -284,7 +285,8 @@ static int do_alloc(struct model *m, const struct model_op *op, struct model_gra
 
 	if (result != 0) {
 		if (could_serve(m, order, op->mt, op->flags))
-			model_fail(m, "M7: an allocation failed though a list it may use held a buddy", grant.pfn, order,
+			model_fail(m, "M7: an allocation failed though a list it may use held a buddy", grant.pfn,
+				   order,
 				   op->mt);
 		return result;
 	}
@@ -523,7 +525,8 @@ static int apply(struct model *m, const struct model_op *op, struct model_grant 
 /* What an operation may do besides its own work: empty the pcps for an allocation, move grants for a range. */
 static bool may_have_changed(const struct model *m, const struct model_op *op, bool had_pcp, uint64_t upsets)
 {
-	const bool allocates = op->code == MODEL_ALLOC || op->code == MODEL_ALLOC_RUN || op->code == MODEL_ALLOC_COMPACT;
+	const bool allocates =
+		op->code == MODEL_ALLOC || op->code == MODEL_ALLOC_RUN || op->code == MODEL_ALLOC_COMPACT;
 	const bool drains = allocates || op->code == MODEL_CONTIG || op->code == MODEL_CONTIG_FIND ||
 			    op->code == MODEL_GO_OFFLINE;
 
@@ -590,7 +593,8 @@ bool model_finish(struct model *m)
 	if (!model_step(m, &op) || !model_check(m))
 		return false;
 	if (m->stats.pcp != 0 || m->nr_unowned != m->nr_online)
-		return model_fail(m, "M5: frames are missing after everything was freed", 0, m->nr_unowned, m->nr_online);
+		return model_fail(m, "M5: frames are missing after everything was freed", 0, m->nr_unowned,
+				  m->nr_online);
 	if (m->stats.isolated != 0)
 		return model_fail(m, "M8: pageblocks are isolated after all were un-isolated", 0, m->stats.isolated, 0);
 	return true;

@@ -39,7 +39,8 @@ struct model_target {
 			 unsigned flags, struct ash_page_grant *grant);
 	void (*free_run)(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr);
 	int (*extend_run)(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, enum ash_migratetype mt, bool *zeroed);
-	int (*report_begin)(struct ash_zone *z, unsigned min_order, unsigned max_order, ash_pfn_t *pfn, unsigned *order);
+	int (*report_begin)(struct ash_zone *z, unsigned min_order, unsigned max_order, ash_pfn_t *pfn,
+			    unsigned *order);
 	void (*report_end)(struct ash_zone *z, ash_pfn_t pfn, unsigned order, bool zeroed);
 	void (*drain)(struct ash_zone *z);
 	void (*free_trylock)(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu);

@@ -140,7 +140,8 @@ static void free_breaks_a_link(struct ash_zone *z, ash_pfn_t pfn, unsigned order
 			const ash_pfn_t first = z->freelist[o][mt].first[0];
 
 			if (z->freelist[o][mt].nr > 2 && first != ASH_PFN_NONE) {
-				ash_frame_at(z->frames, first)->next = ash_frame_at(z->frames, ash_frame_at(z->frames, first)->next)->next;
+				ash_frame_at(z->frames, first)->next =
+		ash_frame_at(z->frames, ash_frame_at(z->frames, first)->next)->next;
 				return;
 			}
 		}
@@ -496,7 +497,8 @@ static bool says(const char *sentence, const char *what)
 
 static void expect_caught(const struct model_target *target, const char *what, int invariant)
 {
-	static const struct model_config whole = { .geometry = { 3, 5 }, .nr_frames = 128, .online_nr = 96, .nr_cpus = 1 };
+	static const struct model_config whole = { .geometry = { 3, 5 }, .nr_frames = 128, .online_nr = 96,
+						   .nr_cpus = 1 };
 	struct model_config config = whole;
 	struct hosted_world w;
 	uint64_t seed = test_seed;

@@ -30,7 +30,11 @@ enum model_code {
 	MODEL_FREE_TAIL,   /* a = end: where does the free memory before it begin? */
 	MODEL_FREE_TRYLOCK,  /* grant a, as a signal handler frees it; cpu */
 	MODEL_GO_OFFLINE,    /* a = first pageblock, b = pageblocks */
-	MODEL_COMPACT,       /* order (above the largest: everything), mt, flags = mode (3: proactive, b also how much), b = how the mover behaves */
+	/*
+	 * order (above the largest: everything), mt, flags = mode (3: proactive, b also how much), b = how the mover
+	 * behaves
+	 */
+	MODEL_COMPACT,
 	MODEL_ALLOC_COMPACT, /* order, mt, flags; b = how the mover behaves */
 	MODEL_PCP_OFF,       /* until MODEL_PCP_ON */
 	MODEL_PCP_ON,

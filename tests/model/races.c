@@ -47,7 +47,8 @@ static void open_zone(struct ash_geometry geometry, ash_pfn_t nr, unsigned nr_cp
 	static struct ash_zone_ops ops;
 	static void *mem;
 	const size_t zone = ash_align_up(ash_zone_struct_size(), 64), frames = ash_frames_size(nr);
-	const size_t blocks = ash_align_up(ash_zone_nr_pageblocks(nr, geometry), 64), pcps = ash_pcp_struct_size() * nr_cpus;
+	const size_t blocks = ash_align_up(ash_zone_nr_pageblocks(nr, geometry), 64);
+	const size_t pcps = ash_pcp_struct_size() * nr_cpus;
 	struct ash_zone_config config = { .nr_frames = nr, .geometry = geometry, .nr_cpus = nr_cpus, .ops = &ops };
 
 	ops = (struct ash_zone_ops){ .lock = hosted_lock_ops, .bug = on_bug, .mover = mover };
@@ -243,7 +244,8 @@ static void be_refused(struct taker *t)
 		struct ash_page_grant grant;
 
 		if (t->id == holder) {
-			if (ash_zone_alloc_contig_range(z, 0, NR_FRAMES, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER, &grant, NULL) != 0)
+			if (ash_zone_alloc_contig_range(z, 0, NR_FRAMES, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER, &grant,
+							NULL) != 0)
 				fail("a range that nobody has is refused", holder);
 			own(0, NR_FRAMES, t->id);
 		}

@@ -33,13 +33,16 @@ static const struct model_config configs[] = {
 	{ .geometry = { 3, 5 }, .nr_frames = 125, .online_nr = 125, .nr_cpus = 1, .shrinks = true },
 	{ .geometry = { 3, 4 }, .nr_frames = 80, .online_nr = 80, .nr_cpus = 1, .types = "MMCCHMUCMR" },
 	{ .geometry = { 2, 5 }, .nr_frames = 64, .online_nr = 64, .nr_cpus = 2, .types = "CCCCHHMMMMUURRCM" },
-	{ .geometry = { 4, 6 }, .nr_frames = 256, .online_nr = 256, .nr_cpus = 2, .pcp_batch = 7, .pcp_tuned = true, .pcp_owned = true },
-	{ .geometry = { 3, 5 }, .nr_frames = 256, .online_nr = 256, .nr_cpus = 1, .pcp_batch = 3, .pcp_tuned = true, .movable = true },
+	{ .geometry = { 4, 6 }, .nr_frames = 256, .online_nr = 256, .nr_cpus = 2, .pcp_batch = 7, .pcp_tuned = true,
+	  .pcp_owned = true },
+	{ .geometry = { 3, 5 }, .nr_frames = 256, .online_nr = 256, .nr_cpus = 1, .pcp_batch = 3, .pcp_tuned = true,
+	  .movable = true },
 	{ .geometry = { 3, 5 }, .nr_frames = 128, .online_nr = 128, .nr_cpus = 1, .guard_order = 2 },
 	{ .geometry = { 3, 4 }, .nr_frames = 125, .online_nr = 125, .nr_cpus = 2, .guard_order = 3, .movable = true },
 	{ .geometry = { 2, 4 }, .nr_frames = 125, .online_nr = 120, .nr_cpus = 1, .tainted_first = true },
 	{ .geometry = { 9, 10 }, .nr_frames = 4096, .online_nr = 4096, .nr_cpus = 2, .check_every = 64 },
-	{ .geometry = { 9, 12 }, .nr_frames = 8192, .online_start = 100, .online_nr = 8000, .nr_cpus = 2, .check_every = 64 },
+	{ .geometry = { 9, 12 }, .nr_frames = 8192, .online_start = 100, .online_nr = 8000, .nr_cpus = 2, 
+	  .check_every = 64 },
 };
 #define NR_CONFIGS (sizeof(configs) / sizeof(configs[0]))
 

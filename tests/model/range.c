@@ -410,7 +410,7 @@ const struct ash_mover_ops model_mover = {
 	.putback = mover_putback,
 };
 
-/* --- The shrinker: a RECLAIMABLE grant goes as a whole, whichever piece of it was asked for, unless it is pinned --- */
+/* --- The shrinker: a RECLAIMABLE grant goes as a whole, whichever piece was asked for, unless it is pinned --- */
 
 static int shrinker_drop(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 {

@@ -32,7 +32,8 @@ struct state {
 struct subject {
 	void (*free)(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned flags);
 	struct ash_taken (*take)(struct ash_zone *z, unsigned order, enum ash_migratetype mt);
-	unsigned (*row)(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned nr, struct ash_taken *taken);
+	unsigned (*row)(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned nr,
+			struct ash_taken *taken);
 };
 
 static const struct subject core = { ash_buddy_free_one, ash_buddy_take_smallest, ash_buddy_take_row };
@@ -101,7 +102,8 @@ static void spec_take(struct state *s, ash_pfn_t from, unsigned order)
 	const bool zeroed = s->at[from].zeroed;
 
 	for (unsigned o = s->at[from].order; o-- > order;)
-		s->at[from + (1u << o)] = (struct piece){ .order = (uint8_t)o, .head = true, .free = true, .zeroed = zeroed };
+		s->at[from + (1u << o)] = (struct piece){ .order = (uint8_t)o, .head = true, .free = true,
+							  .zeroed = zeroed };
 	s->at[from] = (struct piece){ .order = (uint8_t)order, .head = true };
 }
 
@@ -181,7 +183,8 @@ static void compare(const struct state *s)
 
 		if ((ash_word_state(word) != ASH_FRAME_NONE) != f->head)
 			differs("where pieces begin");
-		else if (f->head && (ash_word_order(word) != f->order || (ash_word_state(word) == ASH_FRAME_BUDDY) != f->free))
+		else if (f->head && (ash_word_order(word) != f->order ||
+				     (ash_word_state(word) == ASH_FRAME_BUDDY) != f->free))
 			differs("what a piece is");
 		else if (f->head && f->free && f->order < PAGEBLOCK_ORDER && ash_word_zeroed(word) != f->zeroed)
 			differs("whether a piece is zeroed");
@@ -209,7 +212,8 @@ static void frees(const struct state *s, ash_pfn_t pfn)
 		after = *s;
 		spec_free(&after, pfn, order, zeroed != 0);
 		ash_frame_store(p.frames, pfn, 0);
-		p.subject->free(&p.zone, pfn, order, (enum ash_migratetype)s->type[block_of(pfn)], zeroed ? ASH_FREE_ZEROED : 0);
+		p.subject->free(&p.zone, pfn, order, (enum ash_migratetype)s->type[block_of(pfn)],
+				zeroed ? ASH_FREE_ZEROED : 0);
 		compare(&after);
 	}
 }
@@ -225,7 +229,8 @@ static void takes(const struct state *s, unsigned order, unsigned mt)
 	taken = p.subject->take(&p.zone, order, (enum ash_migratetype)mt);
 	if ((taken.pfn == ASH_PFN_NONE) != (found == UINT_MAX))
 		differs("whether there is anything to take");
-	else if (found != UINT_MAX && (!s->at[taken.pfn].head || !s->at[taken.pfn].free || s->at[taken.pfn].order != found ||
+	else if (found != UINT_MAX && (!s->at[taken.pfn].head || !s->at[taken.pfn].free ||
+				       s->at[taken.pfn].order != found ||
 				       s->type[block_of(taken.pfn)] != mt))
 		differs("what was taken from");
 	else if (found != UINT_MAX)
@@ -307,7 +312,8 @@ static void place(ash_pfn_t pfn, unsigned order)
 	for (unsigned what = 0; what < (p.zeroes ? 3 : 2) && p.wrong == NULL; what++) {
 		if (what > 0 && !uniform)
 			break;
-		p.state.at[pfn] = (struct piece){ .order = (uint8_t)order, .head = true, .free = what > 0, .zeroed = what == 2 };
+		p.state.at[pfn] = (struct piece){ .order = (uint8_t)order, .head = true, .free = what > 0,
+						  .zeroed = what == 2 };
 		divide(pfn + (1u << order));
 	}
 	p.state.at[pfn].head = false;
@@ -321,7 +327,8 @@ static void divide(ash_pfn_t pfn)
 		every_operation(&p.state);
 		return;
 	}
-	for (unsigned order = 0; order <= p.max_order && (pfn & ((1u << order) - 1)) == 0 && pfn + (1u << order) <= p.nr_frames;
+	for (unsigned order = 0; order <= p.max_order && (pfn & ((1u << order) - 1)) == 0 &&
+	     pfn + (1u << order) <= p.nr_frames;
 	     order++)
 		place(pfn, order);
 }
@@ -353,7 +360,8 @@ static void prove(const struct subject *subject, ash_pfn_t nr_frames, unsigned m
 static void prove_core(ash_pfn_t nr_frames, unsigned max_order, const char *types)
 {
 	prove(&core, nr_frames, max_order, types);
-	printf("# %u frames, orders %u and %u, types %s: %llu states, %llu operations\n", nr_frames, PAGEBLOCK_ORDER, max_order,
+	printf("# %u frames, orders %u and %u, types %s: %llu states, %llu operations\n", nr_frames, PAGEBLOCK_ORDER,
+	       max_order,
 	       types, (unsigned long long)p.states, (unsigned long long)p.operations);
 	if (p.wrong != NULL)
 		TEST_FAIL("not as specified: %s", p.wrong);
@@ -376,7 +384,8 @@ TEST(two_pageblocks_that_merge)
 
 /* --- What must be found --- */
 
-static void free_without_merging(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned flags)
+static void free_without_merging(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt,
+				 unsigned flags)
 {
 	if (order >= z->pageblock_order)
 		ash_pageblock_set_zeroed(z, pfn, order, (flags & ASH_FREE_ZEROED) != 0);
@@ -394,7 +403,8 @@ static void free_that_forgets_to_retype(struct ash_zone *z, ash_pfn_t pfn, unsig
 		ash_pageblock_set_type(z, 0, first);
 }
 
-static void free_that_says_zeroed(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned flags)
+static void free_that_says_zeroed(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt,
+				  unsigned flags)
 {
 	ash_buddy_free_one(z, pfn, order, mt, order == 0 ? flags | ASH_FREE_ZEROED : flags);
 }

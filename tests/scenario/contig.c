@@ -395,7 +395,8 @@ TEST(T100_limits_and_boundary)
 
 	open_with_mover(3, 6, "MMMMMMMM");
 	scene_free(&s, "0:6");
-	EXPECT_EQ(find((struct ash_contig_request){ .nr = 10, .low = 21, .high = 40, .mt = ASH_MT_UNMOVABLE }, &pfn), 0);
+	EXPECT_EQ(find((struct ash_contig_request){ .nr = 10, .low = 21, .high = 40, .mt = ASH_MT_UNMOVABLE }, &pfn),
+		  0);
 	EXPECT_EQ(pfn, 21);
 	EXPECT_EQ(find((struct ash_contig_request){ .nr = 10, .low = 21, .high = 40, .mt = ASH_MT_UNMOVABLE }, &pfn),
 		  -ASH_ENOMEM);

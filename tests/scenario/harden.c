@@ -348,7 +348,8 @@ TEST(owners_are_noted)
 	EXPECT(!ash_zone_frame_owner(s.z, 3, &o));
 	EXPECT_EQ(run(5, NULL), 0);
 	EXPECT(ash_zone_frame_owner(s.z, 4, &o));
-	EXPECT(o.allocated_by == 11 && o.freed_by == 0 && o.first == 0 && o.nr == 5 && o.mt == ASH_MT_MOVABLE && o.live);
+	EXPECT(o.allocated_by == 11 && o.freed_by == 0 && o.first == 0 && o.nr == 5 && o.mt == ASH_MT_MOVABLE &&
+	       o.live);
 	EXPECT(!ash_zone_frame_owner(s.z, 5, &o));
 	who = 12;
 	ash_zone_free_run(s.z, 4, 1);

@@ -281,7 +281,8 @@ TEST(a_row_that_is_zeroed_in_part)
 		const bool zeroed = pfn / 4 == 1 || pfn / 4 == 2 || pfn == 12;
 
 		ash_zone_free(s.z, pfn, 0, 0);
-		ash_frame_store(s.z->frames, pfn, ash_frame_word(ASH_FRAME_PCP, 0, ASH_MT_MOVABLE, zeroed ? ASH_FRAME_ZEROED : 0));
+		ash_frame_store(s.z->frames, pfn, ash_frame_word(ASH_FRAME_PCP, 0, ASH_MT_MOVABLE,
+								 zeroed ? ASH_FRAME_ZEROED : 0));
 	}
 	ash_zone_drain(s.z);
 	EXPECT_STATE(&s, "0:4 M", "MMMM");

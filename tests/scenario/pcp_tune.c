@@ -214,7 +214,8 @@ static void row_like_one_by_one(unsigned order, unsigned nr)
 			EXPECT_EQ(row.pfn, 0);
 			EXPECT_EQ(row.zeroed, 0);
 			for (unsigned i = 0; i < n; i++)
-				ash_frame_store(s.z->frames, row.pfn + (i << order), ash_frame_word(ASH_FRAME_USED, order, 0, 0));
+				ash_frame_store(s.z->frames, row.pfn + (i << order),
+						ash_frame_word(ASH_FRAME_USED, order, 0, 0));
 		} else {
 			for (unsigned i = 0; i < n; i++) {
 				one = ash_buddy_take_smallest(s.z, order, ASH_MT_MOVABLE);

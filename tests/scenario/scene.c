@@ -42,7 +42,8 @@ static void write_types(struct scene *s, const char *types)
 	for (size_t block = 0; types[block] != '\0'; block++) {
 		const char *at = strchr(letters, types[block]);
 
-		ash_pageblock_set_type(z, (ash_pfn_t)(block << z->pageblock_order), (enum ash_migratetype)(at - letters));
+		ash_pageblock_set_type(z, (ash_pfn_t)(block << z->pageblock_order),
+				       (enum ash_migratetype)(at - letters));
 	}
 	ash_zone_unlock(z);
 }

@@ -41,6 +41,8 @@ static void expect_mended(void)
 }
 
 /* Damage one lvalue, expect the fault, mend it. */
+#define WORD(pfn) ash_frame_at(s.z->frames, pfn)->word
+#define HEAD(state, order, mt) ash_frame_word(ASH_FRAME_##state, order, ASH_MT_##mt, 0)
 #define DAMAGED(id, lvalue, value, invariant, text)                                                                    \
 	TEST(walker_sees_##id)                                                                                         \
 	{                                                                                                              \
@@ -73,21 +75,18 @@ DAMAGED(a_list_longer_than_its_count, s.z->freelist[1][ASH_MT_MOVABLE].nr, good 
 DAMAGED(a_nonempty_bit_lost, s.z->nonempty[ASH_MT_MOVABLE], good & ~2u, 6, "nonempty bit")
 DAMAGED(a_nonempty_bit_too_many, s.z->nonempty[ASH_MT_RECLAIMABLE], 1, 6, "nonempty bit")
 DAMAGED(a_link_out_of_the_span, s.z->freelist[2][ASH_MT_MOVABLE].first[0], 4096, 2, "a list links out of the span")
-DAMAGED(a_broken_back_link, ash_frame_at(s.z->frames, s.z->freelist[1][ASH_MT_MOVABLE].last[0])->prev, 0, 2, "back link")
+DAMAGED(a_broken_back_link, ash_frame_at(s.z->frames, s.z->freelist[1][ASH_MT_MOVABLE].last[0])->prev, 0, 2,
+	"back link")
 DAMAGED(a_broken_tail, s.z->freelist[1][ASH_MT_MOVABLE].last[0], 0, 2, "list tail broken")
 DAMAGED(a_broken_tail_of_the_zeroed, s.z->freelist[1][ASH_MT_MOVABLE].last[1], 0, 2, "list tail broken")
 DAMAGED(a_zeroed_flag_that_lies, ash_frame_at(s.z->frames, 0)->private, 1, 6, "a buddy's zeroed flag")
 DAMAGED(a_foreign_buddy_on_a_list, s.z->freelist[2][ASH_MT_MOVABLE].first[0], 12, 1, "not a buddy of this list")
-DAMAGED(a_buddy_that_is_on_no_list, ash_frame_at(s.z->frames, 85)->word, ash_frame_word(ASH_FRAME_BUDDY, 0, ASH_MT_HIGHATOMIC, 0),
-	6, "buddies on the list and in the frames")
+DAMAGED(a_buddy_that_is_on_no_list, WORD(85), HEAD(BUDDY, 0, HIGHATOMIC), 6, "buddies on the list and in the frames")
 DAMAGED(a_type_that_is_not_the_lists, s.z->pageblocks[0], (good & ~7) | ASH_MT_RECLAIMABLE, 1, "pageblock type is not")
-DAMAGED(a_head_inside_a_piece, ash_frame_at(s.z->frames, 17)->word, ash_frame_word(ASH_FRAME_USED, 0, ASH_MT_MOVABLE, 0), 2,
-	"a head inside a piece")
-DAMAGED(a_misaligned_piece, ash_frame_at(s.z->frames, 5)->word, ash_frame_word(ASH_FRAME_USED, 2, ASH_MT_MOVABLE, 0), 2, "misaligned")
-DAMAGED(a_piece_of_an_order_too_large, ash_frame_at(s.z->frames, 0)->word, ash_frame_word(ASH_FRAME_USED, 7, ASH_MT_MOVABLE, 0), 2,
-	"misaligned")
-DAMAGED(a_piece_past_the_span, ash_frame_at(s.z->frames, 64)->word, ash_frame_word(ASH_FRAME_USED, 6, ASH_MT_MOVABLE, 0), 2,
-	"out of the span")
+DAMAGED(a_head_inside_a_piece, WORD(17), HEAD(USED, 0, MOVABLE), 2, "a head inside a piece")
+DAMAGED(a_misaligned_piece, WORD(5), HEAD(USED, 2, MOVABLE), 2, "misaligned")
+DAMAGED(a_piece_of_an_order_too_large, WORD(0), HEAD(USED, 7, MOVABLE), 2, "misaligned")
+DAMAGED(a_piece_past_the_span, WORD(64), HEAD(USED, 6, MOVABLE), 2, "out of the span")
 DAMAGED(an_unknown_state, ash_frame_at(s.z->frames, 4)->word, 9, 2, "no such frame state")
 DAMAGED(a_lost_frame, ash_frame_at(s.z->frames, 4)->word, 0, 9, "present")
 

@@ -223,8 +223,10 @@ TEST(stat_text_has_the_kernels_shape)
 	EXPECT_EQ(ash_stat_buddyinfo(&s, 5, 0, "Normal", NULL, 0), length);
 	ash_stat_pagetypeinfo(&s, 3, 5, 0, "Normal", text, sizeof(text));
 	EXPECT(strstr(text, "Page block order: 3\nPages per block:  8\n\n") == text);
-	EXPECT(strstr(text, "\nNode    0, zone   Normal, type    Unmovable      1      1      1      1      1      0 \n"));
-	EXPECT(strstr(text, "\nNode    0, zone   Normal, type      Movable      0      0      0      0      0      1 \n"));
+	EXPECT(strstr(text,
+		      "\nNode    0, zone   Normal, type    Unmovable      1      1      1      1      1      0 \n"));
+	EXPECT(strstr(text,
+		      "\nNode    0, zone   Normal, type      Movable      0      0      0      0      0      1 \n"));
 	EXPECT(strstr(text, "\nNumber of blocks type     Unmovable      Movable  Reclaimable   HighAtomic          CMA"
 			    "      Isolate \nNode 0, zone   Normal            4            4            0"));
 	fixture_end(&f);
@@ -260,10 +262,12 @@ TEST(stat_zoneinfo_and_vmstat_have_the_kernels_shape)
 	EXPECT_NE(pcp.high_min, pcp.high_max);
 	EXPECT_EQ(ash_stat_zoneinfo(&s, &w, &pcp, 1, 3, "Normal", text, sizeof(text)), strlen(text));
 	EXPECT(strstr(text, "Node 3, zone   Normal\n  pages free     59\n        boost    0\n        min      8\n"
-			    "        low      10\n        high     12\n        spanned  64\n        present  60\n") == text);
+			    "        low      10\n        high     12\n        spanned  64\n"
+			    "        present  60\n") == text);
 	EXPECT(strstr(text, "\n      nr_free_pages 59\n") != NULL);
 	EXPECT(strstr(text, "\n  pagesets\n    cpu: 0\n              count:    0\n              high:     4\n"
-			    "              batch:    1\n              high_min: 4\n              high_max: 7\n") != NULL);
+			    "              batch:    1\n              high_min: 4\n"
+			    "              high_max: 7\n") != NULL);
 	EXPECT(strstr(text, "        cma      0\n        protection: (0, 5, 6, 7)\n") != NULL);
 	EXPECT_EQ(value_of(text, "nr_free_pages_blocks"), s.free_blocks);
 	EXPECT_EQ(value_of(text, "start_pfn:"), 0);

@@ -41,7 +41,8 @@ TEST(contig_moves_content)
 	for (ash_pfn_t start = 0; start < 40; start += 3) {
 		const uint64_t free_before = stats(&f).free;
 
-		EXPECT_EQ(ash_zone_alloc_contig_range(f.z, start, 13, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER, &g, NULL), 0);
+		EXPECT_EQ(ash_zone_alloc_contig_range(f.z, start, 13, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER, &g, NULL),
+			  0);
 		EXPECT_EQ(g.pfn, start);
 		EXPECT_EQ(stats(&f).free, free_before - 13);
 		EXPECT_EQ(stats(&f).isolated, 0);
@@ -73,7 +74,8 @@ TEST(contig_destination_may_be_freed_at_once)
 		owner_alloc(&f, 3);
 	owner.after = free_destination;
 	/* Each piece had been a whole pageblock: its word must not be left in the books of a free one. */
-	EXPECT_EQ(ash_zone_alloc_contig_range(f.z, owner.handle[0].pfn & ~7u, 8, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER, &g, NULL), 0);
+	EXPECT_EQ(ash_zone_alloc_contig_range(f.z, owner.handle[0].pfn & ~7u, 8, ASH_MT_UNMOVABLE, ASH_ISOLATE_OTHER,
+					      &g, NULL), 0);
 	EXPECT_EQ(owner.migrated, 1);
 	fixture_check(&f);
 	EXPECT_EQ(stats(&f).free, 64 - 24);
@@ -262,7 +264,8 @@ TEST(contig_search_respects_alignment_boundary_limits)
 {
 	struct fixture f;
 	struct ash_page_grant g;
-	struct ash_contig_request r = { .nr = 12, .align_order = 2, .boundary_order = 4, .low = 6, .mt = ASH_MT_UNMOVABLE };
+	struct ash_contig_request r = { .nr = 12, .align_order = 2, .boundary_order = 4, .low = 6,
+					.mt = ASH_MT_UNMOVABLE };
 
 	owner_init(&f, 64, 3, 5);
 	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);

@@ -264,7 +264,8 @@ TEST(compaction_of_everything_passes_over_what_stays)
 		EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_MOVABLE), i);
 	for (ash_pfn_t i = 0; i < 128; i += i < 64 ? 8 : 2)
 		ash_zone_free(f.z, i, 0, CPU_NONE);
-	EXPECT_EQ(ash_zone_compact(f.z, ASH_COMPACT_ALL, ASH_MT_MOVABLE, ASH_COMPACT_ASYNC, &all), ASH_COMPACT_COMPLETE);
+	EXPECT_EQ(ash_zone_compact(f.z, ASH_COMPACT_ALL, ASH_MT_MOVABLE, ASH_COMPACT_ASYNC, &all),
+		  ASH_COMPACT_COMPLETE);
 	EXPECT_EQ(all.moved, 0);
 	f.z->compact.restart = true;
 	EXPECT_EQ(ash_zone_compact(f.z, 3, ASH_MT_MOVABLE, ASH_COMPACT_ASYNC, &one), ASH_COMPACT_COMPLETE);

@@ -114,7 +114,8 @@ TEST(lowmem_reserve_is_kept_by_allocations)
 		/* Taken back, and for those whom the marks do not stop. */
 		EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, ASH_ALLOC_FROM_ABOVE(3), CPU_NONE, &g), -ASH_ENOMEM);
 		ash_zone_set_lowmem_reserve(f.z, NULL);
-		EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, ASH_ALLOC_FROM_ABOVE(3) | ASH_ALLOC_HIGHATOMIC, CPU_NONE,
+		EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, ASH_ALLOC_FROM_ABOVE(3) | ASH_ALLOC_HIGHATOMIC,
+					 CPU_NONE,
 					 &g), marks == 1 ? 0 : -ASH_ENOMEM);
 		fixture_end(&f);
 	}
