@@ -22,8 +22,8 @@ WORKLOADS = (
     ("big-small-set", "big", ("live=4", "max=2097152", "ops=2000")),
     ("mixed", "mixed", ("phases=4",)),
     ("mixed-2", "mixed", ("threads=2", "phases=3")),
-    ("threads", "threads", ("threads=5000",)),
-    ("fork", "fork", ("mib=1024", "forks=20")),
+    ("threads", "threads", ("threads=10000",)),
+    ("fork", "fork", ("mib=2048", "forks=8")),
     ("plugins", "plugins", ("plugins=200", "rounds=3")),
     ("zeroed-small", "zeroed", ("ops=4000000",)),
     ("zeroed-large", "zeroed", ("min=65536", "max=4194304", "live=32", "ops=500")),
@@ -32,7 +32,7 @@ WORKLOADS = (
 
 # MiB to warm up before a run, where the peak is more than WARM_DEFAULT.
 WARM = {"big": 384, "churn-many": 320, "zeroed-large": 160, "grow-double": 160, "grow-half": 160, "grow-page": 160,
-        "mixed-2": 192, "gcc": 192, "fork": 1280}
+        "mixed-2": 192, "gcc": 192, "fork": 2560}
 WARM_DEFAULT = 96
 
 
