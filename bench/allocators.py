@@ -71,6 +71,11 @@ def _noted(path):
         return ""
 
 
+def missing(others=None):
+    """[(name, package)] of the peers of a distribution that are not installed, nor given."""
+    return [(name, package) for name, soname, package in PEERS if name not in (others or {}) and _find(soname) is None]
+
+
 def in_folder(folder):
     """{name: library} of each libNAME.so in a folder; None: of no folder."""
     return {os.path.basename(path)[3:-3]: path for path in sorted(glob.glob(os.path.join(folder or "", "lib*.so")))} \
