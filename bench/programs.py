@@ -156,8 +156,8 @@ def _redis(bench, allocator, arguments):
                   lambda: ask("shutdown", "nosave"))
 
 
-def redis_set(bench, allocator):
-    return _redis(bench, allocator, ["-t", "set", "-n", "300000", "-r", "200000", "-d", "100", "-P", "16"])
+def redis_set_get(bench, allocator):
+    return _redis(bench, allocator, ["-t", "set,get", "-n", "200000", "-r", "200000", "-d", "100", "-P", "16"])
 
 
 def redis_list(bench, allocator):
@@ -221,7 +221,7 @@ PROGRAMS = (
     ("perl", "perl", perl),
     ("sqlite3", "sqlite3", sqlite),
     ("gcc", "gcc", gcc),
-    ("redis-set", "redis-benchmark", redis_set),
+    ("redis-set-get", "redis-benchmark", redis_set_get),
     ("node", "node", node),
     ("java", "java", java),
     ("rocksdb", "db_bench", rocksdb),
