@@ -22,7 +22,6 @@
 #define SPARE_MIN ASH_PB_BYTES
 #define SPARE_MAX ASH_MIB(8)
 #define SHARED_FRAMES 64u /* runs up to this many leave room in their pageblock for other threads' */
-#define OUTGROWN ASH_MIB(16) /* online in the whole process, when an arena's start is made huge */
 enum { T_SPARE_SHARE = 8, H_SPARE_SHARE = 16, DRY_MS = 1000, TAKE_TRIES = 8 };
 
 bool ash_arena_charge(size_t bytes)
@@ -75,7 +74,7 @@ int ash_arena_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t end, enum a
 static void t_advise(struct ash_arena *a, ash_pfn_t end)
 {
 	const bool none = ash_arenas.config.huge == ASH_HUGE_NONE;
-	const ash_pfn_t from = none ? 0 : a->small_frames;
+	const ash_pfn_t from = none ? 0 : ash_start_frames(a);
 
 	if (a->huge_advised || end <= from || end <= ASH_PB_FRAMES / 2)
 		return;
@@ -88,7 +87,7 @@ static void t_advise(struct ash_arena *a, ash_pfn_t end)
 /* THP asked for by name and switched off: said once; under strict, refused. */
 static bool thp_refused(struct ash_arena *a, ash_pfn_t new_end)
 {
-	if (ash_arenas.config.huge != ASH_HUGE_THP || a->huge_advised || new_end <= a->small_frames ||
+	if (ash_arenas.config.huge != ASH_HUGE_THP || a->huge_advised || new_end <= ash_start_frames(a) ||
 	    ash_thp_mode() != ASH_THP_NEVER)
 		return false;
 	ash_degrade_note(a, ASH_BACKING_THP,
@@ -99,7 +98,7 @@ static bool thp_refused(struct ash_arena *a, ash_pfn_t new_end)
 
 static enum ash_backing t_backing(const struct ash_arena *a, ash_pfn_t first)
 {
-	return first < a->small_frames || ash_arenas.config.huge == ASH_HUGE_NONE ? ASH_BACKING_BASE : ASH_BACKING_THP;
+	return first < ash_start_frames(a) || ash_arenas.config.huge == ASH_HUGE_NONE ? ASH_BACKING_BASE : ASH_BACKING_THP;
 }
 
 /*
@@ -108,7 +107,7 @@ static enum ash_backing t_backing(const struct ash_arena *a, ash_pfn_t first)
  */
 static void t_touch(struct ash_arena *a, ash_pfn_t first, ash_pfn_t end)
 {
-	if (ash_arenas.config.huge != ASH_HUGE_NONE && first >= a->small_frames && end - first == ASH_PB_FRAMES)
+	if (ash_arenas.config.huge != ASH_HUGE_NONE && first >= ash_start_frames(a) && end - first == ASH_PB_FRAMES)
 		*(volatile char *)ash_arena_address(a, first) = 0;
 }
 
@@ -132,8 +131,8 @@ static int t_extend(struct ash_arena *a, ash_pfn_t new_end, bool touch)
 		(void)!ash_arena_place(a, addr, (uintptr_t)addr - a->start, bytes, ASH_PAGE_SIZE);
 	if (touch)
 		t_touch(a, end, new_end);
-	if (end < a->small_frames && new_end > a->small_frames) {
-		cut = a->small_frames;
+	if (end < ash_start_frames(a) && new_end > ash_start_frames(a)) {
+		cut = ash_start_frames(a);
 		err = ash_arena_online(a, end, cut, ASH_BACKING_BASE);
 	}
 	if (err == 0)
@@ -151,11 +150,12 @@ static int t_extend(struct ash_arena *a, ash_pfn_t new_end, bool touch)
 static ash_pfn_t t_round(const struct ash_arena *a, size_t need_end, bool spare)
 {
 	const size_t online = atomic_load_explicit(&a->online, memory_order_relaxed) << ASH_PAGE_SHIFT;
+	const size_t nr = need_end - atomic_load_explicit(&a->end, memory_order_relaxed);
 	size_t extra = ash_max(ash_min(online / T_SPARE_SHARE, SPARE_MAX), SPARE_MIN) >> ASH_PAGE_SHIFT;
 
-	if (need_end <= a->small_frames) {
-		/* The start grows by halves of a pageblock. */
-		return (ash_pfn_t)ash_align_up(need_end, ASH_PB_FRAMES / 2);
+	if (need_end <= ash_start_frames(a)) {
+		/* The start grows by halves of a pageblock; but a run of several can end in whole ones only. */
+		return (ash_pfn_t)ash_align_up(need_end, nr > ASH_PB_FRAMES ? ASH_PB_FRAMES : ASH_PB_FRAMES / 2);
 	}
 	if (!spare)
 		extra = 0;
@@ -172,24 +172,11 @@ static int t_grow_to(struct ash_arena *a, size_t need_end)
 
 	if (need_end > a->nr_frames)
 		return -ENOMEM;
+	ash_start_extend(a, need_end, touch);
 	err = t_extend(a, t_round(a, need_end, !touch), touch);
 	if (err < 0 && !touch)
 		err = t_extend(a, t_round(a, need_end, false), touch);
 	return err;
-}
-
-/* Once the process has outgrown it, the base-page start becomes huge like the rest. Best effort, once. */
-static void promote_start(struct ash_arena *a)
-{
-	struct ash_arena *t = ash_arena_peek(a->index & ~1u);
-
-	if (t == NULL || ash_arenas.config.huge == ASH_HUGE_NONE || t->small_frames == 0 ||
-	    atomic_load_explicit(&t->end, memory_order_relaxed) < t->small_frames ||
-	    atomic_load_explicit(&ash_arenas.online_bytes, memory_order_relaxed) < OUTGROWN ||
-	    atomic_exchange_explicit(&t->start_promoted, true, memory_order_relaxed))
-		return;
-	(void)ash_vmem_advise((void *)t->start, (size_t)t->small_frames << ASH_PAGE_SHIFT, ASH_VMEM_HUGE);
-	(void)ash_vmem_advise((void *)t->start, (size_t)t->small_frames << ASH_PAGE_SHIFT, ASH_VMEM_COLLAPSE);
 }
 
 /* Pages of 2^page_shift bytes for everything below need_end, with a sixteenth of what is in use to spare if it can be. */
@@ -248,8 +235,8 @@ int ash_arena_grow_to(struct ash_arena *a, size_t end)
 {
 	int err = a->kind == ASH_ARENA_T ? t_grow_to(a, end) : h_grow_to(a, end);
 
-	if (err == 0 && end > a->small_frames)
-		promote_start(a);
+	if (err == 0)
+		ash_start_promote(a);
 	return err;
 }
 
@@ -302,7 +289,7 @@ int ash_arena_grow(struct ash_arena *a, size_t nr, unsigned align_order, enum as
 	for (unsigned i = 0; i < TAKE_TRIES; i++) {
 		const size_t at = run_start(a, nr, align_order, i > 0);
 
-		if (small_only && at + nr > a->small_frames)
+		if (small_only && at + nr > ash_start_frames(a))
 			return -ENOMEM;
 		/* The free tail may hold it already, where it is less than the buddy that was looked for. */
 		if (at + nr <= atomic_load_explicit(&a->end, memory_order_relaxed) ||

@@ -192,7 +192,7 @@ static struct ash_arena *arena_create(unsigned index)
 	a->start = (uintptr_t)ash_frame_address(first);
 	a->backing = ash_meta_backing(first);
 	if (a->kind == ASH_ARENA_T)
-		a->small_frames = (ash_pfn_t)ash_min(ash_arenas.config.small_start >> ASH_PAGE_SHIFT, a->nr_frames);
+		ash_start_init(a);
 	if (zone_create(a, first) < 0)
 		return NULL;
 	/* Where placement is forbidden (seccomp in containers), the kernel's own choice has to do. */

@@ -28,6 +28,7 @@ enum {
 	ASH_DECAY_SLOTS = 9, /* samples by which it is told what has been free for long; see decay.c */
 	ASH_REFUSED_MAX = 64, /* pieces that a watcher or the kernel has refused, after which no more are tried */
 };
+#define ASH_PROMOTED SIZE_MAX /* struct ash_arena.promote_due: the start is huge */
 #define ASH_PB_BYTES ((size_t)ASH_PB_FRAMES << ASH_PAGE_SHIFT)
 
 /*
@@ -44,7 +45,7 @@ struct ash_arena {
 	struct ash_zone *zone;    /* (c) */
 	uintptr_t start;          /* (c) address of frame 0 */
 	ash_pfn_t nr_frames;      /* (c) frames in the span */
-	ash_pfn_t small_frames;   /* (c) T: the base-page start; 0 in H */
+	_Atomic ash_pfn_t small_frames; /* (g,a) T: the base-page start, which may grow (start.c); 0 in H */
 	uint16_t index;           /* (c) of the span */
 	int16_t node;             /* (c) kernel node number; -1: a policy's, with several */
 	enum ash_arena_kind kind; /* (c) */
@@ -56,7 +57,7 @@ struct ash_arena {
 	_Atomic ash_pfn_t end;       /* (g,a) frames from here on were never online */
 	ash_pfn_t covered;           /* (g) metadata is writable below this */
 	bool huge_advised;           /* (g) T: the kernel was told that the span wants huge pages */
-	_Atomic bool start_promoted; /* (a) T: the start was made huge */
+	_Atomic size_t promote_due;  /* (a) T: bytes online when the start is looked at again, to make it huge */
 	uint64_t dry_until;          /* (g) H: clock before which a growth of dry_frames or more is not tried again */
 	ash_pfn_t dry_frames;        /* (g) */
 	_Atomic uint32_t returned;   /* (g,a) pageblocks marked ASH_PB_RETURNED */
@@ -224,6 +225,17 @@ ASH_MUST_USE int ash_arena_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_
 /* Count bytes against the limit. false: it would be exceeded. */
 bool ash_arena_charge(size_t bytes);
 void ash_arena_uncharge(size_t bytes);
+
+/* start.c: the base-page start of a T arena. Its first frames are, at the moment, meant to be base pages. */
+ASH_INLINE ash_pfn_t ash_start_frames(const struct ash_arena *a)
+{
+	return atomic_load_explicit(&a->small_frames, memory_order_relaxed);
+}
+void ash_start_init(struct ash_arena *a);
+/* Caller holds the growth turn. The arena is about to grow to need_end; is_short: for a run that shares its pageblock. */
+void ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short);
+/* The process has grown, and perhaps out of its start. */
+void ash_start_promote(const struct ash_arena *a);
 
 /* huge.c. Caller holds the growth turn. */
 /* Bring [first, first + nr) of an H arena online, with pages of 2^page_shift bytes, populated. -EDQUOT: option limit. */

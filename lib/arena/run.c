@@ -69,7 +69,7 @@ static int start_alloc(struct ash_arena *h, size_t nr, unsigned align_order, enu
 	    align_order > ASH_PAGEBLOCK_ORDER)
 		return -ENOMEM;
 	t = ash_arena_get(h->index & ~1u);
-	if (t == NULL || t->small_frames == 0)
+	if (t == NULL || ash_start_frames(t) == 0)
 		return -ENOMEM;
 	err = arena_alloc(t, nr, align_order, mt, true, grant);
 	if (err == 0)
@@ -83,8 +83,9 @@ bool ash_arena_is_base_start(const void *addr)
 {
 	const struct ash_arena *a = ash_arena_of(addr);
 
-	return (uintptr_t)addr - a->start < (uintptr_t)a->small_frames << ASH_PAGE_SHIFT &&
-	       ash_arenas.config.huge != ASH_HUGE_NONE && !atomic_load_explicit(&a->start_promoted, memory_order_relaxed);
+	return (uintptr_t)addr - a->start < (uintptr_t)ash_start_frames(a) << ASH_PAGE_SHIFT &&
+	       ash_arenas.config.huge != ASH_HUGE_NONE &&
+	       atomic_load_explicit(&a->promote_due, memory_order_relaxed) != ASH_PROMOTED;
 }
 
 static void grant_run(const struct ash_arena *a, const struct ash_page_grant *grant, size_t nr, struct ash_run *out)

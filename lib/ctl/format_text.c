@@ -71,14 +71,15 @@ static void write_outside(struct ash_writer *w, const struct ash_snapshot *s)
 		  ash_size_text(outside).text);
 }
 
-/* No arena ever had more than what begins as base pages. */
+/* No arena ever asked for anything but base pages. */
 static bool within_small_start(const struct ash_snapshot *s)
 {
-	uint64_t peak = 0;
+	uint64_t huge = 0;
 
 	for (unsigned i = 0; i < s->nr_arenas; i++)
-		peak += s->arenas[i].stats.peak_online;
-	return peak * ASH_PAGE_SIZE <= s->options.arena.small_start;
+		for (unsigned kind = 0; kind < ASH_BACKING_NR; kind++)
+			huge += kind != ASH_BACKING_BASE ? s->arenas[i].stats.backed[kind] : 0;
+	return huge == 0 && s->options.arena.huge != ASH_HUGE_NONE;
 }
 
 static void write_headline(struct ash_writer *w, const struct ash_snapshot *s, const struct backing_totals *t)
@@ -95,7 +96,8 @@ static void write_headline(struct ash_writer *w, const struct ash_snapshot *s, c
 		ash_write(w, "%s of ", ash_size_text(t->huge).text);
 		ash_write(w, "%s in memory.\n", ash_size_text(t->all).text);
 		if (t->huge == 0 && within_small_start(s))
-			ash_write(w, "  It is within the small start, which is base pages (small_start:%s).\n",
+			ash_write(w, "  It is within the small start, which is base pages (small_start:%s, and more while "
+				     "much of that is untouched).\n",
 				  ash_size_text(s->options.arena.small_start).text);
 	}
 	write_outside(w, s);

@@ -11,7 +11,7 @@
 
 #include "os/sys.h"
 
-enum { HUGE_SHIFT = 21, PAGES_PER_HUGE = 512, REGIONS = 32 };
+enum { PAGE_SHIFT = 12, HUGE_SHIFT = 21, PAGES_PER_HUGE = 512, REGIONS = 32 };
 
 /* linux/fs.h since Linux 6.7, which is newer than the oldest headers we build with. */
 enum { SCAN_IS_PRESENT = 1 << 3, SCAN_IS_SWAPPED = 1 << 4, SCAN_IS_ZERO_PAGE = 1 << 5, SCAN_IS_HUGE = 1 << 6, SCAN_NR = 16 };
@@ -82,17 +82,30 @@ int ash_resident_huge(const void *addr, size_t nr, bool *huge)
 	return err;
 }
 
+int ash_resident_pages(const void *addr, size_t bytes, size_t *pages)
+{
+	unsigned char in[PAGES_PER_HUGE];
+
+	*pages = 0;
+	while (bytes > 0) {
+		const size_t n = bytes < 1ul << HUGE_SHIFT ? bytes : 1ul << HUGE_SHIFT;
+		const long err = ash_sys(__NR_mincore, (long)addr, (long)n, (long)in, 0, 0, 0);
+
+		if (err < 0)
+			return (int)err;
+		for (size_t i = 0; i < n >> PAGE_SHIFT; i++)
+			*pages += in[i] & 1;
+		addr = (const char *)addr + n;
+		bytes -= n;
+	}
+	return 0;
+}
+
 void ash_resident_full(const void *addr, size_t nr, bool *full)
 {
-	unsigned char pages[PAGES_PER_HUGE];
+	size_t pages;
 
-	for (size_t i = 0; i < nr; i++) {
-		const long at = (long)addr + (long)(i << HUGE_SHIFT);
-		unsigned char all = 1;
-
-		full[i] = ash_sys(__NR_mincore, at, 1L << HUGE_SHIFT, (long)pages, 0, 0, 0) == 0;
-		for (unsigned k = 0; k < PAGES_PER_HUGE; k++)
-			all &= pages[k];
-		full[i] = full[i] && (all & 1) != 0;
-	}
+	for (size_t i = 0; i < nr; i++)
+		full[i] = ash_resident_pages((const char *)addr + (i << HUGE_SHIFT), 1ul << HUGE_SHIFT, &pages) == 0 &&
+			  pages == PAGES_PER_HUGE;
 }

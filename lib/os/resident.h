@@ -25,4 +25,7 @@ ASH_MUST_USE int ash_resident_look(const void *addr, size_t nr, unsigned char *w
  */
 void ash_resident_full(const void *addr, size_t nr, bool *full);
 
+/* *pages: how many of the pages of [addr, addr + bytes) are in memory. 0, or a negative errno: -ENOMEM, not all is mapped. */
+ASH_MUST_USE int ash_resident_pages(const void *addr, size_t bytes, size_t *pages);
+
 #endif

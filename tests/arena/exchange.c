@@ -22,6 +22,8 @@ static const struct ash_zonelist *start(void)
 {
 	struct ash_arena_config config = test_config();
 
+	/* Or the first runs would be base pages. */
+	config.small_start = 0;
 	EXPECT_EQ(ash_arena_init(&config), 0);
 	return ash_zonelist_for(-1);
 }

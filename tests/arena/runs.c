@@ -293,9 +293,10 @@ CHILD_TEST(a_fresh_pageblock_for_short_runs_is_there_before_it_is_shared)
 
 	/* Nothing of this is touched here. The start is base pages: each is for whoever has it. */
 	EXPECT_EQ(ash_vmem_resident(first.addr), 0);
-	do
-		next = run(zl, 16, 4);
-	while ((ash_frame_index(next.addr) & in_span) < ash_arena_config()->small_start >> ASH_PAGE_SHIFT);
+	/* It ends where it is used. */
+	memset(first.addr, 1, 16 * ASH_PAGE_SIZE);
+	while (((ash_frame_index((next = run(zl, 16, 4)).addr)) & in_span) < ash_arena_config()->small_start >> ASH_PAGE_SHIFT)
+		memset(next.addr, 1, 16 * ASH_PAGE_SIZE);
 	EXPECT_EQ(ash_vmem_resident(next.addr), 1);
 	/* What nobody shares comes with its first use, which may never be. */
 	next = run(zl, pageblock, 0);

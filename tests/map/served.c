@@ -199,10 +199,11 @@ CHILD_TEST(the_base_page_start_has_no_slots)
 	start_with(ASH_HUGE_AUTO);
 	ash_zonelist_ordinary(&zl, -1);
 	EXPECT_EQ(ash_run_alloc(&zl, 512, 9, ASH_MT_UNMOVABLE, &r[0]), 0);
+	/* It would go on if it were not used. */
+	memset(r[0].addr, 1, PB);
 	EXPECT_EQ(ash_run_alloc(&zl, 512, 9, ASH_MT_UNMOVABLE, &r[1]), 0);
 	EXPECT(ash_arena_is_base_start(r[0].addr));
 	EXPECT(!ash_arena_is_base_start(r[1].addr));
-	memset(r[0].addr, 1, PB);
 	ash_run_free(r[0].addr, 512);
 	p = map(PB);
 	if (stats().state == ASH_MAP_REFUSED)

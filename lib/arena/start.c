@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The base-page start of a T arena: how far it reaches, and what becomes of it.
+ *
+ * A huge page makes 2 MiB resident for the first byte that is touched. A small process may leave most of what it takes
+ * untouched: a slab for each size of each of its threads, a buffer made for more than there is. So the start, small_start
+ * at first, goes on while much of what is given out is not in memory: a pageblock at a time for short runs, or for the length
+ * of a longer one. Not in large processes, where the waste is little beside what is used. What is in memory
+ * the kernel is asked (mincore), seldom: when an arena outgrows its start.
+ *
+ * What was left in base pages is looked at again when the process has grown, and made huge where it has filled. All of it is
+ * in the end, sparse or not.
+ */
+#include "arena/internal.h"
+#include "os/process.h"
+#include "os/resident.h"
+
+#define START_MAX (ASH_MIB(16) >> ASH_PAGE_SHIFT) /* frames up to which the start may grow */
+#define LONG_MAX (ASH_MIB(8) >> ASH_PAGE_SHIFT)   /* and of the longest run for which it does */
+#define TELLING (ASH_MIB(1) >> ASH_PAGE_SHIFT)    /* frames given out that say how the process uses its memory */
+#define OUTGROWN ASH_MIB(16) /* online in the whole process, when what has filled of the start is made huge, */
+#define LARGE ASH_MIB(256)   /* and all of it */
+
+void ash_start_init(struct ash_arena *a)
+{
+	const size_t frames = ash_min(ash_arenas.config.small_start >> ASH_PAGE_SHIFT, a->nr_frames);
+
+	atomic_store_explicit(&a->small_frames, (ash_pfn_t)frames, memory_order_relaxed);
+	atomic_store_explicit(&a->promote_due, OUTGROWN, memory_order_relaxed);
+}
+
+/* Whether the kernel may be asked: some filters answer a call they do not know with SIGSYS. */
+static bool may_ask(void)
+{
+	return !ash_process_filtered();
+}
+
+/* How many of nr frames are in memory: all, where the kernel does not say. */
+static size_t resident(const void *addr, size_t nr)
+{
+	size_t pages;
+
+	return ash_resident_pages(addr, nr << ASH_PAGE_SHIFT, &pages) == 0 ? pages : nr;
+}
+
+/*
+ * Much of what the arena has given out is not in memory: a quarter, where slabs have filled the start, and half, where a run in
+ * one piece is asked for, beside which slabs are little. Or it is too little to tell by.
+ */
+static bool is_sparse(const struct ash_arena *a, bool is_short)
+{
+	const size_t end = atomic_load_explicit(&a->end, memory_order_relaxed), free = ash_zone_free_now(a->zone).free;
+	const size_t used = end - ash_min(end, free);
+
+	return used < TELLING || (may_ask() && resident((void *)a->start, end) * 4 <= used * (is_short ? 3 : 2));
+}
+
+void ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short)
+{
+	const size_t start = ash_start_frames(a), start_end = ash_align_up(need_end, ASH_PB_FRAMES);
+
+	if (start == 0 || need_end <= start || a->huge_advised || ash_arenas.config.strict || ash_wants_hugetlb() ||
+	    ash_arenas.config.huge == ASH_HUGE_NONE)
+		return;
+	if (start_end > ash_min(START_MAX, a->nr_frames) ||
+	    need_end - atomic_load_explicit(&a->end, memory_order_relaxed) > LONG_MAX)
+		return;
+	if (is_sparse(a, is_short))
+		atomic_store_explicit(&a->small_frames, (ash_pfn_t)start_end, memory_order_relaxed);
+}
+
+/* Make huge what is full of it, but for an eighth; whether that is all. Best effort: less than all of a pageblock may be. */
+static bool collapse_full(const struct ash_arena *t, ash_pfn_t end)
+{
+	const bool looks = may_ask();
+	bool all = true;
+
+	for (ash_pfn_t pfn = 0; pfn < end; pfn += ASH_PB_FRAMES) {
+		void *const addr = ash_arena_address(t, pfn);
+
+		if (!looks || resident(addr, ASH_PB_FRAMES) * 8 >= ASH_PB_FRAMES * 7)
+			(void)ash_vmem_advise(addr, ASH_PB_BYTES, ASH_VMEM_COLLAPSE);
+		else
+			all = false;
+	}
+	return all;
+}
+
+/*
+ * By who has a growth turn: a's, which is the T arena's or that of the H arena beside it. A start that still grows is small, or
+ * mostly untouched.
+ */
+void ash_start_promote(const struct ash_arena *a)
+{
+	struct ash_arena *t = ash_arena_peek(a->index & ~1u);
+	const size_t online = atomic_load_explicit(&ash_arenas.online_bytes, memory_order_relaxed);
+	size_t due, next;
+	ash_pfn_t end;
+
+	if (t == NULL || ash_arenas.config.huge == ASH_HUGE_NONE || (t == a && !a->huge_advised))
+		return;
+	due = atomic_load_explicit(&t->promote_due, memory_order_relaxed);
+	end = atomic_load_explicit(&t->small_frames, memory_order_relaxed);
+	if (online < due || end == 0 || atomic_load_explicit(&t->end, memory_order_relaxed) < end)
+		return;
+	next = online >= LARGE ? ASH_PROMOTED : online * 2;
+	if (!atomic_compare_exchange_strong_explicit(&t->promote_due, &due, next, memory_order_relaxed, memory_order_relaxed))
+		return;
+	if (collapse_full(t, end) || next == ASH_PROMOTED) {
+		(void)ash_vmem_advise((void *)t->start, (size_t)end << ASH_PAGE_SHIFT, ASH_VMEM_HUGE);
+		atomic_store_explicit(&t->promote_due, ASH_PROMOTED, memory_order_relaxed);
+	}
+}
