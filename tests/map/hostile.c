@@ -199,6 +199,42 @@ static void without_munmap(void)
 	say_sum("all", p, 8 * PB);
 }
 
+static long most_mappings(void)
+{
+	long most = 0;
+	FILE *f = fopen("/proc/sys/vm/max_map_count", "r");
+
+	if (f == NULL || fscanf(f, "%ld", &most) != 1)
+		most = 0;
+	if (f != NULL)
+		(void)fclose(f);
+	return most;
+}
+
+/* As many mappings as there may be: what would cut one in two is refused, and leaves it as it is. */
+static void crowded(void)
+{
+	const long most = most_mappings();
+	const size_t bytes = (size_t)most * 2 * PAGE;
+	char *p = map(4 * PB), *crowd;
+
+	if (most == 0 || most > 100000)
+		return;
+	crowd = say_map("crowd", mmap(NULL, bytes, PROT_NONE, ANON | MAP_NORESERVE, -1, 0));
+	for (long i = 1; i < most && mprotect(crowd + (size_t)(2 * i) * PAGE, PAGE, PROT_READ) == 0;)
+		i++;
+	say("the middle", munmap(p + PB, PB));
+	say("not all of a pageblock", munmap(p + PB + PAGE, 2 * PB));
+	say_sum("all", p, 4 * PB);
+	say_map("over it", mmap(p + PB, PB, PROT_READ, ANON | MAP_FIXED, -1, 0));
+	say_sum("all", p, 4 * PB);
+	say("the end", munmap(p + 3 * PB, PB));
+	say_sum("the rest", p, 3 * PB);
+	say("the crowd", munmap(crowd, bytes));
+	say("the rest", munmap(p, 3 * PB));
+	say("munmap", munmap(map(4 * PB), 4 * PB));
+}
+
 static atomic_bool done;
 
 static void *map_meanwhile(void *arg)
@@ -269,7 +305,8 @@ static void children(void)
 
 int main(void)
 {
-	static void (*const corners[])(void) = { half, sizes, limits, filtered, half_filtered, without_munmap, children };
+	static void (*const corners[])(void) = { half, sizes, limits, filtered, half_filtered, without_munmap, crowded,
+						 children };
 
 	return run_corners(corners, sizeof(corners) / sizeof(corners[0]));
 }
