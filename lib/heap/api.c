@@ -177,13 +177,12 @@ static ASH_COLD void foreign_free(void *p)
 	errno = saved;
 }
 
-static ASH_NOINLINE void free_remote(void *p, uint32_t tag)
+static ASH_NOINLINE void free_remote(void *p, uint32_t tag, struct ash_heap *self)
 {
-	struct ash_heap *self;
-
 	if (ASH_UNLIKELY(tag == 0))
 		ash_heap_corrupt("free of an address that is not allocated", p);
-	self = ash_heap_get();
+	if (ASH_UNLIKELY(self == &ash_heap_none))
+		self = ash_heap_get_slow();
 	if (ASH_LIKELY(self != NULL))
 		ash_remote_free(self, p, tag);
 	else
@@ -199,7 +198,7 @@ ASH_HOT void ash_heap_free_other(void *p, uint32_t differs, struct ash_heap *sel
 	if (ASH_LIKELY(ash_outbox_push(self, p, tag)))
 		return;
 	if ((tag & ASH_TAG_LARGE) == 0) {
-		free_remote(p, tag);
+		free_remote(p, tag, self);
 	} else {
 		ash_large_free(p, tag);
 		ash_heap_settle();

@@ -65,8 +65,11 @@ static bool has_room(const struct ash_heap *self, unsigned cls)
 	return self->bins[cls].room > ash_classes[cls].cache_max / 2;
 }
 
-/* Of a batch what self has room for goes into its bins. What is left, linked as it was; NULL: nothing. */
-static struct ash_object *keep_some(struct ash_heap *self, struct ash_object *o)
+/*
+ * Of a batch what self has room for goes into its bins. What is left, linked as it was; NULL: nothing. Not inline: it is seldom,
+ * and every batch would pay for the registers that it needs.
+ */
+static ASH_NOINLINE struct ash_object *keep_some(struct ash_heap *self, struct ash_object *o)
 {
 	struct ash_object *left = NULL, **link = &left;
 
