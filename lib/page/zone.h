@@ -74,7 +74,7 @@ struct ash_hardening {
 struct ash_zone_config {
 	ash_pfn_t nr_frames;              /* span: pfns [0, nr_frames); need not be a whole number of pageblocks */
 	struct ash_geometry geometry;
-	struct ash_frame *frames;         /* nr_frames entries, zero-filled */
+	struct ash_frame *frames;         /* ash_frames_size(nr_frames) bytes, zero-filled */
 	_Atomic uint8_t *pageblocks;      /* ash_zone_nr_pageblocks() entries, zero-filled */
 	struct ash_pcp *pcps;             /* nr_cpus entries, zero-filled; may be NULL with nr_cpus == 0 */
 	unsigned nr_cpus;
@@ -127,7 +127,8 @@ struct ash_page_grant {
 
 /*
  * Allocate 2^order naturally aligned frames (kernel: alloc_pages). cpu is the pcp slot to use (an index below
- * nr_cpus) or ASH_CPU_NONE to bypass the pcp. -ASH_ENOMEM: no such run. Fast for order 0..3 through the pcp.
+ * nr_cpus) or ASH_CPU_NONE to bypass the pcp, which caches pieces of up to two pageblocks. -ASH_ENOMEM: no such run, or
+ * what is kept for others (watermark.h) forbids it.
  */
 #define ASH_CPU_NONE UINT32_MAX
 ASH_MUST_USE int ash_zone_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
