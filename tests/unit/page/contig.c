@@ -2,6 +2,9 @@
 /* Contiguous ranges with a mover: content travels, every step can fail, frees in the middle of a move. */
 #include "owner.h"
 
+#include "page/offline.h"
+#include "page/pageblock.h"
+
 /* Fails at the n-th point asked, once. */
 struct step_fault {
 	struct ash_fault fault;
@@ -295,8 +298,10 @@ TEST(contig_search_says_what_is_in_the_way)
 	struct ash_busy entry[4];
 	struct ash_busy_list busy = { entry, 4, 0 };
 	struct ash_contig_request r = { .nr = 8, .align_order = 3, .mt = ASH_MT_UNMOVABLE };
+	enum ash_migratetype was;
 	ash_pfn_t held;
 	unsigned order;
+	bool zeroed;
 
 	owner_init(&f, 64, 3, 5);
 	EXPECT_EQ(ash_zone_online(f.z, 0, 64, false), 0);
@@ -335,6 +340,23 @@ TEST(contig_search_says_what_is_in_the_way)
 	EXPECT_EQ(entry[0].pfn, 28);
 	EXPECT_EQ(entry[1].pfn, 31);
 	EXPECT_EQ(entry[1].why, ASH_BUSY_PINNED);
+	/* An area (of which only the type is here), and what is not there. */
+	was = ash_pageblock_type(f.z, 24);
+	ash_zone_lock(f.z);
+	ash_pageblock_set_type(f.z, 24, ASH_MT_CMA);
+	ash_zone_unlock(f.z);
+	EXPECT_EQ(ash_zone_alloc_contig(f.z, &r, &g, &busy), -ASH_ENOMEM);
+	EXPECT_EQ(busy.nr, 1);
+	EXPECT_EQ(entry[0].pfn, 24);
+	EXPECT_EQ(entry[0].why, ASH_BUSY_RESERVED);
+	ash_zone_lock(f.z);
+	ash_pageblock_set_type(f.z, 24, was);
+	ash_zone_unlock(f.z);
 	ash_zone_unisolate_range(f.z, 16, 8);
+	EXPECT_EQ(ash_zone_offline(f.z, 16, 8, &zeroed, NULL), 0);
+	r = (struct ash_contig_request){ .nr = 8, .low = 16, .high = 24, .mt = ASH_MT_UNMOVABLE };
+	EXPECT_EQ(ash_zone_alloc_contig(f.z, &r, &g, &busy), -ASH_ENOMEM);
+	EXPECT_EQ(entry[0].pfn, 16);
+	EXPECT_EQ(entry[0].why, ASH_BUSY_OFFLINE);
 	fixture_end(&f);
 }
