@@ -35,6 +35,18 @@ def speed(folder):
             yield "bench_page, %d threads: a time is missing" % threads
 
 
+def pairs(folder):
+    if len(os.sched_getaffinity(0)) < 2:
+        return
+    status, out, err = run(folder, "bench_pair", 3, 14)
+    rows = table(out)
+    if status != 0 or [row["way"] for row in rows] != ["inline", "called"]:
+        yield "bench_pair: %s%s" % (err, out)
+    for row in rows:
+        if None in row.values() or not 0 < float(row["from"]) <= float(row["times"]) <= float(row["to"]):
+            yield "bench_pair: a figure is missing: %s" % out
+
+
 def contiguous(folder):
     for program, columns in (("bench_contig", 6), ("bench_holds", 11)):
         status, out, err = run(folder, program, 17)
@@ -79,7 +91,7 @@ def start(folder):
 
 
 def main():
-    problems = [p for check in (speed, contiguous, fragmentation, start) for p in check(sys.argv[1])]
+    problems = [p for check in (speed, pairs, contiguous, fragmentation, start) for p in check(sys.argv[1])]
     for problem in problems:
         print("page.py: %s" % problem)
     print("page.py: %d problems" % len(problems))
