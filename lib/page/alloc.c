@@ -61,13 +61,14 @@ static int alloc_locked(struct ash_zone *z, unsigned order, enum ash_migratetype
 static int try_alloc(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags, unsigned cpu,
 		     struct ash_page_grant *grant)
 {
-	if (!ash_reserve_may_alloc(z, ash_order_frames(order), flags))
-		return -ASH_ENOMEM;
+	/* What is cached is not free to the zone any more: taking it is below no watermark. */
 	if (cpu < z->nr_cpus && ash_pcp_order_allowed(z, order) && !(order > 0 && (flags & ASH_ALLOC_HIGHATOMIC)) &&
 	    pcp_serves(z, mt, flags)) {
 		if (ash_pcp_alloc(z, &z->pcps[cpu], order, mt, flags, grant))
 			return 0;
 	}
+	if (!ash_reserve_may_alloc(z, ash_order_frames(order), flags))
+		return -ASH_ENOMEM;
 	if (!(flags & ASH_ALLOC_TRYLOCK))
 		ash_zone_lock(z);
 	else if (!ash_lock_try(&z->lock))

@@ -347,7 +347,7 @@ unsigned ash_zone_fragmentation_score(struct ash_zone *z, unsigned order)
 	ash_zone_lock(z);
 	for (unsigned o = 0; o <= z->max_order; o++) {
 		for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
-			const uint64_t n = (uint64_t)z->freelist[o][mt].nr << o;
+			const uint64_t n = (uint64_t)z->freelist[mt][o].nr << o;
 
 			frames += n;
 			suitable += o >= order ? n : 0;

@@ -103,7 +103,7 @@ static struct ash_taken claim_tainted(struct ash_zone *z, unsigned order, enum a
 	for (unsigned o = z->max_order; o-- > min_order;) {
 		for (unsigned i = 0; i < NR_FALLBACKS * 2; i++) {
 			const enum ash_migratetype from = (enum ash_migratetype)fallbacks[mt][i / 2];
-			ash_pfn_t pfn = z->freelist[o][from].first[i % 2];
+			ash_pfn_t pfn = z->freelist[from][o].first[i % 2];
 
 			for (; pfn != ASH_PFN_NONE; pfn = ash_frame_at(z->frames, pfn)->next) {
 				if (++looked > TAINTED_LIMIT)

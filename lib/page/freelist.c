@@ -4,9 +4,9 @@
 
 void ash_freelist_init(struct ash_zone *z)
 {
-	for (unsigned order = 0; order < ASH_NR_ORDERS; order++) {
-		for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
-			struct ash_freelist *l = &z->freelist[order][mt];
+	for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
+		for (unsigned order = 0; order < ASH_NR_ORDERS; order++) {
+			struct ash_freelist *l = &z->freelist[mt][order];
 
 			l->first[0] = l->first[1] = l->last[0] = l->last[1] = ASH_PFN_NONE;
 			l->nr = 0;
@@ -60,7 +60,7 @@ static void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum a
 		       enum ash_list_end end)
 {
 	const unsigned part = zeroed == ash_zeroed_full(z, order);
-	struct ash_freelist *l = &z->freelist[order][mt];
+	struct ash_freelist *l = &z->freelist[mt][order];
 	struct ash_frame *f = ash_frame_at(z->frames, pfn);
 
 	if (end == ASH_LIST_HEAD) {
@@ -88,7 +88,7 @@ static void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum a
 
 static unsigned unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
 {
-	struct ash_freelist *l = &z->freelist[order][mt];
+	struct ash_freelist *l = &z->freelist[mt][order];
 	const struct ash_frame *f = ash_frame_at(z->frames, pfn);
 	const uint32_t word = ash_frame_load(z->frames, pfn);
 	const unsigned part = ash_word_zeroed(word);
@@ -185,7 +185,7 @@ static void join(struct ash_zone *z, struct ash_freelist *l, unsigned part, ash_
 void ash_freelist_swap(struct ash_zone *z, ash_pfn_t a, ash_pfn_t b)
 {
 	const uint32_t word = ash_frame_load(z->frames, a);
-	struct ash_freelist *l = &z->freelist[ash_word_order(word)][ash_word_type(word)];
+	struct ash_freelist *l = &z->freelist[ash_word_type(word)][ash_word_order(word)];
 	const unsigned part = ash_word_zeroed(word);
 	struct { ash_pfn_t prev, next; } fa, fb;
 

@@ -73,7 +73,7 @@ ASH_INLINE uint32_t ash_freelist_orders(const struct ash_zone *z, enum ash_migra
 /* First buddy of the list, resident before zeroed, or ASH_PFN_NONE. */
 ASH_INLINE ash_pfn_t ash_freelist_first(const struct ash_zone *z, unsigned order, enum ash_migratetype mt)
 {
-	const struct ash_freelist *l = &z->freelist[order][mt];
+	const struct ash_freelist *l = &z->freelist[mt][order];
 
 	return l->first[0] != ASH_PFN_NONE ? l->first[0] : l->first[1];
 }

@@ -4,6 +4,7 @@
 
 #include "page/deferred.h"
 #include "page/fallback.h"
+#include "page/reserve.h"
 
 /*
  * Pieces freed in one zone lock hold: some ten microseconds of it. Four times fewer made frees in random order by two
@@ -97,7 +98,7 @@ bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 	if (!ash_pcp_enter(z, pcp))
 		return false;
 	if (ash_magazine_nr(ash_magazine_state(m)) == 0) {
-		if (pcp->list[index].first == 0) {
+		if (pcp->list[index].first == 0 && ash_reserve_may_alloc(z, ash_order_frames(order), flags)) {
 			/* What is lent to magazines is not to be filled twice. */
 			ash_pcp_close(pcp);
 			refill(z, pcp, order, mt, flags, ash_pcp_tune_refill(z, pcp, order));

@@ -219,7 +219,7 @@ void ash_pcp_make_room(struct ash_zone *z, struct ash_pcp *pcp, unsigned index);
 /* Take up to nr pieces from the cold end of list and magazine. Returns how many, in pfn. */
 unsigned ash_pcp_take_cold(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, unsigned nr, ash_pfn_t *pfn);
 
-/* With a refill if need be. false: the pcp is busy, or empty and the zone has nothing for it. */
+/* With a refill if need be. false: the pcp is busy, or empty and the zone has nothing for it, or may not give it. */
 bool ash_pcp_alloc(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
 		   struct ash_page_grant *grant);
 

@@ -81,7 +81,9 @@ uint32_t ash_pcp_high(const struct ash_zone *z, const struct ash_pcp *pcp)
 /* Free memory is short of the high watermark: what lies in a cache is missed elsewhere. */
 static bool zone_below_high(const struct ash_zone *z)
 {
-	return ash_counter_read(&z->free) < load64(&z->wmark[ASH_WMARK_HIGH]);
+	const uint64_t high = load64(&z->wmark[ASH_WMARK_HIGH]);
+
+	return high != 0 && ash_counter_read(&z->free) < high;
 }
 
 /* What the users of this pcp have done since it last met the zone, as it does now with pieces of this order. */

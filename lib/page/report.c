@@ -42,7 +42,7 @@ static int report_begin(struct ash_zone *z, unsigned from_order, unsigned min_or
 		for (unsigned t = 0; err != 0 && t < ASH_MT_ISOLATE; t++) {
 			const enum ash_migratetype mt = (enum ash_migratetype)t;
 			/* The resident list's tail: what would be used last. */
-			const ash_pfn_t head = z->freelist[o][mt].last[0];
+			const ash_pfn_t head = z->freelist[mt][o].last[0];
 			unsigned zeroed;
 
 			if (head == ASH_PFN_NONE)

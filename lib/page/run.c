@@ -166,7 +166,7 @@ static bool take_neighbours(struct ash_zone *z, ash_pfn_t nr, unsigned align_ord
 
 	for (unsigned order = z->max_order + 1u; order-- > z->pageblock_order;) {
 		for (unsigned t = 0; t < ASH_MT_PCPTYPES * 2; t++) {
-			ash_pfn_t pfn = z->freelist[order][t / 2].first[t % 2];
+			ash_pfn_t pfn = z->freelist[t / 2][order].first[t % 2];
 
 			for (; pfn != ASH_PFN_NONE; pfn = ash_frame_at(z->frames, pfn)->next) {
 				if (++looked > SEARCH_LIMIT)

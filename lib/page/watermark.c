@@ -139,11 +139,13 @@ bool ash_zone_watermark_ok(struct ash_zone *z, unsigned order, enum ash_wmark ma
 
 bool ash_reserve_may_alloc(struct ash_zone *z, ash_pfn_t nr, unsigned flags)
 {
-	const int64_t have = (int64_t)ash_counter_read(&z->free) - (int64_t)(nr - 1);
 	const uint64_t reserve = ash_reserve_lowmem(z, flags);
+	int64_t have;
 
+	/* Where there are no marks the count is not read: another processor has just written it. */
 	if (load(&z->wmark[ASH_WMARK_MIN]) == 0 && reserve == 0)
 		return true;
+	have = (int64_t)ash_counter_read(&z->free) - (int64_t)(nr - 1);
 	return above_mark(z, have, nr == 1, ASH_WMARK_MIN, flags, reserve);
 }
 

@@ -267,7 +267,7 @@ void ash_zone_stats(struct ash_zone *z, struct ash_zone_stats *out)
 	for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
 		out->pageblocks[mt] = z->nr_blocks[mt];
 		for (unsigned order = 0; order <= z->max_order; order++)
-			out->nr_free[order][mt] = z->freelist[order][mt].nr;
+			out->nr_free[order][mt] = z->freelist[mt][order].nr;
 	}
 	out->pgalloc += z->pgalloc;
 	out->pgfree += z->pgfree;

@@ -142,7 +142,7 @@ static bool walk_frames(struct walk *w)
 static bool walk_list(struct walk *w, unsigned order, unsigned mt, unsigned zeroed, uint64_t *nr)
 {
 	const struct ash_zone *z = w->z;
-	const struct ash_freelist *l = &z->freelist[order][mt];
+	const struct ash_freelist *l = &z->freelist[mt][order];
 	ash_pfn_t prev = ASH_PFN_NONE;
 
 	for (ash_pfn_t pfn = l->first[zeroed]; pfn != ASH_PFN_NONE; pfn = ash_frame_at(z->frames, pfn)->next) {
@@ -173,8 +173,8 @@ static bool walk_lists(struct walk *w)
 
 			if (!walk_list(w, order, mt, 0, &nr) || !walk_list(w, order, mt, 1, &nr))
 				return false;
-			if (nr != z->freelist[order][mt].nr)
-				return fail(w, 6, ASH_PFN_NONE, "list count", z->freelist[order][mt].nr, nr);
+			if (nr != z->freelist[mt][order].nr)
+				return fail(w, 6, ASH_PFN_NONE, "list count", z->freelist[mt][order].nr, nr);
 			if (nr != w->buddies[order][mt])
 				return fail(w, 6, ASH_PFN_NONE, "buddies on the list and in the frames", nr,
 					    w->buddies[order][mt]);

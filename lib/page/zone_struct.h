@@ -57,12 +57,20 @@ struct ash_zone {
 	/* How the pcps are sized; read by their owners without the zone lock. high_max 0: nothing is cached. */
 	_Atomic uint32_t pcp_batch, pcp_high_min, pcp_high_max;
 	struct ash_hardening hardening; /* constant */
+	/* watermark.h; read before every request, seldom written */
+	_Atomic uint64_t wmark[3], wmark_boost, lowmem_reserve[ASH_LOWMEM_ZONES];
 
-	/* Everything below is written under the lock, and shares no cache line with what is above. */
-	char pad[64];
+	/*
+	 * The lock has a cache line of its own: who waits for it reads it again and again, and would take away what the
+	 * holder writes. All that follows is written under it.
+	 */
+	char before_lock[64];
 	struct ash_lock lock;
-	_Atomic uint32_t nonempty[ASH_MT_NR]; /* bit o: freelist[o][mt] has a buddy; also read without the lock */
-	struct ash_freelist freelist[ASH_NR_ORDERS][ASH_MT_NR];
+	char behind_lock[64];
+
+	/* By type, since a holder frees or allocates of one type, of any order: so its lists are a few lines. */
+	_Atomic uint32_t nonempty[ASH_MT_NR]; /* bit o: freelist[mt][o] has a buddy; also read without the lock */
+	struct ash_freelist freelist[ASH_MT_NR][ASH_NR_ORDERS];
 
 	struct ash_counter present;
 	struct ash_counter free;            /* on lists of any type but ISOLATE */
@@ -77,8 +85,6 @@ struct ash_zone {
 	uint64_t nr_tainted;                /* superblocks where that is not 0 */
 	uint64_t nr_blocks[ASH_MT_NR];      /* online pageblocks by the type a reader is told */
 
-	_Atomic uint64_t wmark[3], wmark_boost; /* watermark.h; read by anyone */
-	_Atomic uint64_t lowmem_reserve[ASH_LOWMEM_ZONES];
 	unsigned wmark_scale;                   /* what low and high were made with */
 	unsigned pcp_disabled;                  /* nesting of ash_zone_pcp_disable() */
 	uint64_t reserved_highatomic;           /* frames */
@@ -101,6 +107,9 @@ struct ash_zone {
 		uint64_t stall, fail, success;    /* requests that compacted, and how they ended */
 	} compact;
 };
+
+ASH_BUILD_ASSERT(offsetof(struct ash_zone, lock) - offsetof(struct ash_zone, before_lock) >= 64 &&
+		 offsetof(struct ash_zone, nonempty) - offsetof(struct ash_zone, lock) >= 64, "a line for the lock");
 
 /* Whoever frees the buddy that a compacting request wants hands it over, before anybody else can take it. */
 struct ash_capture {

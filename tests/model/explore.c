@@ -94,7 +94,7 @@ static struct hash state_of(const struct model *m)
 			const unsigned order = (unsigned)__builtin_ctz(orders);
 
 			for (unsigned zeroed = 0; zeroed < 2; zeroed++)
-				absorb_list(&h, z, z->freelist[order][mt].first[zeroed],
+				absorb_list(&h, z, z->freelist[mt][order].first[zeroed],
 					    mt << 16 | order << 8 | zeroed | 1u << 31);
 		}
 	}

@@ -137,9 +137,9 @@ static void free_breaks_a_link(struct ash_zone *z, ash_pfn_t pfn, unsigned order
 	ash_zone_free(z, pfn, order, cpu);
 	for (unsigned o = 0; o <= z->max_order; o++) {
 		for (unsigned mt = 0; mt < ASH_MT_PCPTYPES; mt++) {
-			const ash_pfn_t first = z->freelist[o][mt].first[0];
+			const ash_pfn_t first = z->freelist[mt][o].first[0];
 
-			if (z->freelist[o][mt].nr > 2 && first != ASH_PFN_NONE) {
+			if (z->freelist[mt][o].nr > 2 && first != ASH_PFN_NONE) {
 				ash_frame_at(z->frames, first)->next =
 		ash_frame_at(z->frames, ash_frame_at(z->frames, first)->next)->next;
 				return;

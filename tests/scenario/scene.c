@@ -167,7 +167,7 @@ const char *scene_types(struct scene *s)
 
 const char *scene_list(struct scene *s, unsigned order, enum ash_migratetype mt)
 {
-	const struct ash_freelist *l = &s->z->freelist[order][mt];
+	const struct ash_freelist *l = &s->z->freelist[mt][order];
 
 	s->text[0] = '\0';
 	for (unsigned zeroed = 0; zeroed < 2; zeroed++) {

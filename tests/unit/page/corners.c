@@ -306,6 +306,34 @@ TEST(whom_a_boost_stops)
 	fixture_end(&f);
 }
 
+/* What lies in a pcp has left the lists: below the mark it may be had, hit or not, and nothing is refilled. */
+TEST(what_is_cached_is_served_below_the_watermark)
+{
+	enum { FRAMES = 65536, CACHED = 40 }; /* more than a magazine */
+	ash_pfn_t pfn[CACHED];
+	struct ash_page_grant g;
+	struct ash_zone_stats s;
+	struct fixture f;
+
+	fixture_init(&f, FRAMES, 9, 10, 1);
+	EXPECT_EQ(ash_zone_online(f.z, 0, FRAMES, false), 0);
+	for (unsigned i = 0; i < CACHED; i++)
+		pfn[i] = alloc_pages(&f, 0, ASH_MT_MOVABLE);
+	for (unsigned i = 0; i < CACHED; i++)
+		ash_zone_free(f.z, pfn[i], 0, 0);
+	ash_zone_stats(f.z, &s);
+	EXPECT_EQ(s.free, FRAMES - CACHED);
+	ash_zone_set_watermarks(f.z, s.free, 0);
+	for (unsigned i = 0; i < CACHED; i++) {
+		EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, 0, &g), 0);
+		ash_zone_stats(f.z, &s);
+		EXPECT_EQ(s.free, FRAMES - CACHED);
+		EXPECT_EQ(s.pcp, CACHED - 1 - i);
+	}
+	EXPECT_EQ(ash_zone_alloc(f.z, 0, ASH_MT_MOVABLE, 0, 0, &g), -ASH_ENOMEM);
+	fixture_end(&f);
+}
+
 /* [K init_per_zone_wmark_min] the square root of sixteen times the memory in KiB, from 128 KiB to 256 MiB. */
 TEST(the_default_watermark_has_bounds)
 {
