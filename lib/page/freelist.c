@@ -56,8 +56,8 @@ static void account_buddy(struct ash_zone *z, unsigned order, enum ash_migratety
 	}
 }
 
-static void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned zeroed,
-		       enum ash_list_end end)
+ASH_INLINE void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned zeroed,
+			   enum ash_list_end end)
 {
 	const unsigned part = zeroed == ash_zeroed_full(z, order);
 	struct ash_freelist *l = &z->freelist[mt][order];
@@ -86,7 +86,7 @@ static void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum a
 	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_BUDDY, order, mt, part ? ASH_FRAME_ZEROED : 0));
 }
 
-static unsigned unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
+ASH_INLINE unsigned unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
 {
 	struct ash_freelist *l = &z->freelist[mt][order];
 	const struct ash_frame *f = ash_frame_at(z->frames, pfn);

@@ -12,13 +12,14 @@
  */
 #define SHRINK_PIECES 256
 
+#define LINE 64 /* bytes, of the caches */
 #define REFILL_AHEAD 12 /* of a row, this many heads are on their way while one is written */
 
 /*
- * How many merges of one piece are looked ahead. Four frames share a cache line: the buddies of two orders are there.
+ * Of how many orders the buddies of a piece are looked at ahead, whatever is found there; and of as many more, where it
+ * will merge so far.
  */
-#define PREFETCH_ORDERS 4
-#define PREFETCH_LINKS 2 /* and how many of them are likely enough to be worth their neighbours */
+#define PREFETCH_ORDERS 2
 
 static ash_pfn_t lower(ash_pfn_t a, ash_pfn_t b)
 {
@@ -49,6 +50,20 @@ static unsigned take(struct ash_zone *z, unsigned order, enum ash_migratetype mt
 	return taken->pfn != ASH_PFN_NONE;
 }
 
+/*
+ * What a holder of the zone lock will write is in the cache of whoever held it last. It is asked for at once and not
+ * one line by one; but not before the lock is held, or it would be taken away from who is writing it.
+ */
+static void prefetch_lists(struct ash_zone *z, unsigned index)
+{
+	const struct ash_freelist *l = z->freelist[index % ASH_PCP_COLUMNS];
+
+	ash_prefetch_write(&z->nonempty);
+	ash_prefetch_write(&z->free);
+	for (unsigned order = index / ASH_PCP_COLUMNS; order <= z->max_order; order += LINE / sizeof(*l))
+		ash_prefetch_write(&l[order]);
+}
+
 /* Up to nr pieces in one zone lock hold, in the order the lists give them. The pcp's list is empty. */
 static void refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum ash_migratetype mt, unsigned flags,
 		   unsigned nr)
@@ -63,6 +78,7 @@ static void refill(struct ash_zone *z, struct ash_pcp *pcp, unsigned order, enum
 	} else {
 		ash_zone_lock(z);
 	}
+	prefetch_lists(z, index);
 	while (nr > 0) {
 		struct ash_taken taken;
 		const unsigned n = take(z, order, mt, flags, nr, &mode, &taken);
@@ -178,17 +194,16 @@ static void gather(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 }
 
 /*
- * Freed in random order, a piece misses the cache three or four times: at the buddies it may merge with, and at their
- * neighbours on their lists, which lie anywhere. A batch has its misses together instead of one by one, and before the
- * zone lock is taken: first the heads of the buddies, whose addresses are known, and then the neighbours. Without the
- * lock all of this is a guess, and links may be changing: they only say which lines to ask for.
+ * Freed in random order, a piece misses the cache several times: at the buddies it may merge with, at that of the order
+ * after, which is asked whether the next merge is likely, and at their neighbours on their lists, which lie anywhere. A
+ * batch has its misses together instead of one by one, and before the zone lock is taken: first the heads of the
+ * buddies that are looked at in any case, and then what follows from what is there. Without the lock all of this is a
+ * guess, and links may be changing: they only say which lines to ask for.
  */
 static void prefetch_buddies(const struct ash_zone *z, const struct outgoing_piece *p, unsigned nr)
 {
 	for (; nr > 0; nr--, p++) {
-		const unsigned end = (unsigned)p->order + PREFETCH_ORDERS;
-
-		for (unsigned order = p->order < 2 ? 2 : p->order; order < end; order++) {
+		for (unsigned order = p->order; order < (unsigned)p->order + PREFETCH_ORDERS; order++) {
 			const ash_pfn_t head = ash_order_start(p->pfn, order);
 
 			ash_prefetch_write(ash_frame_at(z->frames, head ^ ash_order_frames(order)));
@@ -201,19 +216,26 @@ static ASH_RACES void prefetch_neighbours(const struct ash_zone *z, const struct
 	const ash_pfn_t last = z->nr_frames - 1;
 
 	for (; nr > 0; nr--, p++) {
-		for (unsigned order = p->order; order < (unsigned)p->order + PREFETCH_LINKS; order++) {
-			const ash_pfn_t head = ash_order_start(p->pfn, order), buddy = head ^ ash_order_frames(order);
-			const ash_pfn_t mask = -(ash_pfn_t)ash_buddy_is_free(z, head, order);
-			/*
-			 * By arithmetic, not by a branch that nobody could guess: where there is no buddy to merge
-			 * with, the piece's own links are read, which lead nowhere in particular.
-			 */
-			const struct ash_frame *f = ash_frame_at(z->frames, p->pfn ^ ((p->pfn ^ buddy) & mask));
-			const ash_pfn_t next = __atomic_load_n(&f->next, __ATOMIC_RELAXED);
-			const ash_pfn_t prev = __atomic_load_n(&f->prev, __ATOMIC_RELAXED);
+		ash_pfn_t merges = ~(ash_pfn_t)0;
 
+		/*
+		 * By arithmetic, not by a branch that nobody could guess: where the piece does not merge so far, its
+		 * own lines and links are asked for, which are here, or lead nowhere in particular.
+		 */
+		for (unsigned order = p->order; order < (unsigned)p->order + PREFETCH_ORDERS; order++) {
+			const ash_pfn_t head = ash_order_start(p->pfn, order), buddy = head ^ ash_order_frames(order);
+			const unsigned then = order + PREFETCH_ORDERS;
+			const ash_pfn_t later = ash_order_start(p->pfn, then) ^ ash_order_frames(then);
+			const struct ash_frame *f;
+			ash_pfn_t next, prev;
+
+			merges &= -(ash_pfn_t)ash_buddy_is_free(z, head, order);
+			f = ash_frame_at(z->frames, p->pfn ^ ((p->pfn ^ buddy) & merges));
+			next = __atomic_load_n(&f->next, __ATOMIC_RELAXED);
+			prev = __atomic_load_n(&f->prev, __ATOMIC_RELAXED);
 			ash_prefetch_write(ash_frame_at(z->frames, lower(next, last)));
 			ash_prefetch_write(ash_frame_at(z->frames, lower(prev, last)));
+			ash_prefetch_write(ash_frame_at(z->frames, p->pfn ^ ((p->pfn ^ later) & merges)));
 		}
 	}
 }
@@ -239,6 +261,7 @@ static void shrink(struct ash_zone *z, struct ash_pcp *pcp, unsigned index, uint
 	prefetch_buddies(z, out.merged, out.nr_merged);
 	prefetch_neighbours(z, out.merged, out.nr_merged);
 	ash_zone_lock(z);
+	prefetch_lists(z, index);
 	ash_deferred_drain(z);
 	for (unsigned i = 0; i < out.nr; i++)
 		ash_frame_store(z->frames, out.piece[i].pfn, 0);
