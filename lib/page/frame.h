@@ -29,7 +29,7 @@ enum ash_frame_state {
 };
 
 /* All of the piece is known to read as zero and to cost no memory until touched. Of BUDDY and PCP pieces. */
-#define ASH_FRAME_ZEROED 0x01u
+#define ASH_FRAME_ZEROED 0x80u /* the top bit of the word: a grant is told by a shift */
 
 /* Of a USED piece: its owner has let the core isolate it for a move; and freed it since. */
 #define ASH_FRAME_MOVING 0x02u

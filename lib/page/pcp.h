@@ -86,15 +86,15 @@ ASH_BUILD_ASSERT(ASH_PCP_LISTS <= 64, "a bit of open for each");
 /* The owner's way in; false: somebody is inside. */
 ASH_INLINE bool ash_pcp_enter_biased(struct ash_pcp *pcp)
 {
-	/* 1 only for who interrupted the owner inside: nobody else writes it. */
-	const uint32_t interrupted = atomic_load_explicit(&pcp->busy, memory_order_relaxed);
-
+	/* Only for who interrupted the owner inside: nobody else writes it. */
+	if (ASH_UNLIKELY(atomic_load_explicit(&pcp->busy, memory_order_relaxed) != 0))
+		return false;
 	atomic_store_explicit(&pcp->busy, 1, memory_order_relaxed);
 	/* The hardware half of this fence is the drainer's barrier. */
 	atomic_signal_fence(memory_order_seq_cst);
-	if (ASH_LIKELY((atomic_load_explicit(&pcp->lock.word, memory_order_acquire) | interrupted) == ASH_LOCK_FREE))
+	if (ASH_LIKELY(atomic_load_explicit(&pcp->lock.word, memory_order_acquire) == ASH_LOCK_FREE))
 		return true;
-	atomic_store_explicit(&pcp->busy, interrupted, memory_order_release);
+	atomic_store_explicit(&pcp->busy, 0, memory_order_release);
 	return false;
 }
 
