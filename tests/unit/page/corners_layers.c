@@ -165,6 +165,22 @@ TEST(guards_and_owners_without_ops)
 	fixture_end(&f);
 }
 
+/* Nobody says what a guard's frames read as: a pageblock that they complete is not known to be zero. */
+TEST(a_guard_spoils_what_is_known_of_its_pageblock)
+{
+	struct fixture f;
+	ash_pfn_t pfn;
+
+	EXPECT_EQ(open_hardened(&f, (struct ash_hardening){ .guard_order = 3 }), 0);
+	EXPECT_EQ(stats(&f).free_zeroed, 128);
+	pfn = alloc_pages(&f, 2, ASH_MT_UNMOVABLE);
+	EXPECT_EQ(ash_word_state(ash_frame_load(f.frames, pfn + 4)), ASH_FRAME_GUARD);
+	ash_zone_free_run_zeroed(f.z, pfn, 4);
+	EXPECT_EQ(stats(&f).free, 128);
+	EXPECT_EQ(stats(&f).free_zeroed, 120);
+	fixture_end(&f);
+}
+
 /* For assertions of the layers above: not one lock is held, whichever kind. */
 TEST(whether_any_lock_is_held)
 {
