@@ -16,24 +16,7 @@
 #define BYTES ((size_t)8 << 20)
 enum { PAGE = 4096, USER_MODE_ONLY = 1 };
 
-static char *map(void)
-{
-	char *p = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	EXPECT(p != MAP_FAILED);
-	return p;
-}
-
-/* Memory that a next mapping might get. */
-static void warm_up(void)
-{
-	for (unsigned i = 0; i < 3; i++) {
-		char *p = map();
-
-		memset(p, 1, BYTES);
-		EXPECT_EQ(munmap(p, BYTES), 0);
-	}
-}
+#include "warm.h"
 
 TEST(a_fresh_mapping_has_no_page)
 {

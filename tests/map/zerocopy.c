@@ -19,23 +19,7 @@
 #define MSG_ZEROCOPY 0x4000000
 #endif
 
-static void *map(void)
-{
-	void *p = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	EXPECT(p != MAP_FAILED);
-	return p;
-}
-
-static void warm_up(void)
-{
-	for (unsigned i = 0; i < 3; i++) {
-		char *p = map();
-
-		memset(p, 1, BYTES);
-		EXPECT_EQ(munmap(p, BYTES), 0);
-	}
-}
+#include "warm.h"
 
 static void set(int fd, int option, int value)
 {
