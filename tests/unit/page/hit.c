@@ -5,6 +5,7 @@
 #include "page/hit.h"
 #include "page/mover.h"
 #include "page/offline.h"
+#include "page/watermark.h"
 
 static void set_marks(struct ash_zone *z, uint32_t batch, uint32_t high_min, uint32_t high_max)
 {
@@ -292,6 +293,28 @@ TEST(room_is_lent_below_the_high_mark)
 			fixture_check(&f);
 	}
 	fixture_end(&f);
+}
+
+/* A pcp grows with what is asked of it, but not where the zone is short of its high mark. */
+TEST(a_pcp_does_not_grow_below_the_high_mark)
+{
+	static const struct {
+		uint64_t min;
+		unsigned scale;
+		bool grows;
+	} marks[] = { { 0, 0, true }, { 1, 100, true }, { 1, 10000, false } };
+
+	for (unsigned i = 0; i < ASH_ARRAY_LEN(marks); i++) {
+		struct fixture f;
+
+		open_owned(&f);
+		set_marks(f.z, 4, 4, 64);
+		ash_zone_set_watermarks(f.z, marks[i].min, marks[i].scale);
+		for (unsigned n = 0; n < 40; n++)
+			(void)take(&f, 0, ASH_MT_MOVABLE);
+		EXPECT_EQ(ash_pcp_high(f.z, f.pcps) > 4, marks[i].grows);
+		fixture_end(&f);
+	}
 }
 
 /* I6: what users took and gave is counted, by hits and otherwise, whatever becomes of the magazines. */
