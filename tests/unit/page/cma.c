@@ -59,6 +59,15 @@ TEST(cma_lends_and_takes_back)
 	fixture_end(&f);
 }
 
+/* A zone of 128 frames and an area without ranges. */
+static void open_area(struct fixture *f, struct ash_cma *cma, unsigned order_per_bit)
+{
+	memset(bitmap, 0, sizeof(bitmap));
+	owner_init(f, 128, 3, 5);
+	EXPECT_EQ(ash_zone_online(f->z, 0, 128, false), 0);
+	EXPECT_EQ(ash_cma_init(cma, f->z, "test", order_per_bit), 0);
+}
+
 /* [K cma_sysfs.c, cma_debug.c, vm_event_item.h] what there is of an area, and what became of requests. */
 TEST(cma_statistics)
 {
@@ -67,10 +76,7 @@ TEST(cma_statistics)
 	struct fixture f;
 	ash_pfn_t pfn;
 
-	memset(bitmap, 0, sizeof(bitmap));
-	owner_init(&f, 128, 3, 5);
-	EXPECT_EQ(ash_zone_online(f.z, 0, 128, false), 0);
-	EXPECT_EQ(ash_cma_init(&cma, f.z, "test", 1), 0);
+	open_area(&f, &cma, 1);
 	EXPECT_EQ(stats(&f).cma, 0);
 	EXPECT_EQ(ash_cma_add_range(&cma, 8, 24, bitmap[0], NULL), 0);
 	EXPECT_EQ(ash_cma_add_range(&cma, 64, 16, bitmap[1], NULL), 0);
@@ -122,10 +128,7 @@ TEST(cma_interrupted)
 	struct fixture f;
 	ash_pfn_t pfn;
 
-	memset(bitmap, 0, sizeof(bitmap));
-	owner_init(&f, 128, 3, 5);
-	EXPECT_EQ(ash_zone_online(f.z, 0, 128, false), 0);
-	EXPECT_EQ(ash_cma_init(&cma, f.z, "test", 0), 0);
+	open_area(&f, &cma, 0);
 	EXPECT_EQ(ash_cma_add_range(&cma, 0, 16, bitmap[0], NULL), 0);
 	EXPECT_EQ(ash_cma_add_range(&cma, 64, 16, bitmap[1], NULL), 0);
 	/* Everything is lent; then the second range is free again, and would serve. */
