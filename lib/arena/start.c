@@ -4,9 +4,9 @@
  *
  * A huge page makes 2 MiB resident for the first byte that is touched. A small process may leave most of what it takes
  * untouched: a slab for each size of each of its threads, a buffer made for more than there is. So the start, small_start
- * at first, goes on while much of what is given out is not in memory: a pageblock at a time for short runs, or for the length
- * of a longer one. Not in large processes, where the waste is little beside what is used. What is in memory
- * the kernel is asked (mincore), seldom: when an arena outgrows its start.
+ * at first, goes on while much of what is given out is not in memory: a pageblock at a time for short runs, or for the
+ * length of a longer one. Not in large processes, where the waste is little beside what is used. What is in memory the
+ * kernel is asked (mincore), seldom: when an arena outgrows its start.
  *
  * What was left in base pages is looked at again when the process has grown, and made huge where it has filled. All of it is
  * in the end, sparse or not.
