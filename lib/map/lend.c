@@ -60,9 +60,31 @@ static bool alloc_pageblock(const struct ash_zonelist *zl, struct ash_run *run)
 	return found;
 }
 
+/*
+ * Before Linux 6.16 two kernel mappings side by side, of which one has had pages and the other has not, are not joined. To
+ * register a slot cuts the arena's mapping, so that one that never had a page would be left in as many pieces as it has
+ * slots, and each counts towards vm.max_map_count. A page read in it while it is whole is enough (where there are huge
+ * pages that is the kernel's one page of zeroes): what is cut later has the same past, and is joined again. Of slots in a
+ * row the first does for all. Who comes between two threads' rows reads a page more.
+ */
+static void have_had_pages(uint32_t slot)
+{
+	static _Atomic uint32_t last;
+	char *const addr = ash_slot_address(slot);
+
+	if (atomic_exchange_explicit(&last, slot, memory_order_relaxed) + 1 == slot)
+		return;
+	if (ASH_UNLIKELY(atomic_load_explicit(&ash_maps.base_pages, memory_order_relaxed)))
+		*(volatile char *)addr = 0;
+	else
+		(void)*(volatile char *)addr;
+	(void)ash_vmem_discard(addr, PB_BYTES);
+}
+
 uint32_t ash_slot_alloc(const struct ash_zonelist *zl, bool *maybe_warm)
 {
 	struct ash_run run;
+	uint32_t slot;
 
 	if (!alloc_pageblock(zl, &run))
 		return 0;
@@ -73,7 +95,10 @@ uint32_t ash_slot_alloc(const struct ash_zonelist *zl, bool *maybe_warm)
 		return 0;
 	}
 	atomic_fetch_add_explicit(&ash_maps.slots, 1, memory_order_relaxed);
-	return (uint32_t)(ash_frame_index(run.addr) >> ASH_PAGEBLOCK_ORDER) + 1;
+	slot = (uint32_t)(ash_frame_index(run.addr) >> ASH_PAGEBLOCK_ORDER) + 1;
+	if (!*maybe_warm)
+		have_had_pages(slot);
+	return slot;
 }
 
 void ash_slot_free(uint32_t slot, bool warm)
