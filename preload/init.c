@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What only the preloaded object does when a process starts: say so where it cannot be of use.
+ * What only the preloaded object does when a process starts: make ready for mappings that come before the first allocation,
+ * and say so where it cannot be of use.
  *
  * A program built with a sanitizer brings its own malloc. Linked statically it comes before us in the search order and
  * simply wins; linked dynamically the sanitizer itself refuses to start behind a preload. Either way nothing is ours
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
+#include "ctl/ctl.h"
 
 /* What libc's pthread_atfork() tells our handlers by; the object is linked without the crt files that define it. */
 extern const void *const __dso_handle ASH_HIDDEN;
@@ -24,8 +26,10 @@ static ASH_CONSTRUCTOR void preload_start(void)
 	static const char text[] =
 		"ashlar: this program is built with a sanitizer, which has a malloc of its own: standing aside\n";
 
-	if (ASH_LIKELY(__asan_init == NULL && __tsan_init == NULL && __msan_init == NULL))
+	if (ASH_LIKELY(__asan_init == NULL && __tsan_init == NULL && __msan_init == NULL)) {
+		ash_ctl_start();
 		return;
+	}
 	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
 		return;
 }

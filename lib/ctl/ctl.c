@@ -76,6 +76,18 @@ int ash_ctl_boot(void)
 	return err;
 }
 
+ASH_AT_START void ash_ctl_start(void)
+{
+	char prefix[] = ASH_OPTIONS_PREFIX;
+
+	if (ASH_LIKELY(!ash_env_has_prefix(prefix)))
+		return;
+	read_options_once();
+	/* If it fails, the first allocation tries again, and says so. */
+	if (ctl.options.map)
+		(void)!ash_ctl_boot();
+}
+
 void ash_ctl_fork_prepare(void)
 {
 	ash_lock(&ctl.lock, &ash_futex_ops);

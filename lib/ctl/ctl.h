@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Control: what a process does once at its first allocation and once at its end. Called by preload and the library.
+ * Control: what a process does once at its start, its first allocation and its end. Called by preload and the library.
  *
- * Neither function calls malloc, stdio or getenv.
+ * No function here calls malloc, stdio or getenv.
  */
 #ifndef ASH_CTL_CTL_H
 #define ASH_CTL_CTL_H
@@ -15,6 +15,12 @@
  * two threads that race set up the same thing. errno is kept.
  */
 ASH_MUST_USE int ash_ctl_boot(void);
+
+/*
+ * From the preloaded object's first constructor: a process whose mappings are to be served has arenas before it allocates.
+ * Who set no option of ours pays for a look at the environment.
+ */
+void ash_ctl_start(void);
 
 /* Around fork, in the parent before it and in both after it: no other thread is reading the options meanwhile. */
 void ash_ctl_fork_prepare(void);
