@@ -12,6 +12,9 @@
 /* Pieces freed in one zone lock hold. */
 #define FREE_BATCH 64
 
+/* Free buddies of an order, used before or not, that a search for a gap looks at. */
+#define GAP_LOOKS 4
+
 /* Pieces looked at in one zone lock hold. */
 #define CHECK_BATCH 1024
 
@@ -155,6 +158,76 @@ static bool take_one_buddy(struct ash_zone *z, ash_pfn_t nr, unsigned order, enu
 	return true;
 }
 
+/* The head of the free piece that covers pfn, in a partly used pageblock of type mt; ASH_PFN_NONE: there is none. */
+static ash_pfn_t gap_piece(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
+{
+	const ash_pfn_t head = pfn < z->nr_frames ? ash_frame_head(z, pfn) : ASH_PFN_NONE;
+	const uint32_t word = head != ASH_PFN_NONE ? ash_frame_load(z->frames, head) : 0;
+
+	return ash_word_state(word) == ASH_FRAME_BUDDY && ash_word_order(word) < z->pageblock_order &&
+			       ash_word_type(word) == mt ?
+		       head :
+		       ASH_PFN_NONE;
+}
+
+/* The gap around pfn, the head of a free buddy: up from there and then down, until it is `enough`. */
+static void gap_around(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt, ash_pfn_t enough,
+		       ash_pfn_t *start, ash_pfn_t *end)
+{
+	ash_pfn_t head = pfn;
+
+	*end = pfn;
+	do {
+		*end += ash_order_frames(ash_word_order(ash_frame_load(z->frames, *end)));
+	} while (*end - pfn < enough && gap_piece(z, *end, mt) != ASH_PFN_NONE);
+	do {
+		*start = head;
+		head = gap_piece(z, *start - 1, mt);
+	} while (*end - *start < enough && head != ASH_PFN_NONE);
+}
+
+/*
+ * From neighbouring free buddies in partly used pageblocks, each too small for the run. Where runs come and go whose
+ * lengths are no powers of two, much of the room that they leave is like this, and without it they would have fresh
+ * memory time and again. A gap that holds the run, of more than half of 2^order frames, has a whole buddy of a quarter
+ * of that at least: so those of the two orders below lead to every gap that has no buddy for the run by itself. Of the
+ * few that are looked at the shortest is taken; what is in memory goes before what is not.
+ */
+static bool take_gap(struct ash_zone *z, ash_pfn_t nr, unsigned order, unsigned align_order, enum ash_migratetype mt,
+		     struct ash_taken *taken)
+{
+	const ash_pfn_t align = ash_order_frames(align_order), enough = 2 * ash_order_frames(order);
+	ash_pfn_t best = ASH_PFN_NONE;
+
+	taken->pfn = ASH_PFN_NONE;
+	for (unsigned i = 0; i < 4 && taken->pfn == ASH_PFN_NONE; i++) {
+		ash_pfn_t pfn = z->freelist[mt][order - 1 - i % 2].first[i / 2];
+
+		for (unsigned looked = 0; pfn != ASH_PFN_NONE && looked < GAP_LOOKS; looked++) {
+			ash_pfn_t start, end, at;
+
+			gap_around(z, pfn, mt, enough, &start, &end);
+			at = (start + align - 1) & ~(align - 1);
+			if (at < end && end - at >= nr && end - start < best) {
+				taken->pfn = at;
+				best = end - start;
+			}
+			pfn = ash_frame_at(z->frames, pfn)->next;
+		}
+	}
+	if (taken->pfn == ASH_PFN_NONE)
+		return false;
+	taken->zeroed = ash_run_take(z, taken->pfn, taken->pfn + nr, mt);
+	ash_run_mark_used(z, taken->pfn, taken->pfn + nr, mt);
+	return true;
+}
+
+/* Whether a gap may serve better than a buddy; a guard is behind the run in the same one. */
+static bool may_take_gap(const struct ash_zone *z, ash_pfn_t nr, unsigned order)
+{
+	return order >= 2 && order <= z->pageblock_order && nr < ash_order_frames(order) && z->guard_order == 0;
+}
+
 /*
  * From free buddies that happen to be neighbours. Every run that is long enough to need this covers a buddy of at least
  * pageblock order from its first frame, so those are the starts that are tried, largest first.
@@ -200,7 +273,9 @@ static bool alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, en
 		return false;
 	if (!(flags & ASH_ALLOC_TRYLOCK))
 		ash_zone_lock(z);
-	if (order <= z->max_order)
+	if (may_take_gap(z, nr, order))
+		ok = take_gap(z, nr, order, align_order, mt, taken);
+	if (!ok && order <= z->max_order)
 		ok = take_one_buddy(z, nr, order, mt, flags, taken);
 	if (!ok && nr > ash_pageblock_frames(z))
 		ok = take_neighbours(z, nr, align_order, mt, flags, taken);

@@ -142,8 +142,9 @@ void ash_zone_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned c
 void ash_zone_free_trylock(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned cpu);
 
 /*
- * Allocate a run of exactly nr frames, nr of any value up to 2^max_order, aligned to 2^align_order frames: the
- * smallest buddy that holds it, the tail given back at once (kernel: alloc_pages_exact). Runs above 2^max_order are
+ * Allocate a run of exactly nr frames, nr of any value up to 2^max_order, aligned to 2^align_order frames: from
+ * neighbouring free buddies in partly used pageblocks, where such are found soon and nr is no power of two; else from
+ * the smallest buddy that holds it, the tail given back at once (kernel: alloc_pages_exact). Runs above 2^max_order are
  * taken from neighbouring free buddies when there are such.
  */
 ASH_MUST_USE int ash_zone_alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, enum ash_migratetype mt,

@@ -387,6 +387,33 @@ CHILD_TEST(odd_runs_do_not_make_the_arena_grow_for_ever)
 	EXPECT_EQ(stats(0).online, online);
 }
 
+/*
+ * What an interpreter of page descriptions does: buffers of two odd lengths come and go, and short runs that stay come
+ * between. Buffers have the room of those before them, so the arena grows by what stays.
+ */
+CHILD_TEST(runs_of_odd_lengths_come_and_go_in_the_same_memory)
+{
+	const struct ash_zonelist *zl = start(test_config());
+	struct ash_run odd[4] = { 0 };
+	size_t live = 0;
+
+	for (unsigned i = 0; i < 200; i++) {
+		struct ash_run *r = &odd[i % 4];
+
+		if (r->nr_frames > 0)
+			ash_run_free(r->addr, r->nr_frames);
+		*r = run(zl, i % 2 == 0 ? 133 : 58, 0);
+		if (i % 4 == 3) {
+			(void)run(zl, 32, 5);
+			live += 32;
+		}
+	}
+	for (unsigned i = 0; i < 4; i++)
+		live += odd[i].nr_frames;
+	EXPECT(stats(0).online * 4 <= live * 5 + 4 * 512);
+	check_zones();
+}
+
 CHILD_TEST(a_run_longer_than_the_span_is_refused_without_a_trace)
 {
 	const struct ash_zonelist *zl = start(test_config());

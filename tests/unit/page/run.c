@@ -2,6 +2,8 @@
 /* Runs of any length: taken cheaply, freed in parts, grown in place. */
 #include "fixture.h"
 
+#include "base/bits.h"
+
 TEST(run_exact_length_gives_tail_back)
 {
 	struct fixture f;
@@ -167,6 +169,86 @@ TEST(run_from_neighbours_when_no_buddy_is_large_enough)
 	EXPECT_EQ(ash_zone_alloc_run(f.z, 12, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
 	EXPECT_EQ(g.pfn, 24);
 	EXPECT_EQ(stats(&f).free, 4);
+	fixture_end(&f);
+}
+
+/* Two pageblocks of 64 frames, the first in use but for [start, end): a gap in memory that has been used. */
+static void with_gap(struct fixture *f, ash_pfn_t start, ash_pfn_t end)
+{
+	struct ash_page_grant g;
+
+	fixture_init(f, 128, 6, 6, 0);
+	EXPECT_EQ(ash_zone_online(f->z, 0, 128, true), 0);
+	EXPECT_EQ(ash_zone_alloc_run(f->z, 64, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 0);
+	ash_zone_free_run(f->z, start, end - start);
+}
+
+/* Wherever a gap lies it holds every run that is not longer, and memory that was not used stays so. */
+TEST(run_from_a_gap_that_is_no_buddy)
+{
+	for (ash_pfn_t start = 0; start < 64; start++) {
+		for (ash_pfn_t end = start + 3; end <= 64 - (start == 0); end++) {
+			struct fixture f;
+			struct ash_page_grant g;
+
+			with_gap(&f, start, end);
+			EXPECT_EQ(ash_zone_alloc_run(f.z, end - start, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+			if (!ash_is_pow2(end - start)) {
+				EXPECT_EQ(g.pfn, start);
+				EXPECT(!g.zeroed);
+				EXPECT_EQ(stats(&f).free_zeroed, 64);
+			}
+			ash_zone_free_run(f.z, g.pfn, end - start);
+			EXPECT_EQ(stats(&f).free, 64 + end - start);
+			fixture_end(&f);
+		}
+	}
+}
+
+TEST(run_takes_the_shortest_gap)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	with_gap(&f, 1, 28); /* of 27 frames, */
+	ash_zone_free_run(f.z, 40, 22); /* and of 22 */
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 21, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 40);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 21, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 1);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 21, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 64);
+	fixture_end(&f);
+}
+
+TEST(run_in_a_gap_is_aligned)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	with_gap(&f, 5, 31);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 23, 3, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 8);
+	ash_zone_free_run(f.z, 8, 23);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 24, 3, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 64);
+	fixture_end(&f);
+}
+
+/* Neither a gap of another type, nor one that only a whole free pageblock would make long enough. */
+TEST(run_leaves_other_types_gaps_and_whole_pageblocks)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	with_gap(&f, 20, 44);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 23, 0, ASH_MT_MOVABLE, ASH_ALLOC_NOFRAGMENT, &g), 0);
+	EXPECT_EQ(g.pfn, 64);
+	fixture_end(&f);
+	with_gap(&f, 44, 64);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 23, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 64);
 	fixture_end(&f);
 }
 
