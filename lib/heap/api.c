@@ -253,7 +253,7 @@ static size_t growth_size(size_t size, size_t usable)
 {
 	const size_t more = usable + usable / 4;
 
-	return more <= ASH_SMALL_MAX ? ash_max(size, more) : size;
+	return ash_max(size, ash_min(more, ASH_SMALL_MAX));
 }
 
 void *ash_heap_realloc(void *p, size_t size)

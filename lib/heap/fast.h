@@ -103,7 +103,18 @@ ASH_INLINE void *ash_fast_calloc(size_t n, size_t size)
 	return p;
 }
 
-/* In place: a slab's object whose class holds size, and of which at least half is used. */
+/*
+ * A run in the range of sizes that slabs have too keeps room to grow, as their objects do, which nothing cuts off while half
+ * of it is used; a longer one is exact.
+ */
+ASH_INLINE bool ash_run_keeps(size_t nr, size_t size)
+{
+	const size_t need = ash_bytes_to_pages(size);
+
+	return need == nr || (need < nr && nr <= ASH_SMALL_MAX >> ASH_PAGE_SHIFT && need * 2 >= nr);
+}
+
+/* In place: a slab's object whose class holds size, and of which at least half is used; or a run to which nothing happens. */
 ASH_INLINE void *ash_fast_realloc(void *p, size_t size)
 {
 	const size_t frame = ash_frame_index(p);
@@ -116,6 +127,8 @@ ASH_INLINE void *ash_fast_realloc(void *p, size_t size)
 
 			if (size <= c->size && size >= c->keep_min)
 				return p;
+		} else if ((tag & ASH_TAG_LARGE) != 0 && ash_run_keeps(tag & ASH_TAG_FRAMES_MASK, size)) {
+			return p;
 		}
 	}
 	return ash_heap_realloc(p, size);

@@ -6,7 +6,7 @@
  * without asking its owner. A first-class heap's runs are at least 16 frames and as aligned, so that each head has a
  * slab descriptor of its own by which reset finds it. A thread's heap keeps a few runs that it freed a moment ago.
  */
-#include "heap/heap_internal.h"
+#include "heap/fast.h"
 
 #include <string.h>
 
@@ -167,7 +167,7 @@ bool ash_large_resize(void *p, uint32_t tag, size_t size)
 	struct ash_heap *self = ash_heap_get();
 	bool zeroed;
 
-	if (nr == old_nr)
+	if (nr == old_nr || ash_run_keeps(old_nr, size))
 		return true;
 	if (nr > ASH_TAG_FRAMES_MASK || self == NULL || size <= ASH_SMALL_MAX / 2)
 		return false; /* what shrinks to a small size moves to a slab */

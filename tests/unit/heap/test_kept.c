@@ -81,6 +81,50 @@ TEST(a_block_that_grows_by_little_moves_seldom)
 	EXPECT_EQ(fake_arena_used_frames(), 0);
 }
 
+static size_t usable_after(void **p, size_t size)
+{
+	*p = ash_heap_realloc(*p, size);
+	EXPECT(*p != NULL);
+	return ash_heap_usable(*p);
+}
+
+/* What a move gave to grow into is not cut off by the next call. */
+TEST(a_run_as_short_as_a_slabs_object_keeps_its_room)
+{
+	void *p = ash_heap_malloc(KIB(68)), *const first = p;
+
+	EXPECT_EQ(usable_after(&p, KIB(64)), KIB(64));
+	EXPECT_EQ(usable_after(&p, KIB(60) + 1), KIB(64));
+	EXPECT_EQ(usable_after(&p, KIB(32)), KIB(64));
+	EXPECT_EQ((uintptr_t)p, (uintptr_t)first);
+	EXPECT_EQ((uintptr_t)ash_fast_realloc(p, KIB(40)), (uintptr_t)first);
+	/* But no more than as much again. */
+	EXPECT_LE(usable_after(&p, KIB(28)), KIB(32));
+	ash_heap_free(p);
+
+	p = ash_heap_malloc(KIB(20));
+	for (size_t size = KIB(20), usable = KIB(20); size <= KIB(64); size += 64) {
+		const size_t now = usable_after(&p, size);
+
+		EXPECT_GE(now, usable);
+		usable = now;
+	}
+	ash_heap_free(p);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
+TEST(a_long_run_is_cut)
+{
+	void *p = ash_heap_malloc(KIB(100));
+
+	EXPECT_EQ(usable_after(&p, KIB(96)), KIB(96));
+	EXPECT_EQ(usable_after(&p, KIB(60)), KIB(60));
+	ash_heap_free(p);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
 struct brief {
 	size_t size;
 	void *p;
