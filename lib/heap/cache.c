@@ -43,7 +43,7 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 
 	if (ASH_UNLIKELY(h->sweep_skip-- == 0))
 		(void)ash_heap_decay(h);
-	if (ash_remote_drain(h) && bin->head != NULL)
+	if ((ash_remote_drain(h) && bin->head != NULL) || ash_depot_take(h, cls))
 		return ash_bin_pop(bin);
 
 	s = h->partial[cls];
@@ -68,39 +68,66 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 	return ash_bin_pop(bin);
 }
 
-/* The bin's most objects that were freed last go back to their slabs. Its counts are the caller's to set. */
-static void bin_give_back(struct ash_heap *h, unsigned cls, uint32_t most)
+/*
+ * How many objects from head on are linked one to the next within head's slab, up to most; *last is the last of them. NULL
+ * differs from every object in the bits that name the slab. Nearly all that is freed comes through here: four at a time.
+ */
+static uint32_t linked_in_slab(struct ash_object *head, uint32_t most, uintptr_t slab_bytes, struct ash_object **last)
 {
-	const unsigned slab_shift = ASH_PAGE_SHIFT + ash_classes[cls].slab_order;
+	struct ash_object *o = head, *next = o->next;
+	uint32_t nr = 1;
+
+#define ONE_MORE()                                                                                                     \
+	do {                                                                                                           \
+		if (((uintptr_t)next ^ (uintptr_t)head) >= slab_bytes)                                                 \
+			goto end;                                                                                      \
+		o = next;                                                                                              \
+		next = o->next;                                                                                        \
+		nr++;                                                                                                  \
+	} while (0)
+	while (nr + 4 <= most) {
+		ONE_MORE();
+		ONE_MORE();
+		ONE_MORE();
+		ONE_MORE();
+	}
+	while (nr < most)
+		ONE_MORE();
+#undef ONE_MORE
+end:
+	*last = o;
+	return nr;
+}
+
+struct ash_object *ash_list_give_back(struct ash_heap *h, unsigned cls, struct ash_object *head, uint32_t most)
+{
+	const uintptr_t slab_bytes = (uintptr_t)ASH_PAGE_SIZE << ash_classes[cls].slab_order;
 	const uint32_t capacity = ash_classes[cls].capacity;
-	struct ash_object *o = h->bins[cls].head;
 
 	/*
-	 * Neighbours in the bin are often of one slab, and linked already: they go home as one list. After a double free the
-	 * bin is a ring; no more than a slab holds is looked at before ash_slab_put() finds out.
+	 * Neighbours in a list are often of one slab, and linked already: they go home as one list. After a double free it is a
+	 * ring; no more than a slab holds is looked at before ash_slab_put() finds out.
 	 */
-	while (o != NULL && most > 0) {
-		struct ash_object *head = o, *next = o->next;
-		const uint32_t end = ash_min(most, capacity + 1u);
-		uint32_t nr = 1;
+	while (head != NULL && most > 0) {
+		struct ash_object *last, *next;
+		const uint32_t nr = linked_in_slab(head, ash_min(most, capacity + 1u), slab_bytes, &last);
 
-		for (; nr < end && next != NULL && ((uintptr_t)next ^ (uintptr_t)head) >> slab_shift == 0; nr++) {
-			o = next;
-			next = o->next;
-		}
+		next = last->next;
 		if (ASH_LIKELY(((ash_tag_load(ash_frame_index(head)) ^ h->tag) & ~(size_t)ASH_TAG_CLASS_MASK) == 0))
-			ash_slab_put(h, cls, head, o, nr);
+			ash_slab_put(h, cls, head, last, nr);
 		else
-			ash_remote_give(h, head, o);
+			ash_remote_give(h, head, last);
 		most -= nr;
-		o = next;
+		head = next;
 	}
-	h->bins[cls].head = o;
+	return head;
 }
 
 void ash_bin_flush(struct ash_heap *h, unsigned cls)
 {
-	bin_give_back(h, cls, UINT32_MAX);
+	(void)ash_depot_drain(h, cls, UINT32_MAX);
+	(void)ash_list_give_back(h, cls, h->bins[cls].head, UINT32_MAX);
+	h->bins[cls].head = NULL;
 	h->bins[cls].room = ash_classes[cls].cache_max;
 	h->bins[cls].extra = 0;
 }
@@ -143,7 +170,7 @@ size_t ash_heap_decay(struct ash_heap *h)
 void ash_heap_flush_bigger(struct ash_heap *h, uint32_t bytes)
 {
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++)
-		if (h->bins[cls].head != NULL && ash_bin_held(&h->bins[cls], cls) * ash_classes[cls].size > bytes)
+		if (h->depot[cls].first != NULL || ash_bin_held(&h->bins[cls], cls) * ash_classes[cls].size > bytes)
 			ash_bin_flush(h, cls);
 }
 
@@ -159,9 +186,11 @@ void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin)
 	const uint32_t max = ash_classes[cls].cache_max, batch = ash_min(max / 2, OVERFLOW_BATCH), keep = max - batch;
 	const uint32_t held = ash_bin_held(bin, cls), gone = ash_min(held - keep, 2 * batch), left = held - gone;
 
-	bin_give_back(h, cls, gone);
-	bin->extra = left > keep ? (int32_t)(left - keep) : 0;
-	bin->room = (int32_t)(max - left) + bin->extra;
+	if (!ash_depot_put(h, cls, held)) {
+		bin->head = ash_list_give_back(h, cls, bin->head, gone);
+		bin->extra = left > keep ? (int32_t)(left - keep) : 0;
+		bin->room = (int32_t)(max - left) + bin->extra;
+	}
 	(void)ash_heap_decay(h);
 }
 

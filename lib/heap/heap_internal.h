@@ -39,7 +39,17 @@
 /* A free object: its first word links it to the next, in a bin, a slab or a remote list. */
 struct ash_object {
 	struct ash_object *next;
-	struct ash_object *batch; /* of the first of a batch on a remote list: the first of the one before it; see remote.c */
+	union {
+		struct ash_object *batch;    /* of the first of a batch on a remote list: of the one before it; see remote.c */
+		struct ash_object *magazine; /* of the first of a magazine in a depot: of the next one; see depot.c */
+		uintptr_t nr;                /* of the second of a magazine: how many objects it is */
+	};
+};
+
+/* Full bins of one class, put aside; see depot.c. */
+struct ash_depot {
+	struct ash_object *first; /* (o) of the magazine put there last */
+	uint32_t nr;              /* (r) objects in all of them */
 };
 
 /* A thread's stack of free objects of one class; sixteen bytes, four to a cache line. */
@@ -115,6 +125,9 @@ struct ash_heap {
 	bool keeps_others;                            /* (o) other heaps' objects may be in its bins */
 	bool moved;                                   /* (o) its runs may be on another node than their arena's */
 	const struct ash_zonelist *zonelist;          /* (o) where its memory comes from */
+	struct ash_depot depot[ASH_NR_CLASSES];       /* (o) what was in bins that were full */
+	uint64_t depot_bytes;                         /* (o) of all of them */
+	uint8_t depot_class;                          /* (o) the next to give to slabs before the heap grows */
 	struct ash_slab *partial[ASH_NR_CLASSES];     /* (o) slabs with free or uncarved objects, the next to use first */
 	struct ash_slab *empty[ASH_SLAB_ORDERS];      /* (o) slabs nobody uses, kept by order for the next slab */
 	struct ash_slab *all;                         /* (o) every slab (first-class heaps: and large run) */
@@ -225,6 +238,15 @@ void ash_heap_flush(struct ash_heap *h);
 size_t ash_heap_decay(struct ash_heap *h);
 void ash_heap_flush_bigger(struct ash_heap *h, uint32_t bytes);
 ASH_NOINLINE void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin);
+
+/* From a list of free objects up to most go to their slabs. What is left of it. */
+struct ash_object *ash_list_give_back(struct ash_heap *h, unsigned cls, struct ash_object *head, uint32_t most);
+
+/* depot.c: full bins, put aside. */
+ASH_MUST_USE bool ash_depot_put(struct ash_heap *h, unsigned cls, uint32_t nr);
+ASH_MUST_USE bool ash_depot_take(struct ash_heap *h, unsigned cls);
+uint32_t ash_depot_drain(struct ash_heap *h, unsigned cls, uint32_t most);
+void ash_depot_drain_some(struct ash_heap *h);
 
 /* slab.c: slabs, and the arenas below them. */
 struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls);

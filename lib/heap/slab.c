@@ -145,25 +145,44 @@ static void slab_start(struct ash_heap *h, struct ash_slab *s, unsigned cls)
 	slab_link_partial(h, s);
 }
 
+static struct ash_slab *slab_from_arena(struct ash_heap *h, unsigned order)
+{
+	struct ash_slab *s;
+	struct ash_run run;
+
+	if (ash_run_alloc(h->zonelist, (size_t)1 << order, order, ASH_MT_UNMOVABLE, &run) != 0)
+		return NULL;
+	s = ash_slab_at(ash_frame_index(run.addr), order);
+	s->cls = ASH_NR_CLASSES;
+	s->owner = h;
+	ash_slab_link_all(h, s);
+	h->slab_frames += (uint64_t)1 << order;
+	return s;
+}
+
 /* A slab with free or uncarved objects, at the head of its class's partial list; NULL when there is no memory. */
 struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls)
 {
 	const unsigned order = ash_classes[cls].slab_order;
 	struct ash_slab *s = empty_pop(h, order);
-	struct ash_run run;
 
+	/* Before the heap grows, a little of what it has put aside; where it cannot grow, all. */
+	if (s == NULL && h->depot_bytes != 0) {
+		ash_depot_drain_some(h);
+		s = empty_pop(h, order);
+	}
 	if (s == NULL) {
 		s = ash_heap_take_slab(h, cls);
 		if (s != NULL)
 			return s;
-		if (ash_run_alloc(h->zonelist, (size_t)1 << order, order, ASH_MT_UNMOVABLE, &run) != 0)
-			return NULL;
-		s = ash_slab_at(ash_frame_index(run.addr), order);
-		s->cls = ASH_NR_CLASSES;
-		s->owner = h;
-		ash_slab_link_all(h, s);
-		h->slab_frames += (uint64_t)1 << order;
+		s = slab_from_arena(h, order);
 	}
+	while (s == NULL && h->depot_bytes != 0) {
+		ash_depot_drain_some(h);
+		s = empty_pop(h, order);
+	}
+	if (s == NULL)
+		return NULL;
 	if (s->cls != cls)
 		slab_set_tags(s, order, h->tag | cls);
 	slab_start(h, s, cls);

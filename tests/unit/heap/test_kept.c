@@ -240,34 +240,174 @@ static uint32_t bin_length(unsigned cls)
 	return nr;
 }
 
-TEST(a_bin_that_overflows_gives_a_bounded_part_back_and_counts_the_rest)
+static uint64_t depot_length(const struct ash_heap *h, unsigned cls)
+{
+	uint64_t nr = 0;
+
+	for (const struct ash_object *m = h->depot[cls].first; m != NULL; m = m->magazine) {
+		uint64_t of_this = 0;
+
+		for (const struct ash_object *o = m; o != NULL; o = o->next)
+			of_this++;
+		EXPECT_EQ(m->next->nr, of_this);
+		nr += of_this;
+	}
+	return nr;
+}
+
+/* A full bin is put aside whole, but for what was freed last; where no more may be, a bounded part goes to slabs. */
+TEST(a_full_bin_is_put_aside_and_a_full_depot_gives_a_bounded_part_back)
 {
 	static const size_t sizes[] = { 16, 64, 128, 512, 1024, 4096, 8192 };
-	static void *p[3000];
+	static void *p[80 * 256];
 
 	for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
-		const unsigned cls = ash_class_of(sizes[s]), max = ash_classes[cls].cache_max, nr = 10 * max;
-		const struct ash_bin *bin;
+		const unsigned cls = ash_class_of(sizes[s]), max = ash_classes[cls].cache_max, nr = 80 * max;
+		const struct ash_heap *h;
+		unsigned magazines = 0, parts = 0;
 
 		for (unsigned i = 0; i < nr; i++)
 			p[i] = ash_heap_malloc(ash_classes[cls].size);
-		bin = &ash_heap_self->bins[cls];
+		h = ash_heap_self;
 		ash_bin_flush(ash_heap_self, cls);
 		for (unsigned i = 0; i < nr; i++) {
-			const uint32_t before = ash_bin_held(bin, cls), batch = ash_min(max / 2, 64u);
+			const uint32_t before = ash_bin_held(&h->bins[cls], cls), aside = h->depot[cls].nr;
+			const uint32_t batch = ash_min(max / 2, 64u);
+			uint32_t held, gone;
 
 			ash_heap_free(p[i]);
-			EXPECT_EQ(ash_bin_held(bin, cls), bin_length(cls));
-			EXPECT_LE(before + 1 - ash_bin_held(bin, cls), 2 * batch);
-			EXPECT_LE(ash_bin_held(bin, cls), max);
-			EXPECT_GE(ash_bin_held(bin, cls), ash_min(i + 1, max - batch));
+			held = ash_bin_held(&h->bins[cls], cls);
+			gone = before + 1 - held;
+			EXPECT_EQ(held, bin_length(cls));
+			EXPECT_LE(held, max);
+			if (h->depot[cls].nr != aside) {
+				EXPECT_LE(h->depot_bytes, ash_max((uint64_t)256 << 10, h->slab_frames << (ASH_PAGE_SHIFT - 2)));
+				EXPECT_EQ(h->depot[cls].nr, aside + gone);
+				EXPECT_EQ(h->depot[cls].nr, depot_length(h, cls));
+				EXPECT_EQ(h->bins[cls].head, p[i]);
+				EXPECT_EQ(held, 1);
+				magazines++;
+			} else {
+				EXPECT_LE(gone, 2 * batch);
+				EXPECT(gone == 0 || held >= max - batch);
+				parts += gone > 0;
+			}
 		}
+		EXPECT_GT(magazines, 0);
+		EXPECT_GT(parts, 0);
+		ash_bin_flush(ash_heap_self, cls);
+		EXPECT_EQ(h->depot_bytes, 0);
+		EXPECT_EQ(h->depot[cls].nr, 0);
 	}
 	ash_heap_trim();
 	EXPECT_EQ(fake_arena_used_frames(), 0);
 }
 
-TEST(a_bin_that_a_long_list_made_long_shrinks_while_it_overflows)
+TEST(what_was_put_aside_comes_back_whole_and_the_last_first)
+{
+	enum { SIZE = 128, NR = 1000 };
+	static void *p[NR];
+	const unsigned cls = ash_class_of(SIZE);
+	size_t frames;
+
+	for (unsigned i = 0; i < NR; i++)
+		p[i] = ash_heap_malloc(SIZE);
+	ash_bin_flush(ash_heap_self, cls);
+	for (unsigned i = 0; i < NR; i++)
+		ash_heap_free(p[i]);
+	EXPECT_GT(ash_heap_self->depot[cls].nr, NR / 2);
+	frames = fake_arena_used_frames();
+	for (unsigned i = NR; i-- > 0;) {
+		EXPECT_EQ(ash_heap_malloc(SIZE), p[i]);
+		EXPECT_EQ(ash_bin_held(&ash_heap_self->bins[cls], cls), bin_length(cls));
+	}
+	EXPECT_EQ(ash_heap_self->depot_bytes, 0);
+	EXPECT_EQ(fake_arena_used_frames(), frames);
+	for (unsigned i = 0; i < NR; i++)
+		ash_heap_free(p[i]);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
+/* Else a load that goes up and down by one there would meet no fast path. */
+TEST(at_the_edge_of_a_magazine_one_more_and_one_less_are_within_the_bin)
+{
+	enum { SIZE = 128, NR = 1000 };
+	static void *p[NR];
+	const unsigned cls = ash_class_of(SIZE);
+	unsigned freed = 0;
+
+	for (unsigned i = 0; i < NR; i++)
+		p[i] = ash_heap_malloc(SIZE);
+	ash_bin_flush(ash_heap_self, cls);
+	while (ash_heap_self->depot[cls].nr == 0)
+		ash_heap_free(p[freed++]);
+	for (unsigned i = 0; i < 3; i++) {
+		const uint32_t aside = ash_heap_self->depot[cls].nr;
+		void *q = ash_heap_malloc(SIZE);
+
+		EXPECT_EQ(ash_heap_self->depot[cls].nr, aside);
+		ash_heap_free(q);
+		EXPECT_EQ(ash_heap_self->depot[cls].nr, aside);
+	}
+	while (freed < NR)
+		ash_heap_free(p[freed++]);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
+TEST(a_heap_that_cannot_grow_takes_what_it_has_put_aside)
+{
+	enum { SIZE = 64, NR = 16384 };
+	static void *p[NR], *q[2000];
+	unsigned got = 0;
+
+	for (unsigned i = 0; i < NR; i++)
+		p[i] = ash_heap_malloc(SIZE);
+	ash_bin_flush(ash_heap_self, ash_class_of(SIZE));
+	for (unsigned i = 0; i < NR; i++)
+		ash_heap_free(p[i]);
+	EXPECT_GT(ash_heap_self->depot_bytes, 200u << 10);
+	/* Of what went to slabs many are empty and kept; those first. */
+	ash_heap_release_empty(ash_heap_self);
+	fake_arena_fail_at(1);
+	for (; got < 2000; got++) {
+		q[got] = ash_heap_malloc(1024);
+		if (q[got] == NULL)
+			break;
+	}
+	fake_arena_fail_at(0);
+	EXPECT_EQ(ash_heap_self->depot_bytes, 0);
+	EXPECT_GE(got, 192); /* 3 slabs' worth, at least */
+	for (unsigned i = 0; i < got; i++)
+		ash_heap_free(q[i]);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
+TEST(before_a_heap_grows_some_of_what_it_has_put_aside_goes_to_slabs)
+{
+	enum { SIZE = 64, NR = 3000 };
+	static void *p[NR];
+	void *q;
+	uint64_t aside;
+
+	for (unsigned i = 0; i < NR; i++)
+		p[i] = ash_heap_malloc(SIZE);
+	ash_bin_flush(ash_heap_self, ash_class_of(SIZE));
+	for (unsigned i = 0; i < NR; i++)
+		ash_heap_free(p[i]);
+	ash_heap_release_empty(ash_heap_self);
+	aside = ash_heap_self->depot_bytes;
+	EXPECT_GT(aside, 64u << 10);
+	q = ash_heap_malloc(2000);
+	EXPECT_LT(ash_heap_self->depot_bytes, aside);
+	ash_heap_free(q);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
+TEST(a_bin_that_a_long_list_made_long_is_put_aside_or_shrinks)
 {
 	static void *p[7000];
 	const unsigned cls = ash_class_of(16);
@@ -288,6 +428,7 @@ TEST(a_bin_that_a_long_list_made_long_shrinks_while_it_overflows)
 		ash_heap_free(p[i]);
 	EXPECT_LE(ash_bin_held(bin, cls), longest - 2500);
 	EXPECT_EQ(ash_bin_held(bin, cls), bin_length(cls));
+	EXPECT_EQ(ash_heap_self->depot[cls].nr, depot_length(ash_heap_self, cls));
 	ash_heap_free(p[0]);
 	ash_heap_trim();
 	EXPECT_EQ(fake_arena_used_frames(), 0);
