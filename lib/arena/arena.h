@@ -210,6 +210,12 @@ void ash_run_free(void *addr, size_t nr_frames);
 void ash_run_free_zeroed(void *addr, size_t nr_frames);
 
 /*
+ * The system may have the memory of frames in use back: what they hold is lost, and they are touched again as fresh ones. Where
+ * that cannot be (hugetlb, locked memory, a watcher, another thread that grows the arena) nothing happens.
+ */
+void ash_run_discard(void *addr, size_t nr_frames);
+
+/*
  * What owns MOVABLE and RECLAIMABLE runs: the functions of page/mover.h with addresses for frames, whose rules they keep,
  * and with the run's word (below). One mover for all arenas, for good. They must not wait for what a thread may hold that
  * forks or that asks for a contiguous run.

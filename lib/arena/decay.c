@@ -129,6 +129,17 @@ static uint32_t part_frames(const struct ash_zone_free *now)
 	return (uint32_t)(now->free - ash_min(now->blocks, now->free));
 }
 
+void ash_run_discard(void *addr, size_t nr_frames)
+{
+	struct ash_arena *a = ash_arena_of(addr);
+
+	if (!ash_lock_try(&a->growth))
+		return;
+	if (!ash_arena_is_watched() && !(a->kind == ASH_ARENA_H && ash_arena_has_hugetlb(a)))
+		(void)ash_vmem_discard(addr, nr_frames << ASH_PAGE_SHIFT);
+	ash_arena_end_turn(a);
+}
+
 uint32_t ash_arena_free_resident(struct ash_arena *a)
 {
 	const struct ash_zone_free now = ash_zone_free_now(a->zone);

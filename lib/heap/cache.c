@@ -54,13 +54,16 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 	}
 	if (s->free != NULL) {
 		bin->head = s->free;
-		nr = s->nr_free;
+		nr = s->nr_free - s->nr_away;
 		s->free = NULL;
-		s->nr_free = 0;
+		s->nr_free = s->nr_away;
 	} else {
-		nr = slab_carve(s, c, &bin->head);
+		nr = ASH_UNLIKELY(s->away != 0) ? ash_slab_come_back(s, &bin->head) : 0;
+		if (nr == 0)
+			nr = slab_carve(s, c, &bin->head);
 	}
-	if (s->carved == c->capacity)
+	s->alone = 0;
+	if (s->carved == c->capacity && s->away == 0)
 		ash_slab_unlink_partial(h, s);
 	/* However much came, half a bin of frees must fit before the next flush. */
 	bin->extra = nr > c->cache_max / 2u ? (int32_t)(nr - c->cache_max / 2u) : 0;
@@ -137,19 +140,22 @@ void ash_bin_flush(struct ash_heap *h, unsigned cls)
  * would hold on to objects all over the memory that it had at its largest. A bin in use pays a refill for it. Several turns
  * in a decay time, because what a bin gives back has most of one to wait, in the arena.
  */
-enum { SWEEPS = 8 };
+enum { SWEEPS = 8, SWEEP_WORK = 65536 };
 
 static void sweep(struct ash_heap *h, uint64_t now, uint32_t decay_ms)
 {
 	const uint64_t step = decay_ms / (SWEEPS * ASH_NR_CLASSES) + 1;
+	int64_t work = SWEEP_WORK;
 	uint64_t nr = h->sweep_due != 0 ? ash_min((now - h->sweep_due) / step + 1, ASH_NR_CLASSES) : 0;
 
 	h->sweep_due = now + step;
 	for (; nr > 0; nr--) {
 		ash_bin_flush(h, h->sweep_class);
+		ash_heap_thin(h, h->sweep_class, &work);
 		if (++h->sweep_class < ASH_NR_CLASSES)
 			continue;
 		h->sweep_class = 0;
+		ash_heap_thin_turn(h);
 		ash_remote_flush(h);
 		ash_heap_release_empty(h);
 		ash_large_drop_kept(h);

@@ -66,7 +66,8 @@ ASH_BUILD_ASSERT(sizeof(struct ash_bin) == 16, "the fast paths index bins by a s
  *
  * Objects are in one of four places: handed out or in somebody's bin (in_use together), on the slab's free list
  * (nr_free), or never carved yet (capacity - carved). A slab with nr_free > 0 or uncarved objects is on its class's
- * partial list; nr_free == carved means nobody uses it.
+ * partial list; nr_free == carved means nobody uses it. Of nr_free, nr_away are on no list, because the memory of parts
+ * that they touch has been given back (parts.c).
  *
  * The same descriptor with cls == ASH_SLAB_LARGE stands for a large run of a first-class heap.
  */
@@ -78,6 +79,8 @@ struct ash_slab {
 	struct ash_slab *all_next, *all_prev; /* (o) every slab of the heap */
 	uint8_t cls;                        /* (o) */
 	bool partial;                       /* (o) is on the partial list */
+	uint8_t alone;                      /* (o) sweeps since a bin was refilled from it, or it was thinned; saturates */
+	uint16_t away, nr_away;             /* (o) parts that were given back, a bit each, and the objects that touch them */
 	struct ash_heap *owner;             /* (o) */
 };
 ASH_BUILD_ASSERT(sizeof(struct ash_slab) == 64, "one cache line per slab, and a power of two to divide by");
@@ -136,6 +139,8 @@ struct ash_heap {
 	uint64_t sweep_due;                           /* (o) clock of the next bin to be emptied; 0: not set yet */
 	uint8_t sweep_class;                          /* (o) whose it is */
 	uint8_t sweep_skip;                           /* (o) refills until the clock is read again */
+	uint64_t free_bytes, away_bytes;              /* (o) of the slabs seen in this turn of sweeps; see parts.c */
+	uint64_t loose;                               /* (o) bytes free and in memory, beyond what is to stay, at the last turn */
 	uint64_t slab_frames;                         /* (r) frames in slabs */
 	uint64_t empty_frames;                        /* (r) of these in empty[] */
 	int64_t large_frames, large_count;            /* (r) allocated minus freed by this heap: sum over heaps */
@@ -258,6 +263,12 @@ void ash_slab_link_all(struct ash_heap *h, struct ash_slab *s);
 void ash_slab_unlink_all(struct ash_heap *h, struct ash_slab *s);
 void ash_slab_release(struct ash_heap *h, struct ash_slab *s);
 void ash_heap_release_empty(struct ash_heap *h);
+
+/* parts.c: parts of slabs that nobody has used for long go back; in a sweep, after the bin. *work: what is left to do. */
+void ash_heap_thin(struct ash_heap *h, unsigned cls, int64_t *work);
+void ash_heap_thin_turn(struct ash_heap *h);
+/* Some of the nr_away objects of a slab with parts away, as a list, to be handed out. 0: there is none, nor a part, away. */
+unsigned ash_slab_come_back(struct ash_slab *s, struct ash_object **list);
 
 /* remote.c: frees by threads that do not own the object. */
 void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag);

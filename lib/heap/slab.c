@@ -141,6 +141,9 @@ static void slab_start(struct ash_heap *h, struct ash_slab *s, unsigned cls)
 	s->free = NULL;
 	s->nr_free = 0;
 	s->carved = 0;
+	s->away = 0;
+	s->nr_away = 0;
+	s->alone = 0;
 	s->cls = (uint8_t)cls;
 	slab_link_partial(h, s);
 }

@@ -4,6 +4,7 @@
 #include "arena/fake_pool.h"
 
 #include "base/bits.h"
+#include "os/resident.h"
 
 enum { DECAY_MS = 800, TICK_MS = 100 };
 
@@ -214,6 +215,39 @@ CHILD_TEST(a_little_that_goes_first_does_not_keep_the_rest)
 	}
 	(void)pass(DECAY_MS - TICK_MS);
 	EXPECT_LE(resident(0), before / 2);
+	check_zones();
+}
+
+/* What is in use goes where its owner says so, on ordinary memory, and only that. */
+CHILD_TEST(frames_in_use_are_discarded)
+{
+	static const struct ash_arena_watcher watcher = { 0 };
+	const struct ash_zonelist *zl = start(UINT32_MAX, ASH_HUGE_NONE);
+	struct ash_run r = run(zl, 64);
+	char *const p = r.addr;
+	size_t pages;
+
+	ash_arena_set_watcher(&watcher);
+	ash_run_discard(p + 16 * ASH_PAGE_SIZE, 32);
+	ash_arena_set_watcher(NULL);
+	for (size_t i = 0; i < 64 * ASH_PAGE_SIZE; i++)
+		EXPECT_EQ(p[i], 1);
+	ash_run_discard(p + 16 * ASH_PAGE_SIZE, 32);
+	EXPECT_EQ(ash_resident_pages(p, 64 * ASH_PAGE_SIZE, &pages), 0);
+	EXPECT_LE(pages, 32);
+	for (size_t i = 0; i < 64 * ASH_PAGE_SIZE; i++)
+		EXPECT_EQ(p[i], i / ASH_PAGE_SIZE - 16 < 32 ? 0 : 1);
+	ash_run_free(p, 64);
+	check_zones();
+}
+
+CHILD_TEST(populated_frames_in_use_stay)
+{
+	struct ash_run r = run(start(UINT32_MAX, ASH_HUGE_2M), 2048);
+
+	ash_run_discard(r.addr, 512);
+	EXPECT_EQ(*(char *)r.addr, 1);
+	ash_run_free(r.addr, 2048);
 	check_zones();
 }
 

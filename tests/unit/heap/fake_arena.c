@@ -14,8 +14,8 @@
 struct ash_registry ash_registry;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned char used[FAKE_FRAMES], dirty[FAKE_FRAMES];
-static size_t nr_used;
+static unsigned char used[FAKE_FRAMES], dirty[FAKE_FRAMES], gone[FAKE_FRAMES];
+static size_t nr_used, nr_discarded;
 static unsigned fail_in, faults;
 static struct ash_arena_config the_config;
 static struct ash_zonelist the_zonelist = { .nr = 1 };
@@ -120,6 +120,7 @@ static bool take(size_t first, size_t nr)
 
 	memset(used + first, 1, nr);
 	memset(dirty + first, 1, nr);
+	memset(gone + first, 0, nr);
 	nr_used += nr;
 	return zeroed;
 }
@@ -161,6 +162,37 @@ void ash_run_free(void *addr, size_t nr)
 	memset(addr, 0xdb, nr << ASH_PAGE_SHIFT);
 	nr_used -= nr;
 	pthread_mutex_unlock(&lock);
+}
+
+/* Whether there was anything: all that nobody has touched since it was discarded reads as zero. */
+static bool discard(size_t f)
+{
+	unsigned char *const frame = ash_frame_address(f);
+	size_t n = 0;
+
+	while (gone[f] && n < ASH_PAGE_SIZE && frame[n] == 0)
+		n++;
+	memset(frame, 0, ASH_PAGE_SIZE);
+	gone[f] = 1;
+	return n < ASH_PAGE_SIZE;
+}
+
+void ash_run_discard(void *addr, size_t nr)
+{
+	const size_t first = ash_frame_index(addr);
+
+	pthread_mutex_lock(&lock);
+	for (size_t f = first; f < first + nr; f++)
+		if (!used[f] || ((uintptr_t)addr & (ASH_PAGE_SIZE - 1)) != 0)
+			fault("discard of what is not in use", f);
+		else
+			nr_discarded += discard(f);
+	pthread_mutex_unlock(&lock);
+}
+
+size_t fake_arena_discarded_frames(void)
+{
+	return nr_discarded;
 }
 
 /* Without page tables: copied. */

@@ -16,6 +16,8 @@
 /* Refuse the n-th run allocation or extension from now (1 = the next) and all after it; 0 = never. */
 void fake_arena_fail_at(unsigned n);
 size_t fake_arena_used_frames(void);
+/* Frames in memory that were discarded while in use, since the start. */
+size_t fake_arena_discarded_frames(void);
 /* The option; never, until this is called. */
 void fake_arena_decay_ms(uint32_t ms);
 /* Broken promises since the start, each printed. */

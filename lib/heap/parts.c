@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Parts of slabs go back to the system: those on which no object is in use, of slabs that served nobody for long.
+ *
+ * After a peak whose survivors lie everywhere hardly a slab is empty, and most pages of most of them have nothing alive on
+ * them. A sixteenth of a slab (a page, in the smallest) in which that is so is given back, once the objects that touch it have
+ * been taken off the slab's free list; they are as good as not carved, and are made again, a part after the other, when nothing
+ * else is free in the slab. `away` has a bit for each such part. Nothing else needs to know: an object is away exactly if it
+ * touches such a part, and counts as free.
+ *
+ * What is away is given back again as long as it is: the kernel's own daemon makes huge pages of what is mostly empty.
+ *
+ * It splits huge pages, and what went is faulted in by base pages when it is wanted. So a slab must have been left alone for
+ * as long as a pageblock must be free before it goes back, and what is free must be much beside what the heap has.
+ */
+#include "heap/heap_internal.h"
+
+#include <string.h>
+
+#define PARTS 16u
+#define ALL_PARTS ((1u << PARTS) - 1)
+#define OBJECTS_MAX ((ASH_PAGE_SIZE << ASH_SLAB_MIN_ORDER) / 16)
+#define LOOSE_KEEP ((uint64_t)4 << 20)
+
+enum {
+	SLABS_MAX = 4096, /* of a class, that are looked at one after the other */
+	LEFT_ALONE = 5,   /* sweeps, of the eight of a decay time */
+	LOOSE_SHARE = 4,  /* what is free stays up to this share of what there is */
+	CALL_WORK = 64,   /* what giving back a part costs, in objects looked at */
+};
+
+static unsigned part_shift(const struct ash_class *c)
+{
+	return ASH_PAGE_SHIFT + c->slab_order - 4;
+}
+
+/* The parts that the slab's i-th object touches. */
+static uint32_t parts_of(const struct ash_class *c, uint32_t i)
+{
+	const uint32_t first = i * c->size >> part_shift(c), last = (i * c->size + c->size - 1) >> part_shift(c);
+
+	return (2u << last) - (1u << first);
+}
+
+static uint32_t index_of(const struct ash_slab *s, const struct ash_class *c, const struct ash_object *o)
+{
+	const size_t offset = (size_t)((const char *)o - (const char *)ash_frame_address(ash_slab_frame(s)));
+
+	if (ASH_UNLIKELY(offset >= (size_t)s->carved * c->size))
+		ash_heap_corrupt("write to a freed object", o);
+	return (uint32_t)(offset / c->size);
+}
+
+/* Those on which no object is in use. */
+static uint32_t free_parts(const struct ash_slab *s, const struct ash_class *c)
+{
+	uint64_t is_free[OBJECTS_MAX / 64];
+	uint32_t parts = ALL_PARTS, left = s->nr_free - s->nr_away;
+
+	memset(is_free, 0, sizeof(is_free));
+	for (const struct ash_object *o = s->free; o != NULL && left > 0; o = o->next, left--) {
+		const uint32_t i = index_of(s, c, o);
+
+		is_free[i / 64] |= (uint64_t)1 << i % 64;
+	}
+	for (uint32_t i = 0; i < s->carved; i++)
+		if ((is_free[i / 64] >> i % 64 & 1) == 0 && (parts_of(c, i) & s->away) == 0)
+			parts &= ~parts_of(c, i);
+	return parts;
+}
+
+/* The number of system calls that it took. */
+static unsigned give_back(const struct ash_slab *s, const struct ash_class *c)
+{
+	char *const start = ash_frame_address(ash_slab_frame(s));
+	uint32_t parts = s->away;
+	unsigned calls = 0;
+
+	for (; parts != 0; calls++) {
+		const unsigned first = (unsigned)__builtin_ctz(parts), nr = (unsigned)__builtin_ctz(~(parts >> first));
+
+		ash_run_discard(start + ((size_t)first << part_shift(c)), (size_t)nr << (part_shift(c) - ASH_PAGE_SHIFT));
+		parts &= parts + (1u << first);
+	}
+	return calls;
+}
+
+/* What of the slab can go is away from now on. */
+static void slab_thin(struct ash_slab *s, const struct ash_class *c)
+{
+	const uint32_t parts = free_parts(s, c);
+	struct ash_object **link = &s->free;
+	uint32_t left = 0;
+
+	if (parts == s->away)
+		return;
+	s->away = (uint16_t)parts;
+	for (struct ash_object *o = s->free; o != NULL; o = o->next) {
+		if ((parts_of(c, index_of(s, c, o)) & s->away) != 0)
+			continue;
+		*link = o;
+		link = &o->next;
+		left++;
+	}
+	*link = NULL;
+	s->nr_away = (uint16_t)(s->nr_free - left);
+}
+
+/* A slab's list is used up: the objects of its first part that is away, or of the first few if that has none to itself. */
+unsigned ash_slab_come_back(struct ash_slab *s, struct ash_object **list)
+{
+	const struct ash_class *c = &ash_classes[s->cls];
+	char *const start = ash_frame_address(ash_slab_frame(s));
+	struct ash_object **link = list;
+	unsigned nr = 0;
+
+	while (s->away != 0 && nr == 0) {
+		const uint32_t part = (uint32_t)__builtin_ctz(s->away);
+
+		s->away &= (uint16_t)(s->away - 1u);
+		for (uint32_t i = (part << part_shift(c)) / c->size; i < s->carved && i * c->size >> part_shift(c) <= part; i++) {
+			if ((parts_of(c, i) & s->away) != 0)
+				continue;
+			*link = (struct ash_object *)(start + (size_t)i * c->size);
+			link = &(*link)->next;
+			nr++;
+		}
+	}
+	*link = NULL;
+	s->nr_away = (uint16_t)(s->nr_away - nr);
+	s->nr_free -= nr;
+	return nr;
+}
+
+void ash_heap_thin(struct ash_heap *h, unsigned cls, int64_t *work)
+{
+	const struct ash_class *c = &ash_classes[cls];
+	struct ash_slab *s = h->partial[cls];
+
+	for (unsigned n = 0; s != NULL && n < SLABS_MAX; s = s->next, n++) {
+		const uint64_t bytes = (uint64_t)(s->nr_free - s->nr_away) * c->size;
+
+		h->free_bytes += (uint64_t)s->nr_free * c->size;
+		h->away_bytes += (uint64_t)s->nr_away * c->size;
+		if (s->alone < LEFT_ALONE) {
+			s->alone++;
+			continue;
+		}
+		if (*work <= 0)
+			continue;
+		if (h->loose > 0 && bytes >= (size_t)1 << part_shift(c)) {
+			*work -= c->capacity;
+			slab_thin(s, c);
+		}
+		if (s->away != 0) {
+			*work -= (int64_t)give_back(s, c) * CALL_WORK;
+			s->alone = 0;
+		}
+	}
+}
+
+/* After all classes: whether what is free, and in memory, is worth it. */
+void ash_heap_thin_turn(struct ash_heap *h)
+{
+	const uint64_t all = h->slab_frames << ASH_PAGE_SHIFT, used = all - ash_min(h->free_bytes, all);
+	const uint64_t keep = ash_max(used / LOOSE_SHARE, LOOSE_KEEP), there = h->free_bytes - h->away_bytes;
+
+	h->loose = there - ash_min(keep, there);
+	h->free_bytes = 0;
+	h->away_bytes = 0;
+}
