@@ -57,12 +57,13 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 		nr = s->nr_free - s->nr_away;
 		s->free = NULL;
 		s->nr_free = s->nr_away;
+		s->alone = 0;
+	} else if (ASH_LIKELY(s->away == 0)) {
+		nr = slab_carve(s, c, &bin->head);
 	} else {
-		nr = ASH_UNLIKELY(s->away != 0) ? ash_slab_come_back(s, &bin->head) : 0;
-		if (nr == 0)
-			nr = slab_carve(s, c, &bin->head);
+		nr = ash_slab_come_back(s, &bin->head);
+		s->alone = 0;
 	}
-	s->alone = 0;
 	if (s->carved == c->capacity && s->away == 0)
 		ash_slab_unlink_partial(h, s);
 	/* However much came, half a bin of frees must fit before the next flush. */

@@ -267,7 +267,7 @@ void ash_heap_release_empty(struct ash_heap *h);
 /* parts.c: parts of slabs that nobody has used for long go back; in a sweep, after the bin. *work: what is left to do. */
 void ash_heap_thin(struct ash_heap *h, unsigned cls, int64_t *work);
 void ash_heap_thin_turn(struct ash_heap *h);
-/* Some of the nr_away objects of a slab with parts away, as a list, to be handed out. 0: there is none, nor a part, away. */
+/* Some of the nr_away objects of a slab with parts away, as a list, to be handed out. */
 unsigned ash_slab_come_back(struct ash_slab *s, struct ash_object **list);
 
 /* remote.c: frees by threads that do not own the object. */

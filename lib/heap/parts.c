@@ -146,7 +146,8 @@ void ash_heap_thin(struct ash_heap *h, unsigned cls, int64_t *work)
 			s->alone++;
 			continue;
 		}
-		if (*work <= 0)
+		/* A class has hardly more than one slab that is not carved to its end. */
+		if (*work <= 0 || s->carved < c->capacity)
 			continue;
 		if (h->loose > 0 && bytes >= (size_t)1 << part_shift(c)) {
 			*work -= c->capacity;

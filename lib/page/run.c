@@ -13,7 +13,7 @@
 #define FREE_BATCH 64
 
 /* Free buddies of an order, used before or not, that a search for a gap looks at. */
-#define GAP_LOOKS 4
+#define GAP_LOOKS 8
 
 /* Pieces looked at in one zone lock hold. */
 #define CHECK_BATCH 1024
