@@ -216,6 +216,12 @@ void ash_run_free_zeroed(void *addr, size_t nr_frames);
 void ash_run_discard(void *addr, size_t nr_frames);
 
 /*
+ * So many frames more (or less) of what is in use in the arena of addr are discarded, and are to stay so: what is free
+ * beside them is compared with what is in memory.
+ */
+void ash_run_note_discarded(const void *addr, int64_t nr_frames);
+
+/*
  * What owns MOVABLE and RECLAIMABLE runs: the functions of page/mover.h with addresses for frames, whose rules they keep,
  * and with the run's word (below). One mover for all arenas, for good. They must not wait for what a thread may hold that
  * forks or that asks for a contiguous run.

@@ -140,6 +140,11 @@ void ash_run_discard(void *addr, size_t nr_frames)
 	ash_arena_end_turn(a);
 }
 
+void ash_run_note_discarded(const void *addr, int64_t nr_frames)
+{
+	(void)atomic_fetch_add_explicit(&ash_arena_of(addr)->discarded, nr_frames, memory_order_relaxed);
+}
+
 uint32_t ash_arena_free_resident(struct ash_arena *a)
 {
 	const struct ash_zone_free now = ash_zone_free_now(a->zone);
@@ -201,7 +206,9 @@ static void decay_parts(struct ash_arena *a, uint64_t looks)
 {
 	const struct ash_zone_free now = ash_zone_free_now(a->zone);
 	const size_t online = atomic_load_explicit(&a->online, memory_order_relaxed);
-	const size_t keep = ash_max((online - ash_min(now.free, online)) / PART_SHARE, PART_KEEP);
+	const int64_t discarded = atomic_load_explicit(&a->discarded, memory_order_relaxed);
+	const size_t not_used = now.free + (discarded > 0 ? (size_t)discarded : 0);
+	const size_t keep = ash_max((online - ash_min(not_used, online)) / PART_SHARE, PART_KEEP);
 	const uint32_t least = take_least(&a->low_parts, part_frames(&now));
 	uint32_t low;
 	size_t n;

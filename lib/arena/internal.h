@@ -70,6 +70,7 @@ struct ash_arena {
 	uint32_t free_low[ASH_DECAY_SLOTS];  /* (g) samples: free resident pageblocks, newest first */
 	uint32_t parts_low[ASH_DECAY_SLOTS]; /* (g) samples: free frames of partly used pageblocks, those returned left out */
 	uint32_t parts_gone;                 /* (g) of these frames, at most so many are without memory */
+	_Atomic int64_t discarded;           /* (a) frames in use that their owners have done without */
 
 	_Atomic size_t online, peak_online; /* (g,a) frames */
 	_Atomic size_t backed[ASH_BACKING_NR];

@@ -69,6 +69,16 @@ static uint32_t free_parts(const struct ash_slab *s, const struct ash_class *c)
 	return parts;
 }
 
+/* So many parts as there are bits are away more than before, or less. */
+static void note(const struct ash_slab *s, const struct ash_class *c, uint32_t parts, bool more)
+{
+	int64_t frames = 0;
+
+	for (; parts != 0; parts &= parts - 1)
+		frames += (int64_t)1 << (part_shift(c) - ASH_PAGE_SHIFT);
+	ash_run_note_discarded(ash_frame_address(ash_slab_frame(s)), more ? frames : -frames);
+}
+
 /* The number of system calls that it took. */
 static unsigned give_back(const struct ash_slab *s, const struct ash_class *c)
 {
@@ -94,6 +104,7 @@ static void slab_thin(struct ash_slab *s, const struct ash_class *c)
 
 	if (parts == s->away)
 		return;
+	note(s, c, parts & ~(uint32_t)s->away, true);
 	s->away = (uint16_t)parts;
 	for (struct ash_object *o = s->free; o != NULL; o = o->next) {
 		if ((parts_of(c, index_of(s, c, o)) & s->away) != 0)
@@ -112,6 +123,7 @@ unsigned ash_slab_come_back(struct ash_slab *s, struct ash_object **list)
 	const struct ash_class *c = &ash_classes[s->cls];
 	char *const start = ash_frame_address(ash_slab_frame(s));
 	struct ash_object **link = list;
+	const uint32_t before = s->away;
 	unsigned nr = 0;
 
 	while (s->away != 0 && nr == 0) {
@@ -127,9 +139,18 @@ unsigned ash_slab_come_back(struct ash_slab *s, struct ash_object **list)
 		}
 	}
 	*link = NULL;
+	note(s, c, before & ~(uint32_t)s->away, false);
 	s->nr_away = (uint16_t)(s->nr_away - nr);
 	s->nr_free -= nr;
 	return nr;
+}
+
+/* Nobody uses the slab any more, and what was away may be touched. */
+void ash_slab_forget_away(struct ash_slab *s)
+{
+	note(s, &ash_classes[s->cls], s->away, false);
+	s->away = 0;
+	s->nr_away = 0;
 }
 
 void ash_heap_thin(struct ash_heap *h, unsigned cls, int64_t *work)

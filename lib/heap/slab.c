@@ -213,6 +213,8 @@ static ASH_NOINLINE void slab_became_empty(struct ash_heap *h, struct ash_slab *
 	struct ash_slab **head = &h->empty[order - ASH_SLAB_MIN_ORDER];
 
 	ash_slab_unlink_partial(h, s);
+	if (ASH_UNLIKELY(s->away != 0))
+		ash_slab_forget_away(s);
 	s->next = *head;
 	*head = s;
 	h->empty_frames += (uint64_t)1 << order;

@@ -16,6 +16,7 @@ struct ash_registry ash_registry;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned char used[FAKE_FRAMES], dirty[FAKE_FRAMES], gone[FAKE_FRAMES];
 static size_t nr_used, nr_discarded;
+static int64_t nr_away;
 static unsigned fail_in, faults;
 static struct ash_arena_config the_config;
 static struct ash_zonelist the_zonelist = { .nr = 1 };
@@ -188,6 +189,19 @@ void ash_run_discard(void *addr, size_t nr)
 		else
 			nr_discarded += discard(f);
 	pthread_mutex_unlock(&lock);
+}
+
+void ash_run_note_discarded(const void *addr, int64_t nr)
+{
+	(void)addr;
+	pthread_mutex_lock(&lock);
+	nr_away += nr;
+	pthread_mutex_unlock(&lock);
+}
+
+int64_t fake_arena_away_frames(void)
+{
+	return nr_away;
 }
 
 size_t fake_arena_discarded_frames(void)

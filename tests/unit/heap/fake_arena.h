@@ -18,6 +18,8 @@ void fake_arena_fail_at(unsigned n);
 size_t fake_arena_used_frames(void);
 /* Frames in memory that were discarded while in use, since the start. */
 size_t fake_arena_discarded_frames(void);
+/* Frames that are to stay discarded, as the heap counts them. */
+int64_t fake_arena_away_frames(void);
 /* The option; never, until this is called. */
 void fake_arena_decay_ms(uint32_t ms);
 /* Broken promises since the start, each printed. */

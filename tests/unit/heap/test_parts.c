@@ -31,6 +31,7 @@ static void unload(void)
 		ash_heap_free(ballast[i]);
 	ash_heap_trim();
 	EXPECT_EQ(fake_arena_used_frames(), 0);
+	EXPECT_EQ(fake_arena_away_frames(), 0);
 	EXPECT_EQ(fake_arena_faults(), 0);
 }
 
@@ -133,11 +134,13 @@ TEST(what_nothing_alive_touches_goes_and_comes_back)
 		thin(cls, 1);
 		EXPECT_EQ(fake_arena_discarded_frames() - before, frames_without(cls, left));
 		EXPECT_GT(fake_arena_discarded_frames(), before);
+		EXPECT_EQ(fake_arena_away_frames(), fake_arena_discarded_frames() - before);
 		before = fake_arena_discarded_frames();
 		thin(cls, 2 * TURNS);
 		EXPECT_EQ(fake_arena_discarded_frames(), before);
 		for (unsigned i = left; i < nr; i++)
 			take(cls, i);
+		EXPECT_EQ(fake_arena_away_frames(), 0);
 		EXPECT_EQ(ash_heap_self->slab_frames, slabs);
 		for (unsigned i = 0; i < nr; i++)
 			EXPECT(is_whole(cls, i));
