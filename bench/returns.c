@@ -5,8 +5,10 @@
  * milliseconds, which should cost no memory to come and go. What is freed is what was allocated last, or with scattered=1 objects at
  * random places, which leaves something alive nearly everywhere.
  *
- * Every step= milliseconds of the rest a line "at MS resident KIB live KIB minflt N" is printed.
+ * Every step= milliseconds of the rest a line "at MS resident KIB live KIB minflt N" is printed, and at its end "pages KIB":
+ * the pages that something alive lies on, which is the least that can be resident unless objects change their places.
  */
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -82,6 +84,39 @@ static size_t empty(size_t nr, size_t bytes, uint64_t *state)
 	return nr;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	const uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static size_t add_pages(uintptr_t *list, size_t n, const void *p, size_t bytes)
+{
+	for (uintptr_t page = (uintptr_t)p >> 12; page <= ((uintptr_t)p + bytes - 1) >> 12; page++)
+		list[n++] = page;
+	return n;
+}
+
+/* From the list of them; not in the heap, which is being measured. */
+static size_t live_pages_kib(size_t nr)
+{
+	const size_t bytes = (live_bytes / 4096 + 2 * (nr + 1)) * sizeof(uintptr_t);
+	uintptr_t *list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t n, pages = 0;
+
+	if (list == MAP_FAILED)
+		bench_die("no memory");
+	n = add_pages(list, 0, objects, nr_max * sizeof(*objects));
+	for (size_t i = 0; i < nr; i++)
+		n = add_pages(list, n, objects[i].p, objects[i].size);
+	qsort(list, n, sizeof(*list), by_number);
+	for (size_t i = 0; i < n; i++)
+		pages += i == 0 || list[i] != list[i - 1];
+	munmap(list, bytes);
+	return pages * 4;
+}
+
 int main(int argc, char **argv)
 {
 	const size_t peak = bench_arg(argc, argv, "peak", 256) << 20, live = bench_arg(argc, argv, "live", 32) << 20;
@@ -119,6 +154,7 @@ int main(int argc, char **argv)
 			nr = empty(nr, live, &state);
 		}
 	}
+	printf("pages %zu\n", live_pages_kib(nr));
 	(void)empty(nr, 0, &state);
 	free(objects);
 	bench_report("returns", ops, start);
