@@ -158,32 +158,51 @@ static bool take_one_buddy(struct ash_zone *z, ash_pfn_t nr, unsigned order, enu
 	return true;
 }
 
-/* The head of the free piece that covers pfn, in a partly used pageblock of type mt; ASH_PFN_NONE: there is none. */
-static ash_pfn_t gap_piece(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
+/* Whether word is that of a free buddy in a partly used pageblock of type mt. */
+static bool is_gap_piece(const struct ash_zone *z, uint32_t word, enum ash_migratetype mt)
 {
-	const ash_pfn_t head = pfn < z->nr_frames ? ash_frame_head(z, pfn) : ASH_PFN_NONE;
-	const uint32_t word = head != ASH_PFN_NONE ? ash_frame_load(z->frames, head) : 0;
+	return (word & 0xff00ff) == ash_frame_word(ASH_FRAME_BUDDY, 0, mt, 0) &&
+	       ash_word_order(word) < z->pageblock_order;
+}
 
-	return ash_word_state(word) == ASH_FRAME_BUDDY && ash_word_order(word) < z->pageblock_order &&
-			       ash_word_type(word) == mt ?
-		       head :
-		       ASH_PFN_NONE;
+/* The free piece that ends at pfn, a border of pieces, in a partly used pageblock of type mt; ASH_PFN_NONE: none. */
+static ash_pfn_t gap_piece_below(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
+{
+	ash_pfn_t head;
+	uint32_t word;
+
+	/*
+	 * It is as large as pfn is aligned, at most. The first head met, going down, is that of the piece in question,
+	 * since pieces do not overlap.
+	 */
+	for (unsigned order = 0; order < z->pageblock_order; order++) {
+		if (pfn == 0 || (pfn & (ash_order_frames(order) - 1)) != 0)
+			break;
+		head = pfn - ash_order_frames(order);
+		word = ash_frame_load(z->frames, head);
+
+		if (ash_word_state(word) != ASH_FRAME_NONE)
+			return is_gap_piece(z, word, mt) && ash_word_order(word) == order ? head : ASH_PFN_NONE;
+	}
+	return ASH_PFN_NONE;
 }
 
 /* The gap around pfn, the head of a free buddy: up from there and then down, until it is `enough`. */
 static void gap_around(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt, ash_pfn_t enough,
 		       ash_pfn_t *start, ash_pfn_t *end)
 {
+	uint32_t word = ash_frame_load(z->frames, pfn);
 	ash_pfn_t head = pfn;
 
 	*end = pfn;
 	do {
-		*end += ash_order_frames(ash_word_order(ash_frame_load(z->frames, *end)));
-	} while (*end - pfn < enough && gap_piece(z, *end, mt) != ASH_PFN_NONE);
+		*end += ash_order_frames(ash_word_order(word));
+		word = *end < z->nr_frames ? ash_frame_load(z->frames, *end) : 0;
+	} while (*end - pfn < enough && is_gap_piece(z, word, mt));
 	do {
 		*start = head;
-		head = gap_piece(z, *start - 1, mt);
-	} while (*end - *start < enough && head != ASH_PFN_NONE);
+		head = *end - head < enough ? gap_piece_below(z, head, mt) : ASH_PFN_NONE;
+	} while (head != ASH_PFN_NONE);
 }
 
 /*
@@ -203,7 +222,7 @@ static bool take_gap(struct ash_zone *z, ash_pfn_t nr, unsigned order, unsigned 
 	for (unsigned i = 0; i < 4 && taken->pfn == ASH_PFN_NONE; i++) {
 		ash_pfn_t pfn = z->freelist[mt][order - 1 - i % 2].first[i / 2];
 
-		for (unsigned looked = 0; pfn != ASH_PFN_NONE && looked < GAP_LOOKS; looked++) {
+		for (unsigned looked = 0; pfn != ASH_PFN_NONE && looked < GAP_LOOKS && best > nr; looked++) {
 			ash_pfn_t start, end, at;
 
 			gap_around(z, pfn, mt, enough, &start, &end);
@@ -222,10 +241,18 @@ static bool take_gap(struct ash_zone *z, ash_pfn_t nr, unsigned order, unsigned 
 	return true;
 }
 
-/* Whether a gap may serve better than a buddy; a guard is behind the run in the same one. */
-static bool may_take_gap(const struct ash_zone *z, ash_pfn_t nr, unsigned order)
+/*
+ * Whether a gap may serve better than a buddy: not while a buddy of a partly used pageblock is to be had that is in
+ * memory, for a search costs more. A guard is behind the run in the same one.
+ */
+static bool may_take_gap(const struct ash_zone *z, ash_pfn_t nr, unsigned order, enum ash_migratetype mt)
 {
-	return order >= 2 && order <= z->pageblock_order && nr < ash_order_frames(order) && z->guard_order == 0;
+	if (order < 2 || order > z->pageblock_order || nr == ash_order_frames(order) || z->guard_order != 0)
+		return false;
+	for (; order < z->pageblock_order; order++)
+		if (z->freelist[mt][order].first[0] != ASH_PFN_NONE)
+			return false;
+	return true;
 }
 
 /*
@@ -273,7 +300,7 @@ static bool alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, en
 		return false;
 	if (!(flags & ASH_ALLOC_TRYLOCK))
 		ash_zone_lock(z);
-	if (may_take_gap(z, nr, order))
+	if (may_take_gap(z, nr, order, mt))
 		ok = take_gap(z, nr, order, align_order, mt, taken);
 	if (!ok && order <= z->max_order)
 		ok = take_one_buddy(z, nr, order, mt, flags, taken);

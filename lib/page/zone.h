@@ -143,9 +143,9 @@ void ash_zone_free_trylock(struct ash_zone *z, ash_pfn_t pfn, unsigned order, un
 
 /*
  * Allocate a run of exactly nr frames, nr of any value up to 2^max_order, aligned to 2^align_order frames: from
- * neighbouring free buddies in partly used pageblocks, where such are found soon and nr is no power of two; else from
- * the smallest buddy that holds it, the tail given back at once (kernel: alloc_pages_exact). Runs above 2^max_order are
- * taken from neighbouring free buddies when there are such.
+ * the smallest buddy that holds it, the tail given back at once (kernel: alloc_pages_exact). Where none of a partly
+ * used pageblock is in memory and nr is no power of two, neighbouring free buddies in partly used pageblocks are looked
+ * for first. Runs above 2^max_order are taken from neighbouring free buddies when there are such.
  */
 ASH_MUST_USE int ash_zone_alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, enum ash_migratetype mt,
 				    unsigned flags, struct ash_page_grant *grant);

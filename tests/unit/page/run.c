@@ -222,6 +222,27 @@ TEST(run_takes_the_shortest_gap)
 	fixture_end(&f);
 }
 
+/* A buddy that holds the run costs no search. One that is in memory, that is: new memory comes last. */
+TEST(run_takes_a_buddy_in_memory_before_a_gap)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	with_gap(&f, 1, 23);
+	ash_zone_free_run(f.z, 32, 32);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 21, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 32);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 21, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 1);
+	/* Of the second pageblock, now partly used, what is left is not in memory. */
+	ash_zone_free_run(f.z, 1, 21);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 32, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 64);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 21, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 1);
+	fixture_end(&f);
+}
+
 TEST(run_in_a_gap_is_aligned)
 {
 	struct fixture f;
