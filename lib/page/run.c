@@ -161,7 +161,7 @@ static bool take_one_buddy(struct ash_zone *z, ash_pfn_t nr, unsigned order, enu
 /* Whether word is that of a free buddy in a partly used pageblock of type mt. */
 static bool is_gap_piece(const struct ash_zone *z, uint32_t word, enum ash_migratetype mt)
 {
-	return (word & 0xff00ff) == ash_frame_word(ASH_FRAME_BUDDY, 0, mt, 0) &&
+	return ash_word_state(word) == ASH_FRAME_BUDDY && ash_word_type(word) == mt &&
 	       ash_word_order(word) < z->pageblock_order;
 }
 

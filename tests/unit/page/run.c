@@ -243,6 +243,22 @@ TEST(run_takes_a_buddy_in_memory_before_a_gap)
 	fixture_end(&f);
 }
 
+TEST(run_takes_a_gap_in_memory_before_a_shorter_one_that_is_not)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	with_gap(&f, 1, 28); /* of 27 frames, */
+	ash_zone_free_run_zeroed(f.z, 40, 22); /* and of 22 */
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 21, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 1);
+	EXPECT(!g.zeroed);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 21, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 40);
+	EXPECT(g.zeroed);
+	fixture_end(&f);
+}
+
 TEST(run_in_a_gap_is_aligned)
 {
 	struct fixture f;
@@ -268,6 +284,10 @@ TEST(run_leaves_other_types_gaps_and_whole_pageblocks)
 	EXPECT_EQ(g.pfn, 64);
 	fixture_end(&f);
 	with_gap(&f, 44, 64);
+	/* The pageblock behind the gap is of the gap's type. */
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 64, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 64);
+	ash_zone_free_run_zeroed(f.z, 64, 64);
 	EXPECT_EQ(ash_zone_alloc_run(f.z, 23, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
 	EXPECT_EQ(g.pfn, 64);
 	fixture_end(&f);
