@@ -48,8 +48,8 @@ ASH_API void *ash_calloc(size_t n, size_t size) ASH_API_MALLOC ASH_API_SIZE2(1, 
  * Change the size of p to size bytes; the bytes up to the smaller of old and new size stay. The answer may be p or
  * another address; p is gone unless the call failed. p NULL: as ash_malloc(). size 0 with p not NULL: frees p and
  * returns NULL, as glibc does.
- * NULL: errno ENOMEM, and p is as before; never where size is no more than ash_usable_size(p), and not 0. Semantics: C17
- * 7.22.3.5 and glibc.
+ * NULL: errno ENOMEM, and p is as before; never where size is no more than ash_usable_size(p), and not 0. Semantics:
+ * C17 7.22.3.5 and glibc.
  */
 ASH_API void *ash_realloc(void *p, size_t size) ASH_API_MUST_USE ASH_API_SIZE(2);
 

@@ -52,8 +52,10 @@ enum ash_dma_pages {
 
 /* How firmly memory stays where it is. */
 enum ash_dma_pinned {
-	ASH_DMA_PINNED_LOCKED,  /* not swapped (where it could be locked), but the kernel may migrate it: no physical address */
-	ASH_DMA_PINNED_HUGETLB, /* as hugetlb pages: migrated only where somebody asks for it (move_pages, memory going offline) */
+	/* not swapped (where it could be locked), but the kernel may migrate it: no physical address */
+	ASH_DMA_PINNED_LOCKED,
+	/* as hugetlb pages: migrated only where somebody asks for it (move_pages, memory going offline) */
+	ASH_DMA_PINNED_HUGETLB,
 	ASH_DMA_PINNED_KERNEL   /* the kernel holds a long-term pin and refuses every migration */
 };
 
@@ -62,7 +64,8 @@ enum ash_dma_flags {
 	ASH_DMA_PAGES_STRICT = 2, /* of attr.pages or not at all */
 	ASH_DMA_ZERO = 4,         /* reads as zero */
 	ASH_DMA_NO_GROW = 8,      /* only from memory that the arenas have */
-	ASH_DMA_SHARED = 16,      /* in a file of its own, in whole pages of 2 MiB: ash_dma_export(). Level virtual only. */
+	/* in a file of its own, in whole pages of 2 MiB: ash_dma_export(). Level virtual only. */
+	ASH_DMA_SHARED = 16,
 	ASH_DMA_INHERIT = 32      /* with SHARED: a child of fork has the memory too, as memory: it cannot free it */
 };
 
@@ -94,24 +97,29 @@ struct ash_dma_error {
 	uint64_t blocker_bytes; /* how much of it */
 	uint64_t memory_limit;  /* nearest memory limit of the process's cgroups; UINT64_MAX: none is known */
 	uint64_t memory_used;   /* of it, not counting what the kernel can drop */
-	uint64_t available;     /* ordinary memory that the node could give, of which an eighth is left; UINT64_MAX: unknown */
+	/* ordinary memory that the node could give, of which an eighth is left; UINT64_MAX: unknown */
+	uint64_t available;
 	uint64_t cgroup_used;   /* of cgroup_limit */
 };
 
 /* A request. Begin with ASH_DMA_ATTR_INIT; 0 in a field means no such wish. */
 struct ash_dma_attr {
 	uint32_t size;        /* of this structure, for compatibility */
-	int32_t node;         /* NUMA node; ASH_NODE_LOCAL: as the policy says (ashlar/policy.h), which may be the thread's own */
+	/* NUMA node; ASH_NODE_LOCAL: as the policy says (ashlar/policy.h), which may be the thread's own */
+	int32_t node;
 	size_t align;         /* power of two up to 1 GiB, of the address and of the physical address (0: 64) */
-	size_t boundary;      /* power of two: the buffer crosses no multiple of it, in either address; at least its size */
+	/* power of two: the buffer crosses no multiple of it, in either address; at least its size */
+	size_t boundary;
 	uint32_t address_bits;/* physical addresses lie below 2^address_bits */
 	uint32_t level;       /* enum ash_dma_level: the least that is accepted */
 	uint32_t max_segments;/* with ASH_DMA_SEGMENTS: how many (0: any number, of known extent) */
 	uint32_t pages;       /* enum ash_dma_pages */
 	uint32_t flags;       /* enum ash_dma_flags */
 	struct ash_dma_error *error; /* filled when the request fails; NULL: errno has to do */
-	const char *reserve;  /* from the reserve of this name only; node, pages, policy and NO_GROW then mean nothing */
-	/* With ASH_NODE_LOCAL: in place of the thread's policy (ashlar/policy.h). Read during the call. NULL, DEFAULT: the thread's. */
+	/* from the reserve of this name only; node, pages, policy and NO_GROW then mean nothing */
+	const char *reserve;
+	/* With ASH_NODE_LOCAL: in place of the thread's policy (ashlar/policy.h). Read during the call. NULL, DEFAULT:
+	 * the thread's. */
 	const struct ash_policy *policy;
 };
 #define ASH_DMA_ATTR_INIT { sizeof(struct ash_dma_attr), ASH_NODE_LOCAL, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL }
@@ -140,14 +148,14 @@ ASH_API int ash_dma_free_sensitive(void *p);
  * Change the size of p to bytes, under the same attr as it was allocated with (the attr is not remembered: pass it
  * again); the bytes up to the smaller size stay. The answer may be another address with another physical address; p is
  * gone unless the call failed. p NULL: as ash_dma_alloc().
- * NULL: as ash_dma_alloc(), or errno EBUSY (p cannot be ended, see ash_dma_free()) or EINVAL (p is no buffer, or is an object:
- * ash_dma_alloc_object()); p is as before.
+ * NULL: as ash_dma_alloc(), or errno EBUSY (p cannot be ended, see ash_dma_free()) or EINVAL (p is no buffer, or is an
+ * object: ash_dma_alloc_object()); p is as before.
  */
 ASH_API void *ash_dma_realloc(void *p, size_t bytes, const struct ash_dma_attr *attr) ASH_API_MUST_USE;
 
-/* Give huge pages without a buffer on them back to the system. Returns the bytes given back; before Linux 6.12 or so they
- * are there a moment later, when the kernel has let go of its pins. Of buffers below 4 KiB, what lies in the caches of
- * other threads counts as in use. */
+/* Give huge pages without a buffer on them back to the system. Returns the bytes given back; before Linux 6.12 or so
+ * they are there a moment later, when the kernel has let go of its pins. Of buffers below 4 KiB, what lies in the
+ * caches of other threads counts as in use. */
 ASH_API size_t ash_dma_trim(void);
 
 /* A piece of memory that is physically contiguous. */
@@ -190,7 +198,8 @@ ASH_API size_t ash_dma_segments(const void *p, size_t bytes, struct ash_dma_segm
 
 /*
  * Read where the kernel has the pages of every arena now, and compare with what ash_dma_translate() says. The number of
- * pages that are elsewhere: 0, or a promise is broken. -ENODATA: addresses are hidden. About a microsecond per huge page.
+ * pages that are elsewhere: 0, or a promise is broken. -ENODATA: addresses are hidden. About a microsecond per huge
+ * page.
  */
 ASH_API long ash_dma_verify(void);
 
@@ -208,8 +217,8 @@ struct ash_dma_run {
 	size_t len;
 };
 
-/* Call fn for each run of every arena, in address order, until it returns non-zero; that is then returned, else 0. No lock
- * is held meanwhile: what comes and goes during the walk may or may not be met. */
+/* Call fn for each run of every arena, in address order, until it returns non-zero; that is then returned, else 0. No
+ * lock is held meanwhile: what comes and goes during the walk may or may not be met. */
 ASH_API int ash_dma_walk_runs(int (*fn)(const struct ash_dma_run *run, void *arg), void *arg);
 
 /* All arenas together; sizes in bytes. */
@@ -227,26 +236,28 @@ struct ash_dma_stats {
 	uint64_t registered_bytes; /* memory of others (ash_dma_register) */
 	uint64_t grows;          /* times that memory came */
 	uint64_t failures;       /* requests refused */
-	/* Buffers of whole frames, by the level that each reached when it was made (enum ash_dma_level); smaller ones, and objects
-	 * of pools, lie in pools. */
+	/* Buffers of whole frames, by the level that each reached when it was made (enum ash_dma_level); smaller ones,
+	 * and objects of pools, lie in pools. */
 	uint64_t buffers[3], buffer_bytes[3];
 	uint64_t pools, pool_bytes;       /* pools, the library's own included, and the memory of their slabs */
 	uint64_t objects, object_bytes;   /* that can be moved or dropped */
-	uint64_t iova_bytes;              /* mapped for devices by ash_dma_iommu_...(), in all address spaces together */
+	/* mapped for devices by ash_dma_iommu_...(), in all address spaces together */
+	uint64_t iova_bytes;
 	uint64_t refused[6];              /* requests, by enum ash_dma_reason */
 };
 /* Each figure was true at some moment during the call. 0; -EINVAL: stats->size is too small. */
 ASH_API int ash_dma_stats_read(struct ash_dma_stats *stats);
 
 /*
- * Pools: objects of one size, got and put in a few nanoseconds by any number of threads (of one process: in a child of fork
- * its parent's pools can be destroyed and no more). Each thread has a cache of up to
+ * Pools: objects of one size, got and put in a few nanoseconds by any number of threads (of one process: in a child of
+ * fork its parent's pools can be destroyed and no more). Each thread has a cache of up to
  * 254 free objects that no other thread can take from, so a pool with a limit should have that many to spare per thread
  * (or ASH_DMA_POOL_NO_CACHE).
  */
 enum ash_dma_pool_flags {
-	/* Every object is poisoned while free, has a redzone behind it, and is known to be out or not: a write to a free
-	 * object, one behind an object, and a double or foreign put each end the process with a line that says so. Slow. */
+	/* Every object is poisoned while free, has a redzone behind it, and is known to be out or not: a write to a
+	 * free object, one behind an object, and a double or foreign put each end the process with a line that says so.
+	 * Slow. */
 	ASH_DMA_POOL_DEBUG = 1,
 	ASH_DMA_POOL_NO_CACHE = 2
 };
@@ -255,15 +266,15 @@ struct ash_dma_pool;
 
 /*
  * A pool of objects of bytes each, with the alignment (0: 64) and boundary of attr; level, node, address_bits and pages
- * are those of the slabs they lie in, 2 MiB at most unless an object is larger; neither shared nor from a reserve. limit: so many objects and no more, all
- * there from the start; 0: as many as there is memory for. name is copied, up to 31 characters; NULL: none.
- * NULL: errno as ash_dma_alloc().
+ * are those of the slabs they lie in, 2 MiB at most unless an object is larger; neither shared nor from a reserve.
+ * limit: so many objects and no more, all there from the start; 0: as many as there is memory for. name is copied, up
+ * to 31 characters; NULL: none. NULL: errno as ash_dma_alloc().
  */
 ASH_API struct ash_dma_pool *ash_dma_pool_create(const char *name, size_t bytes, size_t limit, unsigned flags,
 						 const struct ash_dma_attr *attr) ASH_API_MUST_USE;
 
-/* End a pool nobody uses any more. 0; -EBUSY: objects are out (with ASH_DMA_POOL_DEBUG ash_dma_pool_walk() tells which),
- * and the pool stays. NULL: nothing happens. */
+/* End a pool nobody uses any more. 0; -EBUSY: objects are out (with ASH_DMA_POOL_DEBUG ash_dma_pool_walk() tells
+ * which), and the pool stays. NULL: nothing happens. */
 ASH_API int ash_dma_pool_destroy(struct ash_dma_pool *pool);
 
 /* An object, uninitialised. NULL: errno ENOMEM. */
@@ -277,8 +288,8 @@ ASH_API void ash_dma_pool_put_bulk(struct ash_dma_pool *pool, void *const *objec
 
 /*
  * The four calls above, inlined: objects in the thread's own cache are had, or put there, without a call. Define
- * ASH_DMA_NO_INLINE before including this header to call the functions always. What follows is for these only; its layout
- * is part of what the library's soname promises.
+ * ASH_DMA_NO_INLINE before including this header to call the functions always. What follows is for these only; its
+ * layout is part of what the library's soname promises.
  */
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(ASH_DMA_NO_INLINE)
 struct ash_dma_pool_cache {
@@ -344,8 +355,8 @@ static inline void ash_dma_pool_put_bulk_inline(struct ash_dma_pool *pool, void 
 #define ash_dma_pool_put(pool, object) ash_dma_pool_put_inline(pool, object)
 #endif
 
-/* Call fn for every object there is, free or not, until it returns non-zero, which is then returned; else 0. out is 1 or 0
- * in a debug pool and -1 in others. Nobody may use the pool meanwhile. */
+/* Call fn for every object there is, free or not, until it returns non-zero, which is then returned; else 0. out is 1
+ * or 0 in a debug pool and -1 in others. Nobody may use the pool meanwhile. */
 ASH_API int ash_dma_pool_walk(struct ash_dma_pool *pool, int (*fn)(void *object, int out, void *arg), void *arg);
 
 struct ash_dma_pool_info {
@@ -366,37 +377,39 @@ ASH_API int ash_dma_pool_info_read(struct ash_dma_pool *pool, struct ash_dma_poo
  */
 struct ash_dma_object_ops {
 	/*
-	 * Copy bytes from `from` to `to` and make everything that refers to the object refer to `to`, under whatever lock its
-	 * users take; then return 0. Non-zero: it cannot be moved now, or is no longer there. Must not allocate; may free
-	 * other objects, and later, from anywhere, this one.
+	 * Copy bytes from `from` to `to` and make everything that refers to the object refer to `to`, under whatever
+	 * lock its users take; then return 0. Non-zero: it cannot be moved now, or is no longer there. Must not
+	 * allocate; may free other objects, and later, from anywhere, this one.
 	 */
 	int (*move)(void *to, void *from, size_t bytes, void *arg);
-	/* Instead of move: end the object with ash_dma_free() and return 0. Non-zero: it is needed. Must not allocate. */
+	/* Instead of move: end the object with ash_dma_free() and return 0. Non-zero: it is needed. Must not
+	 * allocate. */
 	int (*drop)(void *p, size_t bytes, void *arg);
 };
 
 /*
- * An object of bytes (up to 2 MiB, in whole powers of two of 4 KiB), aligned to its size, from node (ASH_NODE_LOCAL: as the
- * policy says, ashlar/policy.h) or the nearest to it that has memory; exactly one of ops->move and ops->drop is set. flags:
- * ASH_DMA_NO_GROW, ASH_DMA_NODE_STRICT. Ended with ash_dma_free(), by an owner who makes sure that it is not freed under a
- * move that has found it (the same lock).
+ * An object of bytes (up to 2 MiB, in whole powers of two of 4 KiB), aligned to its size, from node (ASH_NODE_LOCAL: as
+ * the policy says, ashlar/policy.h) or the nearest to it that has memory; exactly one of ops->move and ops->drop is
+ * set. flags: ASH_DMA_NO_GROW, ASH_DMA_NODE_STRICT. Ended with ash_dma_free(), by an owner who makes sure that it is
+ * not freed under a move that has found it (the same lock).
  * NULL: errno EINVAL, ENOMEM.
  */
-ASH_API void *ash_dma_alloc_object(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node, unsigned flags)
-	ASH_API_MUST_USE;
+ASH_API void *ash_dma_alloc_object(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node,
+				   unsigned flags) ASH_API_MUST_USE;
 
-/* The same under a policy of its own instead of the thread's, as ash_dma_attr's. It is kept to when the object is made, and
- * while it moves: objects move within their node. NULL, DEFAULT: the thread's. */
+/* The same under a policy of its own instead of the thread's, as ash_dma_attr's. It is kept to when the object is made,
+ * and while it moves: objects move within their node. NULL, DEFAULT: the thread's. */
 ASH_API void *ash_dma_alloc_object_policy(size_t bytes, const struct ash_dma_object_ops *ops, void *arg,
 					  const struct ash_policy *policy, unsigned flags) ASH_API_MUST_USE;
 
 /*
  * Named reserves: bytes (rounded up to 2 MiB) of physically contiguous memory set aside under a name of up to 31
- * characters, with node, pages, address_bits and alignment of attr (NULL: none), for requests that name it in attr.reserve.
- * Nothing else is put there but movable objects, which are moved out when the memory is wanted (as CMA does).
- * The option dma_reserve (ashlar(7)) makes them as the library is loaded, when long runs are still there to be had.
- * ash_dma_reserve: 0; -EEXIST; -EINVAL; -ENOSPC: there are 16; -ENOMEM, -ENODATA as ash_dma_alloc(), also in *attr->error.
- * ash_dma_unreserve: 0; -ENOENT; -EBUSY: a buffer is out, or a borrower cannot move. Not while others use the name.
+ * characters, with node, pages, address_bits and alignment of attr (NULL: none), for requests that name it in
+ * attr.reserve. Nothing else is put there but movable objects, which are moved out when the memory is wanted (as CMA
+ * does). The option dma_reserve (ashlar(7)) makes them as the library is loaded, when long runs are still there to be
+ * had. ash_dma_reserve: 0; -EEXIST; -EINVAL; -ENOSPC: there are 16; -ENOMEM, -ENODATA as ash_dma_alloc(), also in
+ * *attr->error. ash_dma_unreserve: 0; -ENOENT; -EBUSY: a buffer is out, or a borrower cannot move. Not while others use
+ * the name.
  */
 ASH_API int ash_dma_reserve(const char *name, size_t bytes, const struct ash_dma_attr *attr);
 ASH_API int ash_dma_unreserve(const char *name);
@@ -413,14 +426,14 @@ struct ash_dma_reserve_info {
 ASH_API int ash_dma_walk_reserves(int (*fn)(const struct ash_dma_reserve_info *info, void *arg), void *arg);
 
 /*
- * Sharing. A buffer allocated with ASH_DMA_SHARED lies in a file in memory that has no name, a sealed size, and nothing else
- * in it: whoever gets the descriptor can read and write that buffer and no more. When the last process that has it ends,
- * by whatever signal, it is gone.
+ * Sharing. A buffer allocated with ASH_DMA_SHARED lies in a file in memory that has no name, a sealed size, and nothing
+ * else in it: whoever gets the descriptor can read and write that buffer and no more. When the last process that has it
+ * ends, by whatever signal, it is gone.
  *
- * ash_dma_export: a new descriptor, which the caller closes, and where in it the buffer is. -EINVAL: not a shared buffer.
- * ash_dma_import: the same memory as a buffer of this process, in its arenas (it translates, it is told to listeners), ended
- * with ash_dma_free(). The descriptor stays the caller's; offset and bytes are multiples of 2 MiB and of its page. NULL:
- * errno EPERM (its size is not sealed: the peer could take memory away), EINVAL, ENOMEM.
+ * ash_dma_export: a new descriptor, which the caller closes, and where in it the buffer is. -EINVAL: not a shared
+ * buffer. ash_dma_import: the same memory as a buffer of this process, in its arenas (it translates, it is told to
+ * listeners), ended with ash_dma_free(). The descriptor stays the caller's; offset and bytes are multiples of 2 MiB and
+ * of its page. NULL: errno EPERM (its size is not sealed: the peer could take memory away), EINVAL, ENOMEM.
  * ash_dma_send, ash_dma_receive: both by one call over a connected Unix socket. Receiving blocks as the socket does.
  */
 ASH_API int ash_dma_export(const void *p, uint64_t *offset, size_t *bytes);
@@ -432,17 +445,18 @@ ASH_API void *ash_dma_receive(int socket, size_t *bytes) ASH_API_MUST_USE;
  * -ENOENT or -EACCES: no /dev/udmabuf; -EINVAL: not a shared buffer, or the driver's limits. */
 ASH_API int ash_dma_export_udmabuf(const void *p);
 
-/* Make n buffers (64 at most) the fixed buffers 0..n-1 of an io_uring, and unmake all of them. 0 or a negative errno. */
+/* Make n buffers (64 at most) the fixed buffers 0..n-1 of an io_uring, and unmake all of them. 0 or a negative
+ * errno. */
 ASH_API int ash_dma_uring_register(int ring, void *const *buffers, unsigned n);
 ASH_API int ash_dma_uring_unregister(int ring);
 
 /*
- * Memory that is not ours (the program's own, a mapped file, another library's), registered for devices: [p, p + bytes),
- * whole pages of 4 KiB, 16 GiB at most, writable, 128 registrations at a time that do not overlap. It is populated and
- * pinned as buffers are; ash_dma_translate(), ash_dma_segments() and what builds on them work in it, listeners hear of it,
- * and an IOMMU maps it (registered before it or after). Translation searches the registrations: tens of nanoseconds.
- * The memory stays the caller's, who unregisters it before it is unmapped or given back. Across fork the parent's pages
- * stay the parent's; in the child nothing is registered.
+ * Memory that is not ours (the program's own, a mapped file, another library's), registered for devices: [p, p +
+ * bytes), whole pages of 4 KiB, 16 GiB at most, writable, 128 registrations at a time that do not overlap. It is
+ * populated and pinned as buffers are; ash_dma_translate(), ash_dma_segments() and what builds on them work in it,
+ * listeners hear of it, and an IOMMU maps it (registered before it or after). Translation searches the registrations:
+ * tens of nanoseconds. The memory stays the caller's, who unregisters it before it is unmapped or given back. Across
+ * fork the parent's pages stay the parent's; in the child nothing is registered.
  *
  * ash_dma_register: enum ash_dma_pinned: ASH_DMA_PINNED_KERNEL, or ASH_DMA_PINNED_LOCKED where it could not be pinned
  * (RLIMIT_MEMLOCK, no io_uring): then its addresses are ASH_DMA_UNKNOWN, and an IOMMU's own mapping is what holds it.
@@ -457,19 +471,20 @@ ASH_API int ash_dma_unregister(void *p, unsigned flags);
 
 /*
  * Events. A listener is told of all memory that the arenas have (MAPPED, when it registers), get and give back, a range
- * at a time, and of memory that is registered in the same way. MAPPED comes before any buffer is there and UNMAPPING after
- * the last has gone; either may be refused by returning non-zero: then the memory is not used (the request that wanted it
- * fails), or it stays. Those that had been told are told UNMAPPED or STAYS. UNMAPPED comes last, with the memory still
- * readable; when a listener unregisters it hears UNMAPPED for all there is. A range may go in other pieces than it came in.
+ * at a time, and of memory that is registered in the same way. MAPPED comes before any buffer is there and UNMAPPING
+ * after the last has gone; either may be refused by returning non-zero: then the memory is not used (the request that
+ * wanted it fails), or it stays. Those that had been told are told UNMAPPED or STAYS. UNMAPPED comes last, with the
+ * memory still readable; when a listener unregisters it hears UNMAPPED for all there is. A range may go in other pieces
+ * than it came in.
  *
- * Listeners are called with no lock held: they may do anything, calls of this library included, and take locks under which
- * others call it. Of one range a listener hears in order and never twice at a time; of several it may hear at the same time,
- * from several threads. What it must not do is fork and return, or leave by longjmp.
+ * Listeners are called with no lock held: they may do anything, calls of this library included, and take locks under
+ * which others call it. Of one range a listener hears in order and never twice at a time; of several it may hear at the
+ * same time, from several threads. What it must not do is fork and return, or leave by longjmp.
  *
  *  - Memory that comes because of what a listener does is told to it when its call returns, and it cannot refuse that.
- *  - In a listener nobody is waited for. What others are telling of at the time is told later by them: MAPPED to one that
- *    is registered there (who then cannot refuse it), UNMAPPED to one that unregisters. Ending a shared buffer or a
- *    registration that is being told of is -EBUSY there.
+ *  - In a listener nobody is waited for. What others are telling of at the time is told later by them: MAPPED to one
+ *    that is registered there (who then cannot refuse it), UNMAPPED to one that unregisters. Ending a shared buffer or
+ *    a registration that is being told of is -EBUSY there.
  *  - Elsewhere both calls wait for listeners that are running: do not hold a lock that one of them takes. Once
  *    ash_dma_events_unregister() has returned, no call of the listener runs or will.
  *
@@ -500,8 +515,8 @@ ASH_API struct ash_dma_iommu *ash_dma_iommu_vfio(int container, enum ash_dma_iov
 ASH_API struct ash_dma_iommu *ash_dma_iommu_iommufd(int iommufd, uint32_t ioas, enum ash_dma_iova how)
 	ASH_API_MUST_USE;
 /*
- * Unmap everything; in a child of fork, whose parent's device it is, nothing. The device must have been stopped. NULL: nothing
- * happens. These three not in a listener.
+ * Unmap everything; in a child of fork, whose parent's device it is, nothing. The device must have been stopped. NULL:
+ * nothing happens. These three not in a listener.
  */
 ASH_API void ash_dma_iommu_end(struct ash_dma_iommu *iommu);
 
@@ -527,11 +542,11 @@ struct iovec; /* <sys/uio.h> */
 ASH_API size_t ash_dma_iovec(const void *p, size_t bytes, struct iovec *iov, size_t n);
 
 /*
- * [p, p + bytes) as an NVMe command wants it (NVM Express base specification, "Physical Region Page Entry and List"), for
- * pages of 4 KiB: prp[0] and prp[1], and in list, page-aligned DMA memory of list_bytes, what does not fit in those; lists
- * of several pages are chained. p is aligned to 4.
- * 0; -EINVAL: not so aligned; -ENOSPC: the list is too short; -ENODATA: some address is unknown. prp is written on success
- * only.
+ * [p, p + bytes) as an NVMe command wants it (NVM Express base specification, "Physical Region Page Entry and List"),
+ * for pages of 4 KiB: prp[0] and prp[1], and in list, page-aligned DMA memory of list_bytes, what does not fit in
+ * those; lists of several pages are chained. p is aligned to 4.
+ * 0; -EINVAL: not so aligned; -ENOSPC: the list is too short; -ENODATA: some address is unknown. prp is written on
+ * success only.
  */
 ASH_API int ash_dma_nvme_prp(const struct ash_dma_iommu *iommu, const void *p, size_t bytes, uint64_t *list,
 			     size_t list_bytes, uint64_t prp[2]);

@@ -3,28 +3,29 @@
  * NUMA policies: from which nodes memory comes. Modes and their meanings are those of set_mempolicy(2).
  *
  * A policy is looked for in this order, the first that is not ASH_POLICY_DEFAULT counts: the first-class heap's, the
- * thread's, the process's (option "policy" or ash_policy_set_process()), the task's own as the kernel knows it (numactl,
- * set_mempolicy), ASH_POLICY_LOCAL. The task's cpuset is obeyed under every policy.
+ * thread's, the process's (option "policy" or ash_policy_set_process()), the task's own as the kernel knows it
+ * (numactl, set_mempolicy), ASH_POLICY_LOCAL. The task's cpuset is obeyed under every policy.
  *
- * It decides about the heap, about mappings (ashlar/map.h, and the program's own under option map) and about buffers for
- * devices that name no node (ashlar/dma.h). What a first-class heap is to objects, a policy of its own is to a mapping
- * (ash_map_policy()) and to a buffer or a pool of buffers (attr.policy). A buffer lies on one node whole: those
- * of an interleaving policy take turns, and one that is bound and cannot be had there is refused. Mappings are interleaved
- * with the system's weights only.
+ * It decides about the heap, about mappings (ashlar/map.h, and the program's own under option map) and about buffers
+ * for devices that name no node (ashlar/dma.h). What a first-class heap is to objects, a policy of its own is to a
+ * mapping (ash_map_policy()) and to a buffer or a pool of buffers (attr.policy). A buffer lies on one node whole: those
+ * of an interleaving policy take turns, and one that is bound and cannot be had there is refused. Mappings are
+ * interleaved with the system's weights only.
  *
  * A policy decides about memory taken from then on. What is in a thread's caches when it changes goes back first; what
  * the program holds stays where it is (ash_migrate() moves it). That the task's own policy has changed is found when a
  * thread wants more than its caches hold and what was freed before; under the preload at once, where it is done by
- * libnuma or by set_mempolicy(). ash_policy_set_thread(NULL) is how a program linked with the library has it found at once.
+ * libnuma or by set_mempolicy(). ash_policy_set_thread(NULL) is how a program linked with the library has it found at
+ * once.
  *
- * Nodes that come to be allowed, or to have memory, while the process runs are used within a second or so of its wanting
- * memory: those that were there when it started, and eight more.
+ * Nodes that come to be allowed, or to have memory, while the process runs are used within a second or so of its
+ * wanting memory: those that were there when it started, and eight more.
  *
  * On a machine with one node, or where the kernel does not permit NUMA calls, that node is node 0 or the only one
  * allowed, every policy that names it is in effect already, and nothing here costs anything.
  *
- * Thread safety: all of it may be called from any thread, and nothing from a signal handler. set_mempolicy(2), which is not
- * ours, may be called from one: the thread's next call finds out.
+ * Thread safety: all of it may be called from any thread, and nothing from a signal handler. set_mempolicy(2), which is
+ * not ours, may be called from one: the thread's next call finds out.
  */
 #ifndef ASHLAR_POLICY_H
 #define ASHLAR_POLICY_H
@@ -82,19 +83,19 @@ ASH_API int ash_policy_set_thread(const struct ash_policy *policy);
 ASH_API struct ash_heap *ash_heap_create_policy(const struct ash_policy *policy) ASH_API_MUST_USE;
 
 /*
- * Move the pages that [p, p + bytes) lies on to a node, under the program's feet: whoever touches one meanwhile waits. Any
- * memory will do, ashlar's or not. Whole pages move, and whole huge pages, with whatever else lies in them; pages that
- * are not in memory stay so. hugetlb pages need free ones in the node's pool.
+ * Move the pages that [p, p + bytes) lies on to a node, under the program's feet: whoever touches one meanwhile waits.
+ * Any memory will do, ashlar's or not. Whole pages move, and whole huge pages, with whatever else lies in them; pages
+ * that are not in memory stay so. hugetlb pages need free ones in the node's pool.
  * 0: all that are in memory are on node. -EBUSY: some are not: pinned, shared, or no room there. -EPERM, -ENOSYS: the
  * kernel does not permit it; -ENODEV: no such node; -EACCES: one that the cpuset does not allow.
  */
 ASH_API int ash_migrate(const void *p, size_t bytes, int node);
 
 /*
- * Move a first-class heap to a node: all its memory as by ash_migrate(), and what it takes from now on comes from there,
- * as under ASH_POLICY_PREFERRED. Memory moved returns to where it was when the heap gives it back.
- * 0; -EBUSY: some pages stayed, the rest is as said; -EINVAL: not a node that the process may use; errors of ash_migrate(),
- * after which new memory comes from where it came from before.
+ * Move a first-class heap to a node: all its memory as by ash_migrate(), and what it takes from now on comes from
+ * there, as under ASH_POLICY_PREFERRED. Memory moved returns to where it was when the heap gives it back.
+ * 0; -EBUSY: some pages stayed, the rest is as said; -EINVAL: not a node that the process may use; errors of
+ * ash_migrate(), after which new memory comes from where it came from before.
  */
 ASH_API int ash_heap_move_node(struct ash_heap *heap, int node);
 

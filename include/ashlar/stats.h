@@ -51,7 +51,8 @@ struct ash_arena_info {
 	uint32_t version;        /* as in struct ash_stats */
 	uint32_t size;
 	int32_t node;            /* NUMA node */
-	uint32_t hugetlb;        /* 1: its memory is hugetlb pages; 0: ordinary memory, THP where the kernel gives them */
+	/* 1: its memory is hugetlb pages; 0: ordinary memory, THP where the kernel gives them */
+	uint32_t hugetlb;
 	uint64_t start;          /* first address of its span */
 	uint64_t span_bytes;     /* address space it may grow into */
 	uint64_t online_bytes;
