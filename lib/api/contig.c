@@ -25,7 +25,8 @@ static void *alloc(size_t bytes, size_t alignment, int node, int *err)
 		return NULL;
 	ash_map_use_mover();
 	if (ash_run_alloc_contig(ash_zonelist_for(node), nr << ASH_PAGEBLOCK_ORDER,
-				 ash_log2_floor(ash_max(alignment, (size_t)ASH_PAGEBLOCK_BYTES) >> ASH_PAGE_SHIFT), &run) < 0)
+				 ash_log2_floor(ash_max(alignment, (size_t)ASH_PAGEBLOCK_BYTES) >> ASH_PAGE_SHIFT),
+				 &run) < 0)
 		return NULL;
 	ash_run_set_word(run.addr, WORD_CONTIG | (uint32_t)nr);
 	return run.addr;
@@ -43,7 +44,8 @@ void *ash_contig_alloc(size_t bytes, size_t alignment, int node)
 
 int ash_contig_free(void *p)
 {
-	const uint32_t word = p == NULL || ash_is_foreign(p) || (uintptr_t)p % ASH_PAGEBLOCK_BYTES != 0 ? 0 : ash_run_word(p);
+	const uint32_t word =
+		p == NULL || ash_is_foreign(p) || (uintptr_t)p % ASH_PAGEBLOCK_BYTES != 0 ? 0 : ash_run_word(p);
 
 	if (p == NULL)
 		return 0;

@@ -6,9 +6,9 @@
  * handler: one that forks or allocates would wait for its own thread. (A child may well signal its parent before the
  * parent has come out of fork.)
  *
- * The only thread of a process may fork in a signal handler that interrupted its own malloc: it holds whatever locks are
- * held, and in the child, too, it goes on from there. So it takes none, except to copy hugetlb memory, where arena sees
- * for itself. In a process with threads, fork in such a handler may wait for ever, as it may with glibc's malloc.
+ * The only thread of a process may fork in a signal handler that interrupted its own malloc: it holds whatever locks
+ * are held, and in the child, too, it goes on from there. So it takes none, except to copy hugetlb memory, where arena
+ * sees for itself. In a process with threads, fork in such a handler may wait for ever, as it may with glibc's malloc.
  */
 #include "api/fork.h"
 

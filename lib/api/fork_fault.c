@@ -2,22 +2,23 @@
 /*
  * A child that needs its memory before the handlers of fork have given it back.
  *
- * Where the parent has hugetlb memory, the child is born with holes in its place, and beside them the copies that belong
- * there (arena/fork.c). Our handler in the child fills the holes; but glibc's fork, in a process with threads, does work of
- * its own before it: it resets the locks of all open streams, and their FILEs are in memory from malloc. So over the fork
- * SIGSEGV comes to us. In the child the first one fills the holes, and the instruction that met one is done again.
+ * Where the parent has hugetlb memory, the child is born with holes in its place, and beside them the copies that
+ * belong there (arena/fork.c). Our handler in the child fills the holes; but glibc's fork, in a process with threads,
+ * does work of its own before it: it resets the locks of all open streams, and their FILEs are in memory from malloc.
+ * So over the fork SIGSEGV comes to us. In the child the first one fills the holes, and the instruction that met one is
+ * done again.
  *
- * Who else can get here? In the parent, any thread that truly crashes within the window, and in the child the same for the
- * second time: the program's own action is then carried out as if ours were not there. Ours has the mask and the flags of
- * the program's, so that a handler finds itself called as the kernel would have called it; the default action is put back
- * and the instruction done again. A SIGSEGV that somebody sent to the forking thread waits until the window is closed, like
- * all signals, since its handler may allocate.
+ * Who else can get here? In the parent, any thread that truly crashes within the window, and in the child the same for
+ * the second time: the program's own action is then carried out as if ours were not there. Ours has the mask and the
+ * flags of the program's, so that a handler finds itself called as the kernel would have called it; the default action
+ * is put back and the instruction done again. A SIGSEGV that somebody sent to the forking thread waits until the window
+ * is closed, like all signals, since its handler may allocate.
  *
- * A thread that sets the action for SIGSEGV while another forks wins: then ours is gone, and stays gone. A thread that asks
- * for the action meanwhile sees ours, and may keep it as what to call next; called outside the window it calls on.
+ * A thread that sets the action for SIGSEGV while another forks wins: then ours is gone, and stays gone. A thread that
+ * asks for the action meanwhile sees ours, and may keep it as what to call next; called outside the window it calls on.
  *
- * The handler runs where no thread-local memory can be had, until the holes are filled: first the rescue, then all else.
- * A child whose stack lies in a hole (a coroutine's, say) gets an alternate one.
+ * The handler runs where no thread-local memory can be had, until the holes are filled: first the rescue, then all
+ * else. A child whose stack lies in a hole (a coroutine's, say) gets an alternate one.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -111,7 +112,8 @@ static void take_stack(void)
 
 	if (!stack_is_lost() || ash_vmem_map(STACK_BYTES, &ours.ss_sp) != 0)
 		return;
-	/* Refused to a thread that stands on its alternate stack now: then that is foreign memory, or there is no help. */
+	/* Refused to a thread that stands on its alternate stack now: then that is foreign memory, or there is no
+	 * help. */
 	if (sigaltstack(&ours, &window.stack_before) == 0)
 		window.stack = ours.ss_sp;
 	else

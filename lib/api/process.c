@@ -13,8 +13,8 @@ int (*ash_heap_boot)(void) = ash_ctl_boot;
 const struct ash_foreign_ops *const ash_heap_foreign = &ash_process_foreign;
 
 /*
- * glibc's pthread_atfork() is this call, in an archive that the linker would put at the far end of the object, on a page
- * that nothing else at start needs.
+ * glibc's pthread_atfork() is this call, in an archive that the linker would put at the far end of the object, on a
+ * page that nothing else at start needs.
  */
 #ifdef __GLIBC__
 extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), const void *dso);
@@ -26,8 +26,8 @@ extern const void *const __dso_handle ASH_HIDDEN;
 
 /*
  * Allocation works before this has run; only fork in a program with threads needs it. Handlers registered before ours
- * would run while we hold our locks, and may allocate: therefore the preloaded object is linked with -z initfirst, which
- * makes this the first constructor of the process.
+ * would run while we hold our locks, and may allocate: therefore the preloaded object is linked with -z initfirst,
+ * which makes this the first constructor of the process.
  */
 static ASH_CONSTRUCTOR void process_start(void)
 {

@@ -18,7 +18,8 @@ static void complain(struct ash_writer *w, const struct ash_reserve_wish *wish, 
 
 	if (err == -ENOMEM || err == -ENODATA)
 		(void)ash_dma_explain(e, why, sizeof(why));
-	ash_write(w, "ashlar: dma_reserve: no reserve %s (errno %d)%s%s\n", wish->name, -err, why[0] != '\0' ? ": " : "", why);
+	ash_write(w, "ashlar: dma_reserve: no reserve %s (errno %d)%s%s\n", wish->name, -err,
+		  why[0] != '\0' ? ": " : "", why);
 }
 
 static void make(struct ash_writer *w, const struct ash_reserve_wish *wish)

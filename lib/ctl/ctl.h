@@ -17,8 +17,8 @@
 ASH_MUST_USE int ash_ctl_boot(void);
 
 /*
- * From the preloaded object's first constructor: a process whose mappings are to be served has arenas before it allocates.
- * Who set no option of ours pays for a look at the environment.
+ * From the preloaded object's first constructor: a process whose mappings are to be served has arenas before it
+ * allocates. Who set no option of ours pays for a look at the environment.
  */
 void ash_ctl_start(void);
 

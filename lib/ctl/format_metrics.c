@@ -3,8 +3,9 @@
  * JSON and Prometheus from the same tables of metrics, so that they cannot drift apart: a metric is a 64-bit field of
  * the snapshot with a name, a unit and a sentence.
  *
- * JSON:        {"ashlar": {"version", "process": {...}, "options": {...}, "arenas": [...], "heap": {...}, "map": {...}, "dma": {...}}}
- * Prometheus:  ashlar_<group>_<name>_<unit>, labels node and arena, and order, migratetype, backing where they apply
+ * JSON:        {"ashlar": {"version", "process": {...}, "options": {...}, "arenas": [...], "heap": {...}, "map": {...},
+ * "dma": {...}}} Prometheus:  ashlar_<group>_<name>_<unit>, labels node and arena, and order, migratetype, backing
+ * where they apply
  */
 #include "ctl/formats.h"
 #include "page/stat.h"
@@ -64,7 +65,8 @@ static const struct metric arena_metrics[] = {
 static const struct metric heap_metrics[] = {
 	GAUGE(ash_heap_stats, heaps, "thread_heaps", PLAIN, "Thread heaps alive."),
 	GAUGE(ash_heap_stats, orphans, "orphaned_heaps", PLAIN, "Thread heaps without a thread."),
-	GAUGE(ash_heap_stats, slab_bytes, "slab", BYTES, "Memory in slabs, and in large runs kept for the next request."),
+	GAUGE(ash_heap_stats, slab_bytes, "slab", BYTES,
+	      "Memory in slabs, and in large runs kept for the next request."),
 	GAUGE(ash_heap_stats, slab_free_bytes, "slab_free", BYTES, "Of these, what no object uses."),
 	GAUGE(ash_heap_stats, large_bytes, "large", BYTES, "Memory in large runs."),
 	GAUGE(ash_heap_stats, large_count, "large_runs", PLAIN, "Large runs alive."),
@@ -79,7 +81,8 @@ static const struct metric map_metrics[] = {
 	COUNTER(ash_map_stats, harvested, "harvested_pageblocks", PLAIN, "Pageblocks whose pages came back at munmap."),
 	COUNTER(ash_map_stats, exchanged, "exchanged_pageblocks", PLAIN,
 		"Pageblocks that mappings were given for others, so that ranges became free."),
-	COUNTER(ash_map_stats, refused, "refused_pageblocks", PLAIN, "Pageblocks whose pages the kernel would not move."),
+	COUNTER(ash_map_stats, refused, "refused_pageblocks", PLAIN,
+		"Pageblocks whose pages the kernel would not move."),
 };
 
 static const struct metric dma_metrics[] = {
@@ -97,22 +100,29 @@ static const struct metric dma_metrics[] = {
 	GAUGE(ash_dma_stats, registered_bytes, "registered", BYTES, "Memory of others registered for devices."),
 	COUNTER(ash_dma_stats, grows, "grows", PLAIN, "Times that memory came."),
 	COUNTER(ash_dma_stats, failures, "failures", PLAIN, "Requests refused."),
-	GAUGE(ash_dma_stats, buffers[ASH_DMA_VIRTUAL], "virtual_buffers", PLAIN, "Buffers that are contiguous in address only."),
+	GAUGE(ash_dma_stats, buffers[ASH_DMA_VIRTUAL], "virtual_buffers", PLAIN,
+	      "Buffers that are contiguous in address only."),
 	GAUGE(ash_dma_stats, buffer_bytes[ASH_DMA_VIRTUAL], "virtual_buffer", BYTES, "Their size."),
-	GAUGE(ash_dma_stats, buffers[ASH_DMA_SEGMENTS], "segments_buffers", PLAIN, "Buffers in several segments of known address."),
+	GAUGE(ash_dma_stats, buffers[ASH_DMA_SEGMENTS], "segments_buffers", PLAIN,
+	      "Buffers in several segments of known address."),
 	GAUGE(ash_dma_stats, buffer_bytes[ASH_DMA_SEGMENTS], "segments_buffer", BYTES, "Their size."),
-	GAUGE(ash_dma_stats, buffers[ASH_DMA_PHYSICAL], "physical_buffers", PLAIN, "Buffers that are physically contiguous."),
+	GAUGE(ash_dma_stats, buffers[ASH_DMA_PHYSICAL], "physical_buffers", PLAIN,
+	      "Buffers that are physically contiguous."),
 	GAUGE(ash_dma_stats, buffer_bytes[ASH_DMA_PHYSICAL], "physical_buffer", BYTES, "Their size."),
 	GAUGE(ash_dma_stats, pools, "pools", PLAIN, "Pools, the library's own included."),
 	GAUGE(ash_dma_stats, pool_bytes, "pool", BYTES, "Memory of their slabs."),
 	GAUGE(ash_dma_stats, objects, "objects", PLAIN, "Objects that can be moved or dropped."),
 	GAUGE(ash_dma_stats, object_bytes, "object", BYTES, "Their size."),
 	GAUGE(ash_dma_stats, iova_bytes, "iova", BYTES, "Mapped for devices behind IOMMUs."),
-	COUNTER(ash_dma_stats, refused[ASH_DMA_BAD_REQUEST], "refused_bad", PLAIN, "Requests refused: they contradict themselves."),
+	COUNTER(ash_dma_stats, refused[ASH_DMA_BAD_REQUEST], "refused_bad", PLAIN,
+		"Requests refused: they contradict themselves."),
 	COUNTER(ash_dma_stats, refused[ASH_DMA_NO_MEMORY], "refused_memory", PLAIN, "Requests refused: no memory."),
-	COUNTER(ash_dma_stats, refused[ASH_DMA_NOT_CONTIGUOUS], "refused_contiguous", PLAIN, "Requests refused: no long run."),
-	COUNTER(ash_dma_stats, refused[ASH_DMA_OVER_LIMIT], "refused_limit", PLAIN, "Requests refused: none below the address limit."),
-	COUNTER(ash_dma_stats, refused[ASH_DMA_HIDDEN], "refused_hidden", PLAIN, "Requests refused: they need hidden addresses."),
+	COUNTER(ash_dma_stats, refused[ASH_DMA_NOT_CONTIGUOUS], "refused_contiguous", PLAIN,
+		"Requests refused: no long run."),
+	COUNTER(ash_dma_stats, refused[ASH_DMA_OVER_LIMIT], "refused_limit", PLAIN,
+		"Requests refused: none below the address limit."),
+	COUNTER(ash_dma_stats, refused[ASH_DMA_HIDDEN], "refused_hidden", PLAIN,
+		"Requests refused: they need hidden addresses."),
 };
 
 static const struct metric node_metrics[] = {
@@ -123,7 +133,8 @@ static const struct metric node_metrics[] = {
 	COUNTER(ash_snapshot_node, numa_foreign, "numa_foreign", FRAMES, "Asked of the node and taken from another."),
 	GAUGE(ash_snapshot_node, interleave_hit, "interleave_hit", FRAMES, "Interleaved memory found on the node."),
 	COUNTER(ash_snapshot_node, local_node, "local_node", FRAMES, "Taken from the node by threads that ran there."),
-	COUNTER(ash_snapshot_node, other_node, "other_node", FRAMES, "Taken from the node by threads that ran elsewhere."),
+	COUNTER(ash_snapshot_node, other_node, "other_node", FRAMES,
+		"Taken from the node by threads that ran elsewhere."),
 	GAUGE(ash_snapshot_node, pool_2m, "pool_2m_pages", PLAIN, "2 MiB pages in the node's pool."),
 	GAUGE(ash_snapshot_node, pool_2m_free, "pool_2m_free_pages", PLAIN, "Of these free."),
 	GAUGE(ash_snapshot_node, pool_1g, "pool_1g_pages", PLAIN, "1 GiB pages in the node's pool."),
@@ -244,9 +255,10 @@ static void json_nodes(struct ash_writer *w, const struct ash_snapshot *s)
 	}
 	ash_write(w, "],\"spills\":[");
 	for (unsigned i = 0; i < s->nr_spills; i++)
-		ash_write(w, "%s{\"from\":%d,\"to\":%d,\"reason\":\"%s\",\"runs\":%llu,\"spilled_bytes\":%llu}", i > 0 ? "," : "",
-			  s->spills[i].from, s->spills[i].to, ash_spill_names[s->spills[i].reason],
-			  (unsigned long long)s->spills[i].runs, (unsigned long long)s->spills[i].frames * ASH_PAGE_SIZE);
+		ash_write(w, "%s{\"from\":%d,\"to\":%d,\"reason\":\"%s\",\"runs\":%llu,\"spilled_bytes\":%llu}",
+			  i > 0 ? "," : "", s->spills[i].from, s->spills[i].to, ash_spill_names[s->spills[i].reason],
+			  (unsigned long long)s->spills[i].runs,
+			  (unsigned long long)s->spills[i].frames * ASH_PAGE_SIZE);
 	ash_write(w, "]");
 }
 
@@ -381,8 +393,8 @@ static void prom_free_areas(struct ash_writer *w, const struct ash_snapshot *s)
 /* A family without samples is none. */
 static void prom_nodes(struct ash_writer *w, const struct ash_snapshot *s)
 {
-	static const struct metric spilled = { "spilled", "Asked of one node and taken from another, by why.", BYTES, true,
-					       0 };
+	static const struct metric spilled = { "spilled", "Asked of one node and taken from another, by why.", BYTES,
+					       true, 0 };
 
 	for (size_t m = 0; m < ASH_ARRAY_LEN(node_metrics) && s->nr_nodes > 0; m++) {
 		prom_head(w, "node", &node_metrics[m]);
@@ -397,8 +409,8 @@ static void prom_nodes(struct ash_writer *w, const struct ash_snapshot *s)
 	if (s->nr_spills > 0)
 		prom_head(w, "node", &spilled);
 	for (unsigned i = 0; i < s->nr_spills; i++)
-		ash_write(w, "ashlar_node_spilled_bytes_total{from=\"%d\",to=\"%d\",reason=\"%s\"} %llu\n", s->spills[i].from,
-			  s->spills[i].to, ash_spill_names[s->spills[i].reason],
+		ash_write(w, "ashlar_node_spilled_bytes_total{from=\"%d\",to=\"%d\",reason=\"%s\"} %llu\n",
+			  s->spills[i].from, s->spills[i].to, ash_spill_names[s->spills[i].reason],
 			  (unsigned long long)s->spills[i].frames * ASH_PAGE_SIZE);
 }
 

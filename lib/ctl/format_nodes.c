@@ -51,8 +51,8 @@ void ash_format_text_nodes(struct ash_writer *w, const struct ash_snapshot *s)
 {
 	if (s->nr_nodes == 0)
 		return;
-	ash_write(w, "  %-11s%-11s %10s %10s %10s %10s %10s %10s\n", "nodes", "node", "in memory", "strayed", "hit", "miss",
-		  "foreign", "interleave");
+	ash_write(w, "  %-11s%-11s %10s %10s %10s %10s %10s %10s\n", "nodes", "node", "in memory", "strayed", "hit",
+		  "miss", "foreign", "interleave");
 	for (unsigned i = 0; i < s->nr_nodes; i++) {
 		const struct ash_snapshot_node *n = &s->nodes[i];
 		const uint64_t columns[] = { n->in_memory, n->strayed,      n->numa_hit,
@@ -68,7 +68,8 @@ void ash_format_text_nodes(struct ash_writer *w, const struct ash_snapshot *s)
 
 		write_row(w, n->node, columns, ASH_ARRAY_LEN(columns));
 		ash_write(w, " %5llu of %-7llu", (unsigned long long)n->pool_2m_free, (unsigned long long)n->pool_2m);
-		ash_write(w, " %llu of %llu free\n", (unsigned long long)n->pool_1g_free, (unsigned long long)n->pool_1g);
+		ash_write(w, " %llu of %llu free\n", (unsigned long long)n->pool_1g_free,
+			  (unsigned long long)n->pool_1g);
 	}
 	for (unsigned i = 0; i < s->nr_spills; i++) {
 		const struct ash_spill *spill = &s->spills[i];
@@ -78,6 +79,7 @@ void ash_format_text_nodes(struct ash_writer *w, const struct ash_snapshot *s)
 		ash_write(w, " in %llu runs: %s\n", (unsigned long long)spill->runs, ash_spill_texts[spill->reason]);
 	}
 	if (s->placement_error != 0)
-		ash_write(w, "  %-11swhere the memory is the kernel does not say (errno %d)\n", "", -s->placement_error);
+		ash_write(w, "  %-11swhere the memory is the kernel does not say (errno %d)\n", "",
+			  -s->placement_error);
 	ash_write(w, "\n");
 }

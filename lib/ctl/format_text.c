@@ -96,8 +96,8 @@ static void write_headline(struct ash_writer *w, const struct ash_snapshot *s, c
 		ash_write(w, "%s of ", ash_size_text(t->huge).text);
 		ash_write(w, "%s in memory.\n", ash_size_text(t->all).text);
 		if (t->huge == 0 && within_small_start(s))
-			ash_write(w, "  It is within the small start, which is base pages (small_start:%s, and more while "
-				     "much of that is untouched).\n",
+			ash_write(w, "  It is within the small start, which is base pages (small_start:%s, "
+				     "and more while much of that is untouched).\n",
 				  ash_size_text(s->options.arena.small_start).text);
 	}
 	write_outside(w, s);
@@ -211,10 +211,11 @@ static void write_map(struct ash_writer *w, const struct ash_map_stats *m)
 						"the kernel does not move pages for this process", -m->error);
 		break;
 	default:
-		ash_write(w, LABEL "%llu served, %llu pageblocks in use; %llu came back at munmap, %llu given out again, "
-			     "%llu exchanged, %llu refused\n", "mappings", (unsigned long long)m->calls, (unsigned long long)m->slots,
-			  (unsigned long long)m->harvested, (unsigned long long)m->lent, (unsigned long long)m->exchanged,
-			  (unsigned long long)m->refused);
+		ash_write(w, LABEL "%llu served, %llu pageblocks in use; %llu came back at munmap, "
+				"%llu given out again, %llu exchanged, %llu refused\n",
+			  "mappings", (unsigned long long)m->calls, (unsigned long long)m->slots,
+			  (unsigned long long)m->harvested, (unsigned long long)m->lent,
+			  (unsigned long long)m->exchanged, (unsigned long long)m->refused);
 	}
 }
 

@@ -18,7 +18,8 @@ static void add_arena(const struct ash_snapshot_arena *a, const struct ash_place
 		nodes[node].in_memory += found;
 		if (a->stats.node >= 0 && node != a->stats.node)
 			nodes[a->stats.node].strayed += found;
-		if (a->policy != NULL && a->policy->mode >= ASH_POLICY_INTERLEAVE && (a->policy->nodes >> node & 1) != 0)
+		if (a->policy != NULL && a->policy->mode >= ASH_POLICY_INTERLEAVE &&
+		    (a->policy->nodes >> node & 1) != 0)
 			nodes[node].interleave_hit += found;
 	}
 }

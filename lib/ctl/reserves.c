@@ -18,8 +18,8 @@ static bool is_name(const char *text, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const char c = text[i];
 
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-		      c == '.'))
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+		      c == '-' || c == '.'))
 			return false;
 	}
 	return true;

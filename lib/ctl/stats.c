@@ -12,8 +12,8 @@
 
 /*
  * Buffers for devices are the API library's alone (docs/decisions/015-one-dma-state.md), and a layer that no layer here
- * knows. The linker leaves this NULL where there is no such library in the process; under the preload it is the one that
- * the program was linked with.
+ * knows. The linker leaves this NULL where there is no such library in the process; under the preload it is the one
+ * that the program was linked with.
  */
 extern ASH_WEAK int ash_dma_stats_read(struct ash_dma_stats *stats);
 

@@ -37,8 +37,8 @@ static bool is_sane(const struct ash_dma_attr *attr, size_t bytes)
 		return false;
 	/* A shared buffer is whole pages of a file of its own, in the order of the file, wherever they come to lie. */
 	if ((attr->flags & ASH_DMA_SHARED) != 0 &&
-	    (attr->level != ASH_DMA_VIRTUAL || attr->address_bits != 0 || attr->boundary != 0 || attr->reserve != NULL ||
-	     attr->align > ASH_DMA_SLOT_BYTES || (attr->flags & ASH_DMA_NO_GROW) != 0))
+	    (attr->level != ASH_DMA_VIRTUAL || attr->address_bits != 0 || attr->boundary != 0 ||
+	     attr->reserve != NULL || attr->align > ASH_DMA_SLOT_BYTES || (attr->flags & ASH_DMA_NO_GROW) != 0))
 		return false;
 	if ((attr->flags & (ASH_DMA_SHARED | ASH_DMA_INHERIT)) == ASH_DMA_INHERIT)
 		return false;
@@ -93,8 +93,8 @@ static uint64_t number_of(uint64_t tag)
 /* Shared buffers are whole pages of 2 MiB: that many frames are as good as the bytes. */
 static int share(unsigned place, struct ash_dma_request *r, void *out)
 {
-	return ash_dma_share_alloc(place, (size_t)r->nr << ASH_PAGE_SHIFT, r->pages, (r->flags & ASH_DMA_PAGES_STRICT) != 0,
-				   (r->flags & ASH_DMA_INHERIT) != 0, out);
+	return ash_dma_share_alloc(place, (size_t)r->nr << ASH_PAGE_SHIFT, r->pages,
+				   (r->flags & ASH_DMA_PAGES_STRICT) != 0, (r->flags & ASH_DMA_INHERIT) != 0, out);
 }
 
 static int alloc(size_t bytes, const struct ash_dma_attr *attr, struct ash_dma_request *r, void **out)

@@ -6,8 +6,9 @@
 #include <ashlar/policy.h>
 
 /*
- * Who knows the policy that the calling thread's memory goes by: writes it, with nodes that may be used; LOCAL when there is
- * none. Called where there are several nodes, for buffers that name none, with no lock held. Without a source all are local.
+ * Who knows the policy that the calling thread's memory goes by: writes it, with nodes that may be used; LOCAL when
+ * there is none. Called where there are several nodes, for buffers that name none, with no lock held. Without a source
+ * all are local.
  */
 typedef void ash_dma_policy_fn(struct ash_policy *policy);
 void ash_dma_policy_source(ash_dma_policy_fn *source);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Events: who keeps a table of the arenas' memory (an IOMMU, a registration cache) hears of it in time, with no lock held.
- * How is os/listen.h's; here are the ranges: slots of an arena that came together, or lie in one run, and registrations.
+ * Events: who keeps a table of the arenas' memory (an IOMMU, a registration cache) hears of it in time, with no lock
+ * held. How is os/listen.h's; here are the ranges: slots of an arena that came together, or lie in one run, and
+ * registrations.
  */
 #include <errno.h>
 
@@ -26,7 +27,8 @@ int ash_dma_event_come(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, 
 {
 	*told = 0;
 	for (;;) {
-		const int err = ash_listen_tell(&ash_dma_listeners, ash_dma_address(a, first), bytes_of(first, end), told, true);
+		const int err = ash_listen_tell(&ash_dma_listeners, ash_dma_address(a, first), bytes_of(first, end),
+						told, true);
 
 		if (err < 0)
 			return err;
@@ -42,7 +44,8 @@ void ash_dma_event_settle(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t en
 	bool settled = false;
 
 	while (!settled) {
-		(void)ash_listen_tell(&ash_dma_listeners, ash_dma_address(a, first), bytes_of(first, end), &told, false);
+		(void)ash_listen_tell(&ash_dma_listeners, ash_dma_address(a, first), bytes_of(first, end), &told,
+				      false);
 		ash_dma_take_turn(a);
 		settled = ash_listen_settled(&ash_dma_listeners, told);
 		if (settled)
@@ -70,9 +73,9 @@ static struct ash_dma_slot *slot_at(const struct ash_dma_arena *a, ash_pfn_t pfn
 }
 
 /*
- * The next slots of one run, or of one shared buffer, from *pfn on, that nobody has in hand and somebody should hear of:
- * [*first, *pfn). false: there are none. *left: some that are in hand and in use are not known to those in the mask. Growth
- * turn.
+ * The next slots of one run, or of one shared buffer, from *pfn on, that nobody has in hand and somebody should hear
+ * of: [*first, *pfn). false: there are none. *left: some that are in hand and in use are not known to those in the
+ * mask. Growth turn.
  */
 static bool next_unsettled(const struct ash_dma_arena *a, ash_pfn_t *pfn, ash_pfn_t *first, uint32_t mask, bool *left)
 {
@@ -84,7 +87,8 @@ static bool next_unsettled(const struct ash_dma_arena *a, ash_pfn_t *pfn, ash_pf
 		const struct ash_dma_slot *s = slot_at(a, *pfn);
 		const bool there = atomic_load_explicit(&s->len, memory_order_relaxed) != 0;
 
-		if (found && (!there || (*pfn >= run_end && !s->follows) || s->hand != ASH_DMA_NO_HAND || s->told != told))
+		if (found &&
+		    (!there || (*pfn >= run_end && !s->follows) || s->hand != ASH_DMA_NO_HAND || s->told != told))
 			return true;
 		if (found || !there)
 			continue;

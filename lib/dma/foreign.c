@@ -4,8 +4,8 @@
  *
  * A registration is an entry of a small table. Who registers and unregisters does so in turn; who translates takes no
  * lock: an entry is read under its sequence number, which is odd while the entry changes, and who reads its extents is
- * counted, so that they are not unmapped under a reader. The table is searched only for addresses outside the arenas, so a
- * buffer's translation knows nothing of it.
+ * counted, so that they are not unmapped under a reader. The table is searched only for addresses outside the arenas,
+ * so a buffer's translation knows nothing of it.
  */
 #include <errno.h>
 #include <string.h>
@@ -81,8 +81,8 @@ static struct foreign *find(const void *p, struct view *v)
 		if (!read_entry(f, (uintptr_t)p, v))
 			continue;
 		/*
-		 * Counted first and read again after: either this sees that the entry has changed, or who changes it sees
-		 * the count. Pairs with the fence of wait_for_readers().
+		 * Counted first and read again after: either this sees that the entry has changed, or who changes it
+		 * sees the count. Pairs with the fence of wait_for_readers().
 		 */
 		atomic_fetch_add_explicit(&f->readers, 1, memory_order_seq_cst);
 		atomic_thread_fence(memory_order_seq_cst);

@@ -3,12 +3,12 @@
  * Growing: which pages are fetched for a request, which of them are kept, and where they are put.
  *
  * The pool hands out the pages it likes. A request that needs physical contiguity beyond one page is met by fetching,
- * looking at the addresses, and keeping the best window of neighbours; when there is none, twice as many are fetched, up
- * to all that the pool has free, and what is not kept goes back at once. Everything else takes what comes.
+ * looking at the addresses, and keeping the best window of neighbours; when there is none, twice as many are fetched,
+ * up to all that the pool has free, and what is not kept goes back at once. Everything else takes what comes.
  *
- * Pages of known address go where their address says (DIRECT), except when the request needs more in one piece than they
- * are: then they go, sorted, one behind the other into LOOSE. A page moves by mremap: its contents, its pin and its
- * physical address stay.
+ * Pages of known address go where their address says (DIRECT), except when the request needs more in one piece than
+ * they are: then they go, sorted, one behind the other into LOOSE. A page moves by mremap: its contents, its pin and
+ * its physical address stay.
  */
 #include <errno.h>
 #include <limits.h>
@@ -170,7 +170,8 @@ static int install(struct ash_dma_arena *a, struct ash_dma_batch *b, size_t firs
 
 		p->gone = true;
 		p->pfn = pfn + (ash_pfn_t)i * page_frames;
-		ash_dma_slots_set(a, p->pfn, p->pfn + page_frames, p->phys, b->kind, ash_dma_firmness(b, p->pin), p->pin);
+		ash_dma_slots_set(a, p->pfn, p->pfn + page_frames, p->phys, b->kind, ash_dma_firmness(b, p->pin),
+				  p->pin);
 	}
 	ash_dma_slots_hold(a, pfn, end, ASH_DMA_IN_HAND_FRESH);
 	return 0;
@@ -202,7 +203,8 @@ static int bring(struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end)
 	return err;
 }
 
-/* The pages of a window that have a place, in pieces as long as they lie side by side. Returns the pages that are online. */
+/* The pages of a window that have a place, in pieces as long as they lie side by side. Returns the pages that are
+ * online. */
 static size_t bring_window(struct ash_dma_arena *a, const struct ash_dma_batch *b, struct window w)
 {
 	const ash_pfn_t page_frames = (ash_pfn_t)1 << (b->shift - ASH_PAGE_SHIFT);

@@ -9,9 +9,9 @@
  *      foreign    in foreign.c           the same for what is registered
  *      zone       inside lib/page
  *
- * setup, growth and foreign are sleeping turns, held over system calls; requests met from free frames take neither. None is
- * held while a listener is called: what it is told of is in hand meanwhile (os/listen.h), in slots of an arena and in
- * registrations.
+ * setup, growth and foreign are sleeping turns, held over system calls; requests met from free frames take neither.
+ * None is held while a listener is called: what it is told of is in hand meanwhile (os/listen.h), in slots of an arena
+ * and in registrations.
  *
  * Field legend: (c) constant after creation, (g) growth turn, (a) atomic, (g,a) written under the turn, read by anyone.
  */
@@ -45,8 +45,8 @@ enum {
 /*
  * A node's memory comes in two arenas. DIRECT is a window onto the node's physical addresses: the frame at physical
  * address P lies at start + (P - phys), so order, adjacency, alignment (up to 1 GiB), boundaries and limits of physical
- * addresses are those of frame numbers. What has no known address, or must be adjacent in virtual address although it is
- * not in the machine, goes into LOOSE, one page behind the other.
+ * addresses are those of frame numbers. What has no known address, or must be adjacent in virtual address although it
+ * is not in the machine, goes into LOOSE, one page behind the other.
  */
 enum ash_dma_kind { ASH_DMA_DIRECT, ASH_DMA_LOOSE, ASH_DMA_KINDS };
 
@@ -58,8 +58,10 @@ struct ash_dma_slot {
 	_Atomic uint64_t len;
 	uint8_t pages;          /* enum ash_dma_pages */
 	uint8_t pinned;         /* enum ash_dma_pinned */
-	bool kept;              /* a shared buffer's, whose frames are never the zone's, or reserved: trim passes it by */
-	bool follows;           /* part of the same shared buffer as the slot before: listeners are told of all of it at once */
+	/* a shared buffer's, whose frames are never the zone's, or reserved: trim passes it by */
+	bool kept;
+	/* part of the same shared buffer as the slot before: listeners are told of all of it at once */
+	bool follows;
 	uint8_t hand;           /* enum ash_dma_hand */
 	uint16_t pin;           /* slot of the pin that holds it, with others maybe; ASH_DMA_NO_PIN: none */
 	uint32_t told;          /* the listeners that know it; while it is in hand, those that knew it before */
@@ -89,7 +91,8 @@ struct ash_dma_arena {
 	enum ash_dma_kind kind;    /* (c) */
 	struct ash_dma_slot *slots;     /* (c) [nr_frames >> ASH_DMA_SLOT_ORDER] */
 	_Atomic uint64_t *tags;         /* (c) [nr_frames] enum ash_dma_tag */
-	_Atomic uint64_t *small;        /* (c) [nr_frames] where buffers below a frame begin, a bit per 64 bytes (small.c) */
+	/* (c) [nr_frames] where buffers below a frame begin, a bit per 64 bytes (small.c) */
+	_Atomic uint64_t *small;
 	struct ash_frame *frames;       /* (c) */
 	uint64_t *covered;              /* (g) bitmap: gigabytes whose frames and tags are writable */
 
@@ -103,8 +106,8 @@ struct ash_dma_arena {
 };
 
 /*
- * Buffers that are there, by the level that they reached when they were made: their number above ASH_DMA_COUNT_SHIFT, their
- * frames below. In parts, by thread number, since they are counted all the time; each part alone means nothing.
+ * Buffers that are there, by the level that they reached when they were made: their number above ASH_DMA_COUNT_SHIFT,
+ * their frames below. In parts, by thread number, since they are counted all the time; each part alone means nothing.
  */
 enum { ASH_DMA_COUNT_PARTS = 16, ASH_DMA_COUNT_SHIFT = 40, ASH_DMA_LEVELS = ASH_DMA_PHYSICAL + 1 };
 struct ash_dma_count {
@@ -195,7 +198,8 @@ ASH_INLINE unsigned ash_dma_nr_nodes(void)
 	return atomic_load_explicit(&ash_dma.nr_nodes, memory_order_acquire);
 }
 
-/* policy.c: the node to begin with for a request that names node, which may be ASH_NODE_LOCAL, and those that will do. */
+/* policy.c: the node to begin with for a request that names node, which may be ASH_NODE_LOCAL, and those that will
+ * do. */
 int ash_dma_choose(int node, const struct ash_policy *policy, uint64_t *nodes);
 /* Have the metadata of [first, end) writable. Growth turn. */
 ASH_MUST_USE int ash_dma_cover(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end);
@@ -293,8 +297,8 @@ void ash_dma_room_drop(struct ash_dma_arena *a, ash_pfn_t nr);
 /* What a request wants, from one place. 0, or -ENOMEM: it has none. */
 typedef int ash_dma_try_fn(unsigned place, struct ash_dma_request *request, void *out);
 /*
- * fn for the node that the request begins with, and, unless it is strict, for the others that will do, as they are near,
- * until one has what is wanted. 0, -ENOMEM.
+ * fn for the node that the request begins with, and, unless it is strict, for the others that will do, as they are
+ * near, until one has what is wanted. 0, -ENOMEM.
  */
 ASH_MUST_USE int ash_dma_try_nodes(struct ash_dma_request *request, ash_dma_try_fn *fn, void *out);
 /* The node's place, or that of the nearest node which has one. */
@@ -304,14 +308,14 @@ ASH_MUST_USE int ash_dma_take(struct ash_dma_request *request, struct ash_dma_gr
 /* event.c */
 extern struct ash_listeners ash_dma_listeners;
 /*
- * [first, end) has come and is in hand, not in use yet. 0: everybody knows, the growth turn is held, and the range still in
- * hand with *told. -EBUSY: a listener refused, nobody knows, no turn is held.
+ * [first, end) has come and is in hand, not in use yet. 0: everybody knows, the growth turn is held, and the range
+ * still in hand with *told. -EBUSY: a listener refused, nobody knows, no turn is held.
  */
 ASH_MUST_USE int ash_dma_event_come(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, uint32_t *told);
 /* [first, end) is in hand and in use: have everybody know, and let it go. No turn. */
 void ash_dma_event_settle(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, uint32_t told);
-/* The growth turn is held, and what it was wanted for is in somebody's hand: end the turn and wait until something is let
- * go. -EBUSY: in a listener nobody waits; the turn has ended all the same. */
+/* The growth turn is held, and what it was wanted for is in somebody's hand: end the turn and wait until something is
+ * let go. -EBUSY: in a listener nobody waits; the turn has ended all the same. */
 ASH_MUST_USE int ash_dma_event_wait(struct ash_lock *turn);
 
 /* foreign.c */
@@ -335,7 +339,8 @@ ASH_MUST_USE int ash_dma_request_read(const struct ash_dma_attr *attr, size_t by
 
 /* reserve.c */
 /* From the reserve of a name, whose number the tag is to say. -EINVAL: no such name; -ENOMEM. */
-ASH_MUST_USE int ash_dma_reserve_take(const char *name, const struct ash_dma_request *want, void **out, unsigned *number);
+ASH_MUST_USE int ash_dma_reserve_take(const char *name, const struct ash_dma_request *want, void **out,
+				      unsigned *number);
 void ash_dma_reserve_give(unsigned number, ash_pfn_t pfn, ash_pfn_t nr);
 void ash_dma_reserves_forget(void);
 

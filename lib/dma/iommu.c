@@ -2,8 +2,8 @@
 /*
  * Device addresses: everything that the arenas have, and all that comes, mapped for a device, by listening to events.
  *
- * What is mapped stays: a page whose device address may stand in some descriptor is not given back (UNMAPPING is refused),
- * and the IOMMU's own pin keeps it from being moved.
+ * What is mapped stays: a page whose device address may stand in some descriptor is not given back (UNMAPPING is
+ * refused), and the IOMMU's own pin keeps it from being moved.
  */
 #include "os/iommu.h"
 
@@ -90,7 +90,8 @@ static int map_one(struct ash_dma_iommu *m, char *va, uint64_t iova, size_t len)
 
 	if (err < 0)
 		return err;
-	err = m->kind == KIND_VFIO ? ash_vfio_map(m->fd, va, iova, len) : ash_iommufd_map(m->fd, m->ioas, va, iova, len);
+	err = m->kind == KIND_VFIO ? ash_vfio_map(m->fd, va, iova, len)
+				   : ash_iommufd_map(m->fd, m->ioas, va, iova, len);
 	if (err < 0)
 		(void)recall(m, iova, &ignored);
 	else
@@ -178,7 +179,8 @@ void ash_dma_iommu_end(struct ash_dma_iommu *m)
 {
 	if (m == NULL)
 		return;
-	/* A child of fork is told of nothing, and the descriptor it has is the parent's: so are the device's addresses. */
+	/* A child of fork is told of nothing, and the descriptor it has is the parent's: so are the device's
+	 * addresses. */
 	if (ash_dma_events_unregister(on_event, m) < 0)
 		m->nr = 0;
 	/* Ranges are not told of in the pieces that they were mapped in; what is left goes as it came. */

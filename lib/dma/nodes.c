@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which nodes there are. Each that has memory we may have gets a place, and keeps it: places are only ever added. Nodes that
- * come later (memory that is plugged in, a cpuset that widens) are seen when somebody names one, or wants memory where there
- * is none; so room for them is reserved at the start, within reason.
+ * Which nodes there are. Each that has memory we may have gets a place, and keeps it: places are only ever added. Nodes
+ * that come later (memory that is plugged in, a cpuset that widens) are seen when somebody names one, or wants memory
+ * where there is none; so room for them is reserved at the start, within reason.
  */
 #include "dma/internal.h"
 #include "os/clock.h"
@@ -75,8 +75,9 @@ bool ash_dma_nodes_look(bool now)
 
 	if (ash_dma_nr_nodes() == ash_dma.nr_places)
 		return false;
-	if ((!now && time < due) || !atomic_compare_exchange_strong_explicit(&ash_dma.look_due, &due, time + LOOK_MS,
-									     memory_order_relaxed, memory_order_relaxed))
+	if ((!now && time < due) ||
+	    !atomic_compare_exchange_strong_explicit(&ash_dma.look_due, &due, time + LOOK_MS, memory_order_relaxed,
+						     memory_order_relaxed))
 		return false;
 	nodes = ash_numa_mems_allowed();
 	if (nodes == 0)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Objects whose owner lets them be moved, or dropped, when somebody needs a long run: the MOVABLE and RECLAIMABLE of the
- * page core, with the owner's functions behind its mover and shrinker.
+ * Objects whose owner lets them be moved, or dropped, when somebody needs a long run: the MOVABLE and RECLAIMABLE of
+ * the page core, with the owner's functions behind its mover and shrinker.
  *
  * An object is one piece of 2^k frames. Its number, which stands in the tag of its first frame, leads to the functions.
  *
  * A move is over for the page core only some time after the owner's function has returned, and until then the new piece
- * must not be freed under it. The owner may free all the same, and cannot wait, since it may hold a lock that the next move
- * wants: so the free of an object that was moved in this turn is noted, and done when the turn ends.
+ * must not be freed under it. The owner may free all the same, and cannot wait, since it may hold a lock that the next
+ * move wants: so the free of an object that was moved in this turn is noted, and done when the turn ends.
  *
  *      IDLE --move--> MOVED --free--> FREED --end of the turn--> gone
  *        ^              |
@@ -101,7 +101,8 @@ static int isolate(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 	return n != 0 && objects.table[n].ops.move != NULL ? 0 : -ASH_EBUSY;
 }
 
-/* The object at src is being moved: from now on its end waits for the turn's. 0: it has been freed since it was isolated. */
+/* The object at src is being moved: from now on its end waits for the turn's. 0: it has been freed since it was
+ * isolated. */
 static uint64_t begin_move(struct ash_dma_arena *a, ash_pfn_t src, unsigned order)
 {
 	uint64_t tag;
@@ -265,12 +266,13 @@ static int find_piece(struct piece *p, int node, const struct ash_policy *policy
 
 static bool is_sane(size_t bytes, const struct ash_dma_object_ops *ops, int node, unsigned flags)
 {
-	return bytes > 0 && bytes <= ASH_DMA_SLOT_BYTES && (ops->move == NULL) != (ops->drop == NULL) && node >= ASH_NODE_LOCAL &&
-	       node < ASH_NODES_MAX && (flags & ~(unsigned)(ASH_DMA_NO_GROW | ASH_DMA_NODE_STRICT)) == 0;
+	return bytes > 0 && bytes <= ASH_DMA_SLOT_BYTES && (ops->move == NULL) != (ops->drop == NULL) &&
+	       node >= ASH_NODE_LOCAL && node < ASH_NODES_MAX &&
+	       (flags & ~(unsigned)(ASH_DMA_NO_GROW | ASH_DMA_NODE_STRICT)) == 0;
 }
 
-static int make(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node, const struct ash_policy *policy,
-		unsigned flags, void **out)
+static int make(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node,
+		const struct ash_policy *policy, unsigned flags, void **out)
 {
 	struct piece p = { .mt = ops->move != NULL ? ASH_MT_MOVABLE : ASH_MT_RECLAIMABLE };
 	int err = is_sane(bytes, ops, node, flags) ? ash_dma_setup() : -EINVAL;
@@ -300,8 +302,8 @@ static int make(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, i
 	return 0;
 }
 
-static void *alloc(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node, const struct ash_policy *policy,
-		   unsigned flags)
+static void *alloc(size_t bytes, const struct ash_dma_object_ops *ops, void *arg, int node,
+		   const struct ash_policy *policy, unsigned flags)
 {
 	void *p = NULL;
 	const int err = make(bytes, ops, arg, node, policy, flags, &p);

@@ -105,7 +105,8 @@ bool ash_dma_unpin(unsigned pin)
 /* Before addresses are read: pinning itself moves pages out of memory that may be wanted back (CMA, ZONE_MOVABLE). */
 static void pin_all(struct ash_dma_batch *b)
 {
-	/* One by one as long as the table lasts: pages that share a pin have to be pinned anew before one can go alone. */
+	/* One by one as long as the table lasts: pages that share a pin have to be pinned anew before one can go
+	 * alone. */
 	const size_t most = ash_max(pins_left() / PINS_SHARE, 1);
 	const size_t group = ash_min((b->nr + most - 1) / most, ASH_PIN_MOST >> b->shift);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which nodes a buffer comes from that names none: what the policy says that the heap would go by. A policy that spreads
- * memory spreads buffers, each of which lies on one node: a device wants to know which.
+ * Which nodes a buffer comes from that names none: what the policy says that the heap would go by. A policy that
+ * spreads memory spreads buffers, each of which lies on one node: a device wants to know which.
  */
 #include <errno.h>
 

@@ -331,7 +331,8 @@ void ash_dma_pool_shrink(struct ash_dma_pool *pool)
 	bytes = ash_align_up(pool->total * sizeof(void *), ASH_PAGE_SIZE);
 	if (bytes > 0 && ash_vmem_map(bytes, &memory) == 0) {
 		objects = memory;
-		/* Out of everybody's reach, they are looked at without the pool's lock: who finds none waits to grow. */
+		/* Out of everybody's reach, they are looked at without the pool's lock: who finds none waits to
+		 * grow. */
 		for (size_t more = 1; more > 0; n += more)
 			more = pop(pool, &objects[n], ash_min(SHRINK_STEP, pool->total - n));
 		sort_slabs(pool);

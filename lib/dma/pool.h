@@ -90,8 +90,8 @@ struct ash_dma_pool *ash_dma_pool_make(const char *name, size_t bytes, size_t li
 
 /* Objects of an internal pool of objects of 2^k bytes, for buffers of less than a frame: errno is not touched. */
 void *ash_dma_small_alloc(const struct ash_dma_attr *attr, size_t bytes);
-/* p lies in a slab of such a pool: whether a buffer begins there, and its end. false: there was none, or somebody else was
- * quicker. */
+/* p lies in a slab of such a pool: whether a buffer begins there, and its end. false: there was none, or somebody else
+ * was quicker. */
 bool ash_dma_small_is(const struct ash_dma_arena *a, const void *p);
 ASH_MUST_USE bool ash_dma_small_end(struct ash_dma_arena *a, const void *p);
 /* Their slabs without a buffer become free frames. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What debug pools check: an object that is put is one that was got; nobody wrote behind an object, nor into one that is
- * free. A broken promise is said in one line, and the process stops. For other pools all of these do nothing.
+ * What debug pools check: an object that is put is one that was got; nobody wrote behind an object, nor into one that
+ * is free. A broken promise is said in one line, and the process stops. For other pools all of these do nothing.
  */
 #ifndef ASH_DMA_POOL_DEBUG_H
 #define ASH_DMA_POOL_DEBUG_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Named reserves: physically contiguous memory set aside for who knows the name, as CMA areas of the page core. While it
- * is idle its frames are lent to movable objects, which are moved out when a buffer is wanted.
+ * Named reserves: physically contiguous memory set aside for who knows the name, as CMA areas of the page core. While
+ * it is idle its frames are lent to movable objects, which are moved out when a buffer is wanted.
  */
 #include <errno.h>
 #include <string.h>
@@ -200,7 +200,8 @@ int ash_dma_reserve_take(const char *name, const struct ash_dma_request *want, v
 	ash_dma_end_turn(r->arena);
 	if (err < 0)
 		return -ENOMEM;
-	if (want->limit != UINT64_MAX && r->arena->phys + ((uint64_t)(pfn + want->nr) << ASH_PAGE_SHIFT) > want->limit) {
+	if (want->limit != UINT64_MAX &&
+	    r->arena->phys + ((uint64_t)(pfn + want->nr) << ASH_PAGE_SHIFT) > want->limit) {
 		(void)ash_cma_release(&r->cma, pfn, want->nr);
 		return -ENOMEM;
 	}

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Making room for long runs. A run is had by moving what is movable in it to somewhere else, and somewhere else there has to
- * be room: in frames that are free between buffers. Two things get in the way of that.
+ * Making room for long runs. A run is had by moving what is movable in it to somewhere else, and somewhere else there
+ * has to be room: in frames that are free between buffers. Two things get in the way of that.
  *
- * Objects that were moved there stay when the run has gone. They fill the pageblocks of buffers, so that the next buffers
- * take pageblocks of their own, and in the end there is one in every stretch as long as a run. So objects among buffers
- * ("guests") are counted, and go back among their own as soon as there is room again.
+ * Objects that were moved there stay when the run has gone. They fill the pageblocks of buffers, so that the next
+ * buffers take pageblocks of their own, and in the end there is one in every stretch as long as a run. So objects among
+ * buffers ("guests") are counted, and go back among their own as soon as there is room again.
  *
  * And what is free between buffers is in small pieces, or all of it is wanted. Then what can be dropped goes first.
  */
@@ -31,7 +31,8 @@ static ash_pfn_t target_apart(struct ash_zone *z, unsigned order, ASH_UNUSED voi
 {
 	struct ash_page_grant g;
 
-	return ash_zone_alloc(z, order, ASH_MT_MOVABLE, ASH_ALLOC_NOFRAGMENT, ASH_CPU_NONE, &g) == 0 ? g.pfn : ASH_PFN_NONE;
+	return ash_zone_alloc(z, order, ASH_MT_MOVABLE, ASH_ALLOC_NOFRAGMENT, ASH_CPU_NONE, &g) == 0 ? g.pfn
+												     : ASH_PFN_NONE;
 }
 
 /* The guests of a pageblock go. false: there is no room for them. Growth turn. */
@@ -62,7 +63,8 @@ bool ash_dma_room_apart(struct ash_dma_arena *a)
 	}
 	ash_dma_objects_settle(a);
 	/* When there is so much more free that it is worth another look. */
-	atomic_store_explicit(&a->guests_due, room ? 0 : ash_counter_read(&a->zone->free) + GUESTS_LEAST, memory_order_relaxed);
+	atomic_store_explicit(&a->guests_due, room ? 0 : ash_counter_read(&a->zone->free) + GUESTS_LEAST,
+			      memory_order_relaxed);
 	if (room)
 		atomic_store_explicit(&a->guests, 0, memory_order_relaxed);
 	return room;

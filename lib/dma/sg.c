@@ -26,8 +26,8 @@ size_t ash_dma_iovec(const void *p, size_t bytes, struct iovec *iov, size_t n)
 	return nr;
 }
 
-size_t ash_dma_sg_fill(const struct ash_dma_iommu *iommu, const void *p, size_t bytes, size_t most, struct ash_dma_sg *sg,
-		  size_t n)
+size_t ash_dma_sg_fill(const struct ash_dma_iommu *iommu, const void *p, size_t bytes, size_t most,
+		       struct ash_dma_sg *sg, size_t n)
 {
 	const char *at = p;
 	uint64_t end = 0;
@@ -39,7 +39,8 @@ size_t ash_dma_sg_fill(const struct ash_dma_iommu *iommu, const void *p, size_t 
 
 		if (len == 0 || address == ASH_DMA_UNKNOWN)
 			return 0;
-		/* With an IOMMU neighbours in address are neighbours for the device, whatever they are in the machine. */
+		/* With an IOMMU neighbours in address are neighbours for the device, whatever they are in the
+		 * machine. */
 		if (nr > 0 && address == end && (most == 0 || last + len <= most)) {
 			last += len;
 		} else {

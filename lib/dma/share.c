@@ -3,8 +3,8 @@
  * Sharing: a buffer in a file of its own, which another process can map, or a device driver import.
  *
  * Whoever has the descriptor can read all of the file, so nothing else is ever put into it: shared buffers lie in LOOSE
- * arenas, where they can be translated, and their frames are never the zone's. The file has no name, and a sealed size: a
- * peer can neither find it nor take memory away under us, and when the last process ends it is gone.
+ * arenas, where they can be translated, and their frames are never the zone's. The file has no name, and a sealed size:
+ * a peer can neither find it nor take memory away under us, and when the last process ends it is gone.
  */
 #include <errno.h>
 #include <sys/uio.h>
@@ -99,8 +99,9 @@ static int adopt(unsigned place, int fd, unsigned page_shift, uint64_t offset, s
 	struct ash_dma_share *s = a != NULL ? make_share(fd, offset, bytes) : NULL;
 	struct ash_dma_batch b;
 	ash_pfn_t pfn = 0;
-	int err = a != NULL && s != NULL ? ash_dma_batch_of(&b, ash_dma.nodes[place], fd, page_shift, offset, bytes, inherit) :
-					   -ENOMEM;
+	int err = a != NULL && s != NULL
+			  ? ash_dma_batch_of(&b, ash_dma.nodes[place], fd, page_shift, offset, bytes, inherit)
+			  : -ENOMEM;
 
 	if (err == 0) {
 		ash_dma_take_turn(a);
@@ -148,14 +149,16 @@ size_t ash_dma_share_bytes(uint64_t tag)
 	return ((const struct ash_dma_share *)(uintptr_t)(tag & ~(uint64_t)ASH_DMA_TAG_KIND))->bytes;
 }
 
-/* Take the buffer at pfn in hand, if it is still that of tag. -EINVAL: it is not; -EBUSY: in a listener, nobody waits. */
+/* Take the buffer at pfn in hand, if it is still that of tag. -EINVAL: it is not; -EBUSY: in a listener, nobody
+ * waits. */
 static int hold(struct ash_dma_arena *a, ash_pfn_t pfn, ash_pfn_t end, uint64_t tag, uint32_t *told)
 {
 	const struct ash_dma_slot *slot = &a->slots[pfn >> ASH_DMA_SLOT_ORDER];
 	int err = 0;
 
 	ash_dma_take_turn(a);
-	while (err == 0 && atomic_load_explicit(&a->tags[pfn], memory_order_relaxed) == tag && slot->hand != ASH_DMA_NO_HAND) {
+	while (err == 0 && atomic_load_explicit(&a->tags[pfn], memory_order_relaxed) == tag &&
+	       slot->hand != ASH_DMA_NO_HAND) {
 		err = ash_dma_event_wait(&a->growth);
 		if (err == 0)
 			ash_dma_take_turn(a);

@@ -88,7 +88,8 @@ void ash_dma_slots_set(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end, 
 	for (size_t i = 0; i < nr; i++) {
 		const bool known = phys != ASH_DMA_UNKNOWN;
 
-		atomic_store_explicit(&from[i].phys, known ? phys + i * ASH_DMA_SLOT_BYTES : phys, memory_order_relaxed);
+		atomic_store_explicit(&from[i].phys, known ? phys + i * ASH_DMA_SLOT_BYTES : phys,
+				      memory_order_relaxed);
 		from[i].pages = (uint8_t)pages;
 		from[i].pinned = (uint8_t)pinned;
 		from[i].pin = (uint16_t)pin;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Buffers of less than a frame come from pools of objects of 2^k bytes, one per node and k. An object lies on a multiple
- * of its size, so it keeps to every alignment up to that and crosses no boundary that it could keep to.
+ * Buffers of less than a frame come from pools of objects of 2^k bytes, one per node and k. An object lies on a
+ * multiple of its size, so it keeps to every alignment up to that and crosses no boundary that it could keep to.
  *
- * Which of them are buffers just now, a bit for each says, so that what is ended twice, or was never a buffer, is told from
- * what is one: of two who end one at the same time, one has cleared the bit.
+ * Which of them are buffers just now, a bit for each says, so that what is ended twice, or was never a buffer, is told
+ * from what is one: of two who end one at the same time, one has cleared the bit.
  */
 #include <errno.h>
 
@@ -27,7 +27,8 @@ bool ash_dma_small_is(const struct ash_dma_arena *a, const void *p)
 
 bool ash_dma_small_end(struct ash_dma_arena *a, const void *p)
 {
-	return (atomic_fetch_and_explicit(&a->small[ash_dma_pfn(a, p)], ~bit_of(p), memory_order_relaxed) & bit_of(p)) != 0;
+	return (atomic_fetch_and_explicit(&a->small[ash_dma_pfn(a, p)], ~bit_of(p), memory_order_relaxed) &
+		bit_of(p)) != 0;
 }
 
 static void begin(struct ash_dma_arena *a, const void *p)

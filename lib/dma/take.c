@@ -3,8 +3,8 @@
  * Finding frames for a request: free ones first; then new memory; then free ones made by moving and dropping what is in
  * the way; then the next node.
  *
- * Up to a pageblock the zone's own freelists do: a run of n frames comes out of a naturally aligned buddy of 2^k >= n, so
- * it lies in one huge page and crosses no boundary that it could keep to. Longer runs, and those below a limit, are
+ * Up to a pageblock the zone's own freelists do: a run of n frames comes out of a naturally aligned buddy of 2^k >= n,
+ * so it lies in one huge page and crosses no boundary that it could keep to. Longer runs, and those below a limit, are
  * looked for run by run: the physical runs of an arena are where contiguity ends, so each search stays inside one (or,
  * for segments, inside so many neighbours).
  */
@@ -166,7 +166,8 @@ static int search_runs(struct ash_dma_arena *a, const struct ash_dma_request *r,
 	return err;
 }
 
-/* From the runs; then with objects apart from buffers, which makes what is free between those larger; then without caches. */
+/* From the runs; then with objects apart from buffers, which makes what is free between those larger; then without
+ * caches. */
 static int take_range(struct ash_dma_arena *a, const struct ash_dma_request *r, struct ash_page_grant *grant)
 {
 	int err;
@@ -216,8 +217,8 @@ static int take_node(unsigned place, const struct ash_dma_request *r, bool searc
 static int take_or_grow(unsigned place, struct ash_dma_request *r, void *out)
 {
 	/*
-	 * What fits a page is on the freelists or nowhere; searching for it means moving and dropping others. But of a kind, the
-	 * freelists may show another first.
+	 * What fits a page is on the freelists or nowhere; searching for it means moving and dropping others. But of a
+	 * kind, the freelists may show another first.
 	 */
 	const bool search = !fits_page(r) || r->limit != UINT64_MAX || (r->flags & ASH_DMA_PAGES_STRICT) != 0;
 	int err = take_node(place, r, search, out);

@@ -2,8 +2,8 @@
 /*
  * Giving memory back: pages on which there is no buffer leave the zone, are unmapped, and then let go by their pin.
  *
- * Pages that one pin holds go together, or each is pinned for itself first: a pin cannot be cut, and without it those that
- * stay could be moved.
+ * Pages that one pin holds go together, or each is pinned for itself first: a pin cannot be cut, and without it those
+ * that stay could be moved.
  */
 #include "dma/pages.h"
 #include "dma/pool.h"
@@ -89,7 +89,8 @@ static bool all_free(const struct ash_dma_arena *a, uint16_t pin)
 	return nr == atomic_load_explicit(&ash_dma.pin_slots[pin], memory_order_relaxed);
 }
 
-/* Whether the slot at pfn can go for itself, though it shared a pin with others, which may lie elsewhere. Growth turn. */
+/* Whether the slot at pfn can go for itself, though it shared a pin with others, which may lie elsewhere. Growth
+ * turn. */
 static bool parted(struct ash_dma_arena *a, ash_pfn_t pfn)
 {
 	const struct ash_dma_slot *s = &a->slots[pfn >> ASH_DMA_SLOT_ORDER];
@@ -110,7 +111,8 @@ void ash_dma_drop(struct ash_dma_arena *a, ash_pfn_t first, ash_pfn_t end)
 	ash_dma_slots_clear(a, first, end);
 }
 
-/* A group that nobody else has in hand, on which there is no buffer, taken in hand: [*first, *pfn). false: none. Turn. */
+/* A group that nobody else has in hand, on which there is no buffer, taken in hand: [*first, *pfn). false: none.
+ * Turn. */
 static bool next_free(struct ash_dma_arena *a, ash_pfn_t *pfn, ash_pfn_t *first)
 {
 	for (*first = *pfn = ash_max(*pfn, a->low); *pfn < a->high; *first = *pfn) {

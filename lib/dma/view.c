@@ -48,9 +48,10 @@ static const struct ash_view_field count_fields[] = {
 };
 
 static const void *const counts_at[ASH_DMA_COUNT_PARTS] = {
-	&ash_dma.count[0], &ash_dma.count[1], &ash_dma.count[2], &ash_dma.count[3], &ash_dma.count[4], &ash_dma.count[5],
-	&ash_dma.count[6], &ash_dma.count[7], &ash_dma.count[8], &ash_dma.count[9], &ash_dma.count[10], &ash_dma.count[11],
-	&ash_dma.count[12], &ash_dma.count[13], &ash_dma.count[14], &ash_dma.count[15],
+	&ash_dma.count[0], &ash_dma.count[1], &ash_dma.count[2], &ash_dma.count[3], &ash_dma.count[4],
+	&ash_dma.count[5], &ash_dma.count[6], &ash_dma.count[7], &ash_dma.count[8], &ash_dma.count[9],
+	&ash_dma.count[10], &ash_dma.count[11], &ash_dma.count[12], &ash_dma.count[13],
+	&ash_dma.count[14], &ash_dma.count[15],
 };
 
 static const struct ash_view_list buffers = { .array = counts_at, .nr = &parts, .fields = count_fields };

@@ -2,10 +2,10 @@
 /*
  * The calls: what is served, and what the table has to hear of the rest.
  *
- * The kernel is asked first and its answer is what the caller gets; only munmap looks first, because afterwards there is
- * nothing to harvest. A munmap can fail (too many mappings, when it would cut one in two), and then everything is put
- * back. A mapping that spans many pageblocks is unmapped in pieces, from its start; if one fails, what is left is asked
- * for as a whole, so that the answer is to the caller's own question.
+ * The kernel is asked first and its answer is what the caller gets; only munmap looks first, because afterwards there
+ * is nothing to harvest. A munmap can fail (too many mappings, when it would cut one in two), and then everything is
+ * put back. A mapping that spans many pageblocks is unmapped in pieces, from its start; if one fails, what is left is
+ * asked for as a whole, so that the answer is to the caller's own question.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -37,8 +37,8 @@ void ash_map_enable(bool program)
 
 /*
  * What serving needs, found out when it is first wanted: that the kernel moves pages for us; and that it does not count
- * memory before it is touched, because a served mapping is counted twice, in its place and in its slots. Two threads that
- * race find out the same. > 0: ask again another time.
+ * memory before it is touched, because a served mapping is counted twice, in its place and in its slots. Two threads
+ * that race find out the same. > 0: ask again another time.
  */
 static int prove(void)
 {
@@ -110,8 +110,8 @@ static void track_lot(const struct ash_lot *lot)
 }
 
 /*
- * Give the blocks that lie wholly in [start, end) slots, and what is warm of these to the mapping. Best effort: what gets
- * none is the kernel's alone.
+ * Give the blocks that lie wholly in [start, end) slots, and what is warm of these to the mapping. Best effort: what
+ * gets none is the kernel's alone.
  */
 static void serve(uintptr_t start, uintptr_t end, const struct ash_zonelist *zl)
 {
@@ -129,8 +129,9 @@ static void serve(uintptr_t start, uintptr_t end, const struct ash_zonelist *zl)
 }
 
 /*
- * A mapping on a pageblock's boundary where one is to be had, for who named no place. Kernels since 6.7 put one there whose
- * size is a multiple of a pageblock; so it is asked for larger, and cut. What cannot be cut, or had, is asked for as it is.
+ * A mapping on a pageblock's boundary where one is to be had, for who named no place. Kernels since 6.7 put one there
+ * whose size is a multiple of a pageblock; so it is asked for larger, and cut. What cannot be cut, or had, is asked for
+ * as it is.
  */
 static long map_at_boundary(size_t bytes, int prot, int flags, int fd, long offset)
 {
@@ -148,9 +149,9 @@ static long map_at_boundary(size_t bytes, int prot, int flags, int fd, long offs
 }
 
 /*
- * Its pages are the kernel's to place, by the task's own policy where nobody said more. Pieces by weights of the program's
- * own would cut the mapping, which could not be moved as a whole then: it has the system's. own: the mapping's; NULL: the
- * thread's.
+ * Its pages are the kernel's to place, by the task's own policy where nobody said more. Pieces by weights of the
+ * program's own would cut the mapping, which could not be moved as a whole then: it has the system's. own: the
+ * mapping's; NULL: the thread's.
  */
 static void place(uintptr_t start, size_t bytes, const struct ash_policy *own)
 {
@@ -337,7 +338,8 @@ static void untake_lot(struct ash_lot *lot)
 	}
 }
 
-/* Unmap [start, *end), whose blocks from first on have slots; less of it where it has very many. *end: how far it went. */
+/* Unmap [start, *end), whose blocks from first on have slots; less of it where it has very many. *end: how far it
+ * went. */
 static long unmap_piece(uintptr_t start, uintptr_t *end, size_t first)
 {
 	const size_t last = *end >> PB_SHIFT;
@@ -420,7 +422,8 @@ static void track_moved(uintptr_t from, uintptr_t to, size_t bytes)
 long ash_call_mremap(void *from, size_t old_bytes, size_t new_bytes, int flags, void *to)
 {
 	const uintptr_t start = (uintptr_t)from;
-	const size_t old_size = ash_align_up(old_bytes, ASH_PAGE_SIZE), new_size = ash_align_up(new_bytes, ASH_PAGE_SIZE);
+	const size_t old_size = ash_align_up(old_bytes, ASH_PAGE_SIZE),
+		     new_size = ash_align_up(new_bytes, ASH_PAGE_SIZE);
 	const long ret = ash_vmem_call_mremap(from, old_bytes, new_bytes, flags, to);
 	size_t block = start >> PB_SHIFT, end = ash_align_up(start + old_size, PB_BYTES) >> PB_SHIFT;
 

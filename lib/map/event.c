@@ -2,8 +2,8 @@
 /*
  * Events: who keeps a table of what lies behind addresses hears in time that it goes.
  *
- * No lock is held over a listener. A place in the list is read by whoever tells, and counts them; who takes a listener out
- * waits until it has no users. Both sides write first and then read what the other wrote, in one order for all
+ * No lock is held over a listener. A place in the list is read by whoever tells, and counts them; who takes a listener
+ * out waits until it has no users. Both sides write first and then read what the other wrote, in one order for all
  * (sequentially consistent), so that either the teller finds the place empty or the other finds it used.
  */
 #include <errno.h>

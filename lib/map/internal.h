@@ -89,7 +89,8 @@ void ash_slot_free(uint32_t slot, bool warm);
 /* One that holds none, also where ash_arena_may_wait() says no. */
 void ash_slot_free_trylock(uint32_t slot);
 
-/* Wipe the slots that are full, or may be anything, and move their pages into the lot's blocks. Slots are empty then. */
+/* Wipe the slots that are full, or may be anything, and move their pages into the lot's blocks. Slots are empty
+ * then. */
 void ash_lot_lend(struct ash_lot *lot);
 /* Move the pages of the blocks into their slots where all are there. Sets moved[]; other slots are empty. */
 void ash_lot_harvest(struct ash_lot *lot);

@@ -2,17 +2,17 @@
 /*
  * Pages between slots and mappings.
  *
- * Only whole pageblocks go either way: a huge page moves in a microsecond or two, while a pageblock that is partly there
- * would move page by page and come back with holes.
+ * Only whole pageblocks go either way: a huge page moves in a microsecond or two, while a pageblock that is partly
+ * there would move page by page and come back with holes.
  *
  * A slot in a mapping's name is empty: UFFDIO_MOVE goes only where there is nothing. Hence the invariant that every
  * function here keeps: a slot is either owned by the zone (and may hold anything), or by a mapping, and then holds no
  * page.
  *
  * The receiving range is registered for as long as it takes. Nobody may know its address then (lending happens before
- * mmap returns; slots are never handed out), so nobody meets the fault that registering would make of a missing page. It is
- * unregistered in so many words: that the descriptor is closed would end it, too, but not while a child has it that another
- * thread made meanwhile, and whoever touched what is missing would wait as long.
+ * mmap returns; slots are never handed out), so nobody meets the fault that registering would make of a missing page.
+ * It is unregistered in so many words: that the descriptor is closed would end it, too, but not while a child has it
+ * that another thread made meanwhile, and whoever touched what is missing would wait as long.
  */
 #include <string.h>
 
@@ -38,7 +38,8 @@ static void find_full(const void *addr, size_t nr, bool *full)
 		ash_resident_full(addr, nr, full);
 }
 
-/* A pageblock that can be a slot. Those of the base-page start are few, and held until one is found that is not of it. */
+/* A pageblock that can be a slot. Those of the base-page start are few, and held until one is found that is not of
+ * it. */
 static bool alloc_pageblock(const struct ash_zonelist *zl, struct ash_run *run)
 {
 	struct ash_run start[4];
@@ -61,11 +62,11 @@ static bool alloc_pageblock(const struct ash_zonelist *zl, struct ash_run *run)
 }
 
 /*
- * Before Linux 6.16 two kernel mappings side by side, of which one has had pages and the other has not, are not joined. To
- * register a slot cuts the arena's mapping, so that one that never had a page would be left in as many pieces as it has
- * slots, and each counts towards vm.max_map_count. A page read in it while it is whole is enough (where there are huge
- * pages that is the kernel's one page of zeroes): what is cut later has the same past, and is joined again. Of slots in a
- * row the first does for all. Who comes between two threads' rows reads a page more.
+ * Before Linux 6.16 two kernel mappings side by side, of which one has had pages and the other has not, are not joined.
+ * To register a slot cuts the arena's mapping, so that one that never had a page would be left in as many pieces as it
+ * has slots, and each counts towards vm.max_map_count. A page read in it while it is whole is enough (where there are
+ * huge pages that is the kernel's one page of zeroes): what is cut later has the same past, and is joined again. Of
+ * slots in a row the first does for all. Who comes between two threads' rows reads a page more.
  */
 static void have_had_pages(uint32_t slot)
 {
@@ -224,8 +225,8 @@ static void wipe_and_move(struct ash_lot *lot)
 }
 
 /*
- * A slot that is not known to be empty is wiped without asking the kernel what it holds. Nearly always it is the huge page
- * of an earlier mapping; if not, the wiping faults one in, as touching the mapping would have done.
+ * A slot that is not known to be empty is wiped without asking the kernel what it holds. Nearly always it is the huge
+ * page of an earlier mapping; if not, the wiping faults one in, as touching the mapping would have done.
  */
 void ash_lot_lend(struct ash_lot *lot)
 {
@@ -265,9 +266,9 @@ static void blocks_to_slots(struct ash_lot *lot)
 }
 
 /*
- * On several nodes, pages go only into a slot that is to have pages of their node: the program may have bound its mapping
- * (numa_alloc_onnode), or a full node's memory came from another. A slot with far pages would pass them on as near ones. Of
- * a pageblock its first page is asked for, which is all of it where it is a huge page.
+ * On several nodes, pages go only into a slot that is to have pages of their node: the program may have bound its
+ * mapping (numa_alloc_onnode), or a full node's memory came from another. A slot with far pages would pass them on as
+ * near ones. Of a pageblock its first page is asked for, which is all of it where it is a huge page.
  */
 static void leave_strangers(struct ash_lot *lot)
 {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mappings whose frames are an arena's: what mmap(2) becomes under the preload with option map, and what ash_map() gives.
+ * Mappings whose frames are an arena's: what mmap(2) becomes under the preload with option map, and what ash_map()
+ * gives.
  *
  * A served mapping is the kernel's own mapping, made by the kernel's own mmap with the caller's arguments. So whatever
  * the program later does to it, by whatever door, means what it means without us; nothing is emulated. What is served
  * is its memory: each whole pageblock of it has a slot, a MOVABLE pageblock of a T arena, and the two exchange their
- * pages by UFFDIO_MOVE. When the mapping goes, its huge pages move into their slots, and stay warm there; when a mapping
- * comes, warm slots are wiped and their pages moved into it. That saves the fault and the trip to the system; the wiping
- * is what remains (lend.c).
+ * pages by UFFDIO_MOVE. When the mapping goes, its huge pages move into their slots, and stay warm there; when a
+ * mapping comes, warm slots are wiped and their pages moved into it. That saves the fault and the trip to the system;
+ * the wiping is what remains (lend.c).
  *
  *      free slot (warm) --wipe, lend--> mapping's page, slot empty --harvest--> free slot (warm) --decay--> the system
  *      free slot (empty) -------------> the kernel faults the page in -^
@@ -37,8 +38,8 @@
 void ash_map_enable(bool program);
 
 /*
- * Whether something of [addr, addr + bytes) is served, and so may have pages before it was touched: who says by mbind(2)
- * where its pages are to be must have them moved (MPOL_MF_MOVE).
+ * Whether something of [addr, addr + bytes) is served, and so may have pages before it was touched: who says by
+ * mbind(2) where its pages are to be must have them moved (MPOL_MF_MOVE).
  */
 bool ash_map_serves(const void *addr, size_t bytes);
 
@@ -68,19 +69,20 @@ void ash_map_events_fork_child(void);
 void ash_map_release(const void *addr, size_t bytes);
 
 /*
- * No pages go from one mapping to another from now on, for the program does what does not go together with it: it asks for
- * missing pages to be reported to it (userfaultfd(2)), and those that were lent would not be missing; or it has the network
- * read its memory after the call that sends it (SO_ZEROCOPY), and what is sent may be unmapped by then.
+ * No pages go from one mapping to another from now on, for the program does what does not go together with it: it asks
+ * for missing pages to be reported to it (userfaultfd(2)), and those that were lent would not be missing; or it has the
+ * network read its memory after the call that sends it (SO_ZEROCOPY), and what is sent may be unmapped by then.
  */
 void ash_map_stop_recycling(void);
 
-/* Undo ash_map_release() for the pageblocks that lie wholly in [addr, addr + bytes), which is private anonymous memory. */
+/* Undo ash_map_release() for the pageblocks that lie wholly in [addr, addr + bytes), which is private anonymous
+ * memory. */
 void ash_map_adopt(const void *addr, size_t bytes);
 
 /*
- * Memory that gives way when contiguous runs are wanted: docs/map.md. An object is one piece of 2^k frames; either it can be
- * moved (isolate, migrate, putback) or it can be dropped. The functions are called with no lock of ours held but the contig
- * turn; the contract is that of <ashlar/contig.h>.
+ * Memory that gives way when contiguous runs are wanted: docs/map.md. An object is one piece of 2^k frames; either it
+ * can be moved (isolate, migrate, putback) or it can be dropped. The functions are called with no lock of ours held but
+ * the contig turn; the contract is that of <ashlar/contig.h>.
  */
 struct ash_object_ops {
 	int (*isolate)(void *p, size_t bytes, void *arg);

@@ -3,9 +3,9 @@
  * Who owns what is MOVABLE or RECLAIMABLE in arenas: mappings their slots, the program its movable objects.
  *
  * A slot is emptied by giving its mapping another one. Slots in a mapping's name hold no page, so there is nothing to
- * copy, the mapping's own pages stay where they are, and nobody who uses the mapping can notice: neither threads nor the
- * kernel nor a device. What decides is one compare-and-exchange in the table from addresses to slots: an unmapping that
- * takes the slot out first has it, and the move is refused.
+ * copy, the mapping's own pages stay where they are, and nobody who uses the mapping can notice: neither threads nor
+ * the kernel nor a device. What decides is one compare-and-exchange in the table from addresses to slots: an unmapping
+ * that takes the slot out first has it, and the move is refused.
  *
  * The word of a slot's piece is its block number, that of an object its number and WORD_OBJECT. Words may be stale, or
  * another user's: they only say where to look.

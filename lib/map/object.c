@@ -4,8 +4,8 @@
  *
  * The rules between the page core and the owner are those of page/mover.h, and the owner keeps them by its own locks: a
  * function is called with an address, the owner looks whether it still has an object there, and refuses if not. So all
- * that is kept here is whose functions to call. An object is found by its number, which is in its piece's word; the word
- * may be an earlier user's, so the address is compared.
+ * that is kept here is whose functions to call. An object is found by its number, which is in its piece's word; the
+ * word may be an earlier user's, so the address is compared.
  *
  * The lock is held over no function of an owner.
  */
@@ -33,7 +33,8 @@ static struct {
 
 static struct object *object_at(uint32_t n)
 {
-	struct object *const table = objects.tables != NULL && n / PER_TABLE < TABLES ? objects.tables[n / PER_TABLE] : NULL;
+	struct object *const table =
+		objects.tables != NULL && n / PER_TABLE < TABLES ? objects.tables[n / PER_TABLE] : NULL;
 
 	return table != NULL ? &table[n % PER_TABLE] : NULL;
 }
@@ -125,7 +126,9 @@ int ash_object_drop(void *addr, unsigned order, uint32_t word)
 {
 	struct object o;
 
-	return find(addr, word, &o) && o.ops.drop != NULL && o.ops.drop(addr, ASH_PAGE_SIZE << order, o.arg) == 0 ? 0 : -EBUSY;
+	return find(addr, word, &o) && o.ops.drop != NULL && o.ops.drop(addr, ASH_PAGE_SIZE << order, o.arg) == 0
+		       ? 0
+		       : -EBUSY;
 }
 
 static uint32_t enter(const struct ash_object_ops *ops, void *arg, void *addr, unsigned order)

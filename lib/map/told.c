@@ -2,8 +2,9 @@
 /*
  * The calls as programs make them: with listeners asked before, and told after.
  *
- * What the program does itself is done whatever they say, since a munmap(2) that is refused by somebody whom the program has
- * not heard of would not be one. Only where the program asked us (ash_unmap, ash_remap) is there an answer for that.
+ * What the program does itself is done whatever they say, since a munmap(2) that is refused by somebody whom the
+ * program has not heard of would not be one. Only where the program asked us (ash_unmap, ash_remap) is there an answer
+ * for that.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -27,7 +28,8 @@ static struct range range_of(void *addr, size_t bytes)
 {
 	const uintptr_t start = (uintptr_t)addr, end = start + ash_align_up(bytes, ASH_PAGE_SIZE);
 
-	return start % ASH_PAGE_SIZE == 0 && end > start ? (struct range){ addr, end - start } : (struct range){ NULL, 0 };
+	return start % ASH_PAGE_SIZE == 0 && end > start ? (struct range){ addr, end - start }
+							 : (struct range){ NULL, 0 };
 }
 
 static void announce(struct range r)
@@ -73,9 +75,11 @@ long ash_map_munmap(void *addr, size_t bytes)
 /* What of the old place an mremap may take away. */
 static struct range leaving(void *from, size_t old_bytes, size_t new_bytes, int flags)
 {
-	const size_t old_size = ash_align_up(old_bytes, ASH_PAGE_SIZE), new_size = ash_align_up(new_bytes, ASH_PAGE_SIZE);
+	const size_t old_size = ash_align_up(old_bytes, ASH_PAGE_SIZE),
+		     new_size = ash_align_up(new_bytes, ASH_PAGE_SIZE);
 
-	if ((flags & MREMAP_FIXED) != 0 || (flags & MREMAP_DONTUNMAP) != 0 || (new_size > old_size && (flags & MREMAP_MAYMOVE) != 0))
+	if ((flags & MREMAP_FIXED) != 0 || (flags & MREMAP_DONTUNMAP) != 0 ||
+	    (new_size > old_size && (flags & MREMAP_MAYMOVE) != 0))
 		return range_of(from, old_size);
 	return new_size < old_size ? range_of((char *)from + new_size, old_size - new_size) : (struct range){ NULL, 0 };
 }

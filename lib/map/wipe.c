@@ -6,9 +6,9 @@
  * So where it has AVX2, memory is looked at first and only what is not zero is written: much memory that comes back was
  * touched here and there, or to a half. What is found full is written without a look, but for one page in each stretch.
  *
- * The last stretch is first and the first last: what went away was nearly always written upwards, so that its end is what
- * the caches still hold, and what comes will be, so that its start is what they should. Up to some times the size of the
- * cache that is a fourth to a tenth of the time of wiping and writing.
+ * The last stretch is first and the first last: what went away was nearly always written upwards, so that its end is
+ * what the caches still hold, and what comes will be, so that its start is what they should. Up to some times the size
+ * of the cache that is a fourth to a tenth of the time of wiping and writing.
  *
  * What is more than the caches hold is wiped past them: it would be gone from there before the program came to it, and
  * stores that do not fetch what they overwrite take half the time. (docs/benchmarks.md, "Mappings")
@@ -25,7 +25,8 @@ enum { WIPE_PAST_CACHES = 128 << 20, STRETCH = 128 << 10 };
 
 #if defined(__x86_64__)
 
-/* Pieces are written whole. A page with so many that are not zero is full, and so is taken to be the rest of its stretch. */
+/* Pieces are written whole. A page with so many that are not zero is full, and so is taken to be the rest of its
+ * stretch. */
 enum { PIECE = 256, FULL = 6 };
 
 enum { AVX2_UNKNOWN, AVX2_NO, AVX2_YES };

@@ -19,8 +19,8 @@ ASH_MUST_USE int ash_cgroup_paths(const char *controller, struct ash_cgroup_path
 
 /*
  * The memory limit that is nearest: of the process's own cgroup (version 1 or 2) or one above it, in bytes, and what is
- * used of it, not counting files that nobody has looked at lately (the kernel would drop them first). Beyond it the kernel
- * does not refuse memory but kills. -ENOENT: there is no limit.
+ * used of it, not counting files that nobody has looked at lately (the kernel would drop them first). Beyond it the
+ * kernel does not refuse memory but kills. -ENOENT: there is no limit.
  */
 ASH_MUST_USE int ash_cgroup_memory(uint64_t *limit, uint64_t *used);
 

@@ -15,8 +15,8 @@ ASH_MUST_USE long ash_file_read(const char *path, char *buf, size_t size);
 ASH_MUST_USE int ash_file_num(const char *path, uint64_t *out);
 
 /*
- * Calls line(arg, text) for each line of path, without its newline, until it returns non-zero; lines are cut at 511 bytes.
- * Returns what line returned, 0 at the end of the file, or a negative errno.
+ * Calls line(arg, text) for each line of path, without its newline, until it returns non-zero; lines are cut at 511
+ * bytes. Returns what line returned, 0 at the end of the file, or a negative errno.
  */
 ASH_MUST_USE int ash_file_lines(const char *path, int (*line)(void *arg, const char *text), void *arg);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the kernel says about huge pages: pools per node, the THP mode, cgroup limits. For messages and reports: what can
- * be had is only known by populating. All read /sys or /proc: not for the start of a process. */
+/* What the kernel says about huge pages: pools per node, the THP mode, cgroup limits. For messages and reports: what
+ * can be had is only known by populating. All read /sys or /proc: not for the start of a process. */
 #ifndef ASH_OS_HUGE_H
 #define ASH_OS_HUGE_H
 
@@ -24,8 +24,8 @@ enum ash_thp_mode { ASH_THP_NEVER, ASH_THP_MADVISE, ASH_THP_ALWAYS };
 enum ash_thp_mode ash_thp_mode(void);
 
 /*
- * The hugetlb limit of the process's own cgroup (version 1 or 2) for pages of 2^page_shift bytes, and what is used of it,
- * in bytes. -ENOENT: no such controller. A limit of UINT64_MAX is none.
+ * The hugetlb limit of the process's own cgroup (version 1 or 2) for pages of 2^page_shift bytes, and what is used of
+ * it, in bytes. -ENOENT: no such controller. A limit of UINT64_MAX is none.
  */
 ASH_MUST_USE int ash_huge_cgroup(unsigned page_shift, uint64_t *limit, uint64_t *used);
 

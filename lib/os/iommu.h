@@ -10,8 +10,8 @@
 
 /*
  * Have the device see [addr, addr + bytes) at iova, for reading and writing; the kernel pins the pages. container is an
- * open /dev/vfio/vfio whose IOMMU type has been set. -ENOMEM: RLIMIT_MEMLOCK; -EEXIST: something is there; -EINVAL: beyond
- * what the IOMMU can address.
+ * open /dev/vfio/vfio whose IOMMU type has been set. -ENOMEM: RLIMIT_MEMLOCK; -EEXIST: something is there; -EINVAL:
+ * beyond what the IOMMU can address.
  */
 ASH_MUST_USE int ash_vfio_map(int container, void *addr, uint64_t iova, size_t bytes);
 /* Whole mappings only; several at once will do. */

@@ -7,7 +7,8 @@
 #include "base/bits.h"
 #include "os/sync.h"
 
-/* Of the calling thread, by list: the listeners it is inside of, and those of them that are owed a range (see listen.h). */
+/* Of the calling thread, by list: the listeners it is inside of, and those of them that are owed a range (see
+ * listen.h). */
 ASH_TLS uint32_t inside[ASH_LISTEN_LISTS], owed[ASH_LISTEN_LISTS];
 
 enum { PAGE_SHIFT = 12 };
@@ -84,7 +85,8 @@ bool ash_listen_settled(const struct ash_listeners *ls, uint32_t told)
 	return (told & ~now) == 0 && (unaware & ~inside[ls->list]) == 0;
 }
 
-/* Somebody who should hear that a range comes, or that it is gone; counted as knowing it. false: all is as it should be. */
+/* Somebody who should hear that a range comes, or that it is gone; counted as knowing it. false: all is as it should
+ * be. */
 static bool pick(struct ash_listeners *ls, uint32_t told, size_t bytes, unsigned *i, enum ash_listen_event *event)
 {
 	uint32_t comes, gone;
@@ -101,7 +103,8 @@ static bool pick(struct ash_listeners *ls, uint32_t told, size_t bytes, unsigned
 	return (comes | gone) != 0;
 }
 
-/* A listener does not want memory that is in use: its join() fails. What it does not know when that is over, it is told. */
+/* A listener does not want memory that is in use: its join() fails. What it does not know when that is over, it is
+ * told. */
 static bool may_refuse(struct ash_listeners *ls, unsigned i)
 {
 	bool may;

@@ -11,17 +11,18 @@
  *      do { tell; lock; settled = everybody knows; if not: unlock } while (not settled)
  *      write the mask back, unmark; unlock
  *
- * A listener that joins goes through all that nobody has in hand; of the rest it hears from those who have, since they do
- * not let go before everybody knows. A range that comes is in hand before it can be used. A range that goes is asked about
- * first (any listener may refuse), and the listeners that had been asked are told that it stays, or, when it has gone, that
- * it is gone. So each hears, for each range, the kernel's two phases (before, after) and nothing twice.
+ * A listener that joins goes through all that nobody has in hand; of the rest it hears from those who have, since they
+ * do not let go before everybody knows. A range that comes is in hand before it can be used. A range that goes is asked
+ * about first (any listener may refuse), and the listeners that had been asked are told that it stays, or, when it has
+ * gone, that it is gone. So each hears, for each range, the kernel's two phases (before, after) and nothing twice.
  *
- * A listener that leaves is told that what it knows is gone, in the same way, and leave() returns when it knows nothing any
- * more: then no call of it runs or will. Inside a listener nobody is waited for, since the call that would be waited for
- * may be the caller's own: there leave() returns at once, and the rest is heard from those who have it in hand.
+ * A listener that leaves is told that what it knows is gone, in the same way, and leave() returns when it knows nothing
+ * any more: then no call of it runs or will. Inside a listener nobody is waited for, since the call that would be
+ * waited for may be the caller's own: there leave() returns at once, and the rest is heard from those who have it in
+ * hand.
  *
- * Memory that comes because of what a listener does in its own call is told to it when that call returns; else the call for
- * it could bring more memory, and so on for ever.
+ * Memory that comes because of what a listener does in its own call is told to it when that call returns; else the call
+ * for it could bring more memory, and so on for ever.
  */
 #ifndef ASH_OS_LISTEN_H
 #define ASH_OS_LISTEN_H
@@ -61,7 +62,8 @@ struct ash_listeners {
 	/* (c) Call fn as what it is. */
 	int (*call)(ash_listen_fn *fn, enum ash_listen_event event, void *va, size_t bytes, void *arg);
 	/*
-	 * (c) Have everybody know of every range that is not in hand (or know no more of it, who has left). true: a range that
+	 * (c) Have everybody know of every range that is not in hand (or know no more of it, who has left). true: a
+	 *     range that
 	 * is in use, and in hand, is not known to one of those in the mask.
 	 */
 	bool (*introduce)(uint32_t mask);
@@ -81,8 +83,9 @@ ASH_MUST_USE int ash_listen_leave(struct ash_listeners *ls, ash_listen_fn *fn, v
 bool ash_listen_inside(const struct ash_listeners *ls);
 
 /*
- * A range is in hand. Tell those of it who should know and do not, and those who do and have left. fresh: it is not in use
- * yet, and whoever refuses ends it: those that had been told hear that it is gone, and nobody knows it. -EBUSY: that.
+ * A range is in hand. Tell those of it who should know and do not, and those who do and have left. fresh: it is not in
+ * use yet, and whoever refuses ends it: those that had been told hear that it is gone, and nobody knows it. -EBUSY:
+ * that.
  */
 int ash_listen_tell(struct ash_listeners *ls, void *va, size_t bytes, uint32_t *told, bool fresh);
 /* Under the lock of ranges: whether the mask is as it should be, and the range can be let go. */

@@ -107,7 +107,8 @@ int ash_memfd_receive(int socket, int *fd, void *bytes, size_t n)
 
 	if (got < 0)
 		return (int)got;
-	if (c == NULL || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int)))
+	if (c == NULL || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+	    c->cmsg_len != CMSG_LEN(sizeof(int)))
 		return -EPROTO;
 	memcpy(fd, CMSG_DATA(c), sizeof(*fd));
 	if ((size_t)got == n)

@@ -28,8 +28,8 @@ uint64_t ash_numa_mems_allowed(void);
 int ash_numa_current(void);
 
 /*
- * More than one node can ever come to be here (nr_node_ids of the kernel): the cpuset may let us have others one day. One
- * system call, which on a machine with one node is the only one. False, too, where the kernel will not say.
+ * More than one node can ever come to be here (nr_node_ids of the kernel): the cpuset may let us have others one day.
+ * One system call, which on a machine with one node is the only one. False, too, where the kernel will not say.
  */
 bool ash_numa_may_be_several(void);
 
@@ -39,18 +39,19 @@ bool ash_numa_may_be_several(void);
  */
 uint64_t ash_numa_available(int node);
 
-/* The nodes that pages[0..n) are on, as move_pages(2) tells: a node number, or a negative errno (-ENOENT: not there). */
+/* The nodes that pages[0..n) are on, as move_pages(2) tells: a node number, or a negative errno (-ENOENT: not
+ * there). */
 ASH_MUST_USE int ash_numa_where(size_t n, void *const pages[], int nodes[]);
 
 /*
- * Pages that the kernel's balancing has unmapped, to see who will miss them, are -EFAULT to move_pages(2), as those are that
- * never were. Of n pages from first on, of which it has said status, the former are mapped again. n: at most 256.
+ * Pages that the kernel's balancing has unmapped, to see who will miss them, are -EFAULT to move_pages(2), as those are
+ * that never were. Of n pages from first on, of which it has said status, the former are mapped again. n: at most 256.
  */
 void ash_numa_unhide(void *first, size_t n, const int status[]);
 
 /*
- * Move pages[0..n) to nodes[0..n), as move_pages(2): 0 even where some stay; status says of each where it is, or why not.
- * -EPERM, -ENOSYS; -ENODEV: no such node; -EACCES: one that the cpuset does not allow.
+ * Move pages[0..n) to nodes[0..n), as move_pages(2): 0 even where some stay; status says of each where it is, or why
+ * not. -EPERM, -ENOSYS; -ENODEV: no such node; -EACCES: one that the cpuset does not allow.
  */
 ASH_MUST_USE int ash_numa_move(size_t n, void *const pages[], const int nodes[], int status[]);
 
@@ -76,9 +77,9 @@ const struct ash_numa_topology *ash_numa_topology(void);
 void ash_numa_topology_set(const struct ash_numa_topology *t);
 
 /*
- * Switch to libnuma. Not part of the os archive, because only who links libnuma has it (numa_linked.c; the preload object
- * does not: docs/decisions/006-the-preload-reads-sysfs.md). It may call malloc: never from within the library, only from
- * a place where the heap is ready and no lock is held. 0, or -ENOSYS: libnuma says it is of no use here.
+ * Switch to libnuma. Not part of the os archive, because only who links libnuma has it (numa_linked.c; the preload
+ * object does not: docs/decisions/006-the-preload-reads-sysfs.md). It may call malloc: never from within the library,
+ * only from a place where the heap is ready and no lock is held. 0, or -ENOSYS: libnuma says it is of no use here.
  */
 ASH_MUST_USE int ash_numa_use_libnuma(void);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Topology as /sys/devices/system/node tells it (Documentation/ABI/stable/sysfs-devices-node): no allocation, so it works
- * at any time in any process.
+ * Topology as /sys/devices/system/node tells it (Documentation/ABI/stable/sysfs-devices-node): no allocation, so it
+ * works at any time in any process.
  */
 #include "base/bits.h"
 #include "os/env.h"
@@ -118,8 +118,8 @@ static int available_line(void *arg, const char *text)
 }
 
 /*
- * What the machine's MemAvailable has left out already: the kernel's own reserve, and as much again before it is in need.
- * It is one figure for the whole machine, of which each zone keeps its share by size. With huge pages it may be a
+ * What the machine's MemAvailable has left out already: the kernel's own reserve, and as much again before it is in
+ * need. It is one figure for the whole machine, of which each zone keeps its share by size. With huge pages it may be a
  * twentieth of all memory, more than a small node has.
  */
 static uint64_t kept_back(uint64_t node_kib)

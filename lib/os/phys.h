@@ -28,8 +28,8 @@ ASH_MUST_USE int ash_phys_span(int node, uint64_t *start, uint64_t *end);
 
 /*
  * Pins: pages that the kernel promises not to migrate, compact or swap until they are let go, wherever they are mapped
- * meanwhile (FOLL_LONGTERM, got by registering them as buffers of an io_uring that does nothing else). Each takes one of
- * ASH_PIN_SLOTS slots and at most ASH_PIN_MOST bytes. Without CAP_IPC_LOCK pins count against RLIMIT_MEMLOCK.
+ * meanwhile (FOLL_LONGTERM, got by registering them as buffers of an io_uring that does nothing else). Each takes one
+ * of ASH_PIN_SLOTS slots and at most ASH_PIN_MOST bytes. Without CAP_IPC_LOCK pins count against RLIMIT_MEMLOCK.
  */
 enum { ASH_PIN_SLOTS = 1 << 14 };
 #define ASH_PIN_MOST ((size_t)1 << 30)

@@ -198,14 +198,15 @@ void ash_policy_write(const struct ash_policy *p, char comma, char *buf, size_t 
 	}
 }
 
-/* Static: when the cpuset changes and changes back, so do the nodes, instead of being mapped to others by their rank. */
+/* Static: when the cpuset changes and changes back, so do the nodes, instead of being mapped to others by their
+ * rank. */
 static int mbind(void *addr, size_t bytes, int mode, uint64_t nodes)
 {
 	unsigned long mask[ASH_NODEMASK_WORDS] = { nodes };
 	const bool names_nodes = mode != SYS_DEFAULT && mode != SYS_LOCAL;
 
-	return (int)ash_sys(__NR_mbind, (long)addr, (long)bytes, names_nodes ? mode | SYS_STATIC_NODES : mode, (long)mask,
-			    names_nodes ? ASH_NODEMASK_BITS : 0, 0);
+	return (int)ash_sys(__NR_mbind, (long)addr, (long)bytes, names_nodes ? mode | SYS_STATIC_NODES : mode,
+			    (long)mask, names_nodes ? ASH_NODEMASK_BITS : 0, 0);
 }
 
 int ash_policy_apply(void *addr, size_t bytes, const struct ash_policy *p)

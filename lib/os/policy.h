@@ -39,13 +39,15 @@ bool ash_policy_valid(const struct ash_policy *policy);
 
 /*
  * Pages of [addr, addr + bytes) not yet touched come from nodes as the policy says; DEFAULT: as the task's own. Weights
- * are not looked at, only whether there are any. A kernel without the mode takes the nearest older one. -errno otherwise.
+ * are not looked at, only whether there are any. A kernel without the mode takes the nearest older one. -errno
+ * otherwise.
  */
 ASH_MUST_USE int ash_policy_apply(void *addr, size_t bytes, const struct ash_policy *policy);
 
 /*
- * The task's own policy (set_mempolicy, numactl). DEFAULT: it has none, or one that is to be local, or the kernel will not
- * say. -EINVAL: one that struct ash_policy cannot tell: nodes relative to the cpuset, or a mode that is newer than we.
+ * The task's own policy (set_mempolicy, numactl). DEFAULT: it has none, or one that is to be local, or the kernel will
+ * not say. -EINVAL: one that struct ash_policy cannot tell: nodes relative to the cpuset, or a mode that is newer than
+ * we.
  */
 ASH_MUST_USE int ash_policy_of_task(struct ash_policy *out);
 

@@ -17,8 +17,8 @@ struct ash_process_name {
 struct ash_process_name ash_process_name(void);
 
 /*
- * Whether the calling thread's system calls are filtered (seccomp(2)): one that the filter's author has not thought of may
- * be the end of the process, not an error. true where that cannot be read. Costs some twenty microseconds.
+ * Whether the calling thread's system calls are filtered (seccomp(2)): one that the filter's author has not thought of
+ * may be the end of the process, not an error. true where that cannot be read. Costs some twenty microseconds.
  */
 ASH_MUST_USE bool ash_process_filtered(void);
 

@@ -14,7 +14,13 @@
 enum { PAGE_SHIFT = 12, HUGE_SHIFT = 21, PAGES_PER_HUGE = 512, REGIONS = 32 };
 
 /* linux/fs.h since Linux 6.7, which is newer than the oldest headers we build with. */
-enum { SCAN_IS_PRESENT = 1 << 3, SCAN_IS_SWAPPED = 1 << 4, SCAN_IS_ZERO_PAGE = 1 << 5, SCAN_IS_HUGE = 1 << 6, SCAN_NR = 16 };
+enum {
+	SCAN_IS_PRESENT = 1 << 3,
+	SCAN_IS_SWAPPED = 1 << 4,
+	SCAN_IS_ZERO_PAGE = 1 << 5,
+	SCAN_IS_HUGE = 1 << 6,
+	SCAN_NR = 16
+};
 
 struct scan_region {
 	uint64_t start, end, categories;
@@ -44,7 +50,8 @@ static uint64_t scan(int fd, uint64_t start, uint64_t end, uint64_t base, unsign
 	*err = n < 0 ? (int)n : 0;
 	for (long i = 0; i < n; i++) {
 		const bool huge = found[i].categories == (SCAN_IS_PRESENT | SCAN_IS_HUGE);
-		const uint64_t first = (found[i].start - base) >> HUGE_SHIFT, last = (found[i].end - 1 - base) >> HUGE_SHIFT;
+		const uint64_t first = (found[i].start - base) >> HUGE_SHIFT,
+			       last = (found[i].end - 1 - base) >> HUGE_SHIFT;
 
 		for (uint64_t k = first; k <= last; k++)
 			what[k] = huge ? ASH_RESIDENT_HUGE : ASH_RESIDENT_SOME;

@@ -20,12 +20,13 @@ enum ash_resident { ASH_RESIDENT_NONE, ASH_RESIDENT_HUGE, ASH_RESIDENT_SOME };
 ASH_MUST_USE int ash_resident_look(const void *addr, size_t nr, unsigned char *what);
 
 /*
- * full[i]: every page of the i-th 2 MiB is in memory, huge or not. (What was swapped out is not in memory, so "not full"
- * does not mean that it reads as zero.)
+ * full[i]: every page of the i-th 2 MiB is in memory, huge or not. (What was swapped out is not in memory, so "not
+ * full" does not mean that it reads as zero.)
  */
 void ash_resident_full(const void *addr, size_t nr, bool *full);
 
-/* *pages: how many of the pages of [addr, addr + bytes) are in memory. 0, or a negative errno: -ENOMEM, not all is mapped. */
+/* *pages: how many of the pages of [addr, addr + bytes) are in memory. 0, or a negative errno: -ENOMEM, not all is
+ * mapped. */
 ASH_MUST_USE int ash_resident_pages(const void *addr, size_t bytes, size_t *pages);
 
 #endif

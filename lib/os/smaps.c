@@ -2,8 +2,8 @@
 /*
  * Summing /proc/self/smaps line by line; see smaps.h. Fields: proc(5).
  *
- * A mapping's lines follow its header "start-end perms ...". Rss counts base pages and THP; hugetlb is not in it, but in
- * Private_Hugetlb and Shared_Hugetlb, with KernelPageSize telling the size of its pages.
+ * A mapping's lines follow its header "start-end perms ...". Rss counts base pages and THP; hugetlb is not in it, but
+ * in Private_Hugetlb and Shared_Hugetlb, with KernelPageSize telling the size of its pages.
  */
 #include <stdbool.h>
 

@@ -11,7 +11,8 @@ void ash_futex_wake(_Atomic uint32_t *word);
 void ash_futex_wake_all(_Atomic uint32_t *word);
 extern const struct ash_lock_ops ash_futex_ops;
 
-/* Sleep for some 20 us: for who waits for a few instructions of others, who may be of a lower priority on this processor. */
+/* Sleep for some 20 us: for who waits for a few instructions of others, who may be of a lower priority on this
+ * processor. */
 void ash_nap(void);
 
 /* The kernel's number of the calling thread; a system call. */

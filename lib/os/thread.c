@@ -18,8 +18,9 @@ static struct {
 
 /*
  * The value counts the rounds left: destructors run again while any key is non-NULL, at least
- * _POSIX_THREAD_DESTRUCTOR_ITERATIONS (4) times. Two rounds put us behind everybody else's first destructors. More would
- * forget the thread that arms us from a destructor, in a round that has passed our key already: it still has two to come.
+ * _POSIX_THREAD_DESTRUCTOR_ITERATIONS (4) times. Two rounds put us behind everybody else's first destructors. More
+ * would forget the thread that arms us from a destructor, in a round that has passed our key already: it still has two
+ * to come.
  */
 enum { ROUNDS = 2 };
 ASH_BUILD_ASSERT(2 * ROUNDS <= _POSIX_THREAD_DESTRUCTOR_ITERATIONS, "armed in any of the first ROUNDS rounds, we come");

@@ -13,8 +13,9 @@
 
 /*
  * Have fn called when the calling thread ends. fn is the same for the whole process. Arm once per thread; may be armed
- * again from within fn's round. glibc may call calloc in here (keys above 31 need a second-level table), so the caller's
- * own heap must be usable already. -ENOMEM or -EAGAIN: no key to be had, fn will not be called for this thread.
+ * again from within fn's round. glibc may call calloc in here (keys above 31 need a second-level table), so the
+ * caller's own heap must be usable already. -ENOMEM or -EAGAIN: no key to be had, fn will not be called for this
+ * thread.
  */
 ASH_MUST_USE int ash_thread_on_exit(void (*fn)(void));
 

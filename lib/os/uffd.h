@@ -16,8 +16,8 @@
 
 /*
  * A descriptor that can move pages, or a negative errno: -ENOSYS or -EPERM where the kernel was built without it or a
- * filter forbids it, -EINVAL before Linux 6.8. Needs no privilege; a system call (not a thread) that touches a page of a
- * registered range which is not there gets EFAULT, so ranges are registered only while nobody may touch them.
+ * filter forbids it, -EINVAL before Linux 6.8. Needs no privilege; a system call (not a thread) that touches a page of
+ * a registered range which is not there gets EFAULT, so ranges are registered only while nobody may touch them.
  */
 ASH_MUST_USE int ash_uffd_open(void);
 void ash_uffd_close(int fd);

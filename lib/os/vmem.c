@@ -10,7 +10,12 @@
 #include "os/vmem.h"
 
 /* Newer than the oldest kernel headers we build with. */
-enum { ASH_MADV_POPULATE_WRITE = 23, ASH_MADV_COLLAPSE = 25, ASH_MADV_GUARD_INSTALL = 102, ASH_MADV_GUARD_REMOVE = 103 };
+enum {
+	ASH_MADV_POPULATE_WRITE = 23,
+	ASH_MADV_COLLAPSE = 25,
+	ASH_MADV_GUARD_INSTALL = 102,
+	ASH_MADV_GUARD_REMOVE = 103
+};
 enum { ASH_PR_SET_VMA = 0x53564d41, ASH_PR_SET_VMA_ANON_NAME = 0 };
 enum { ASH_VMEM_RETRIES = 16 };
 

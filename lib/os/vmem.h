@@ -29,7 +29,8 @@ ASH_MUST_USE int ash_vmem_resident(const void *addr);
 /* Fresh private anonymous memory, readable and writable, anywhere. */
 ASH_MUST_USE int ash_vmem_map(size_t bytes, void **out);
 
-/* A table that reads as zero everywhere and is written nowhere until committed: neither memory nor overcommit is charged. */
+/* A table that reads as zero everywhere and is written nowhere until committed: neither memory nor overcommit is
+ * charged. */
 ASH_MUST_USE int ash_vmem_map_zeros(size_t bytes, void **out);
 
 /* Replace whatever is at addr by address space without access: undoes commit and hugetlb mappings. */
@@ -40,8 +41,8 @@ int ash_vmem_close(void *addr, size_t bytes);
 
 int ash_vmem_unmap(void *addr, size_t bytes);
 
-/* Move the mapping at from over whatever is at to (mremap MREMAP_FIXED): pages move, nothing is copied. -EINVAL: hugetlb
- * before Linux 5.16. */
+/* Move the mapping at from over whatever is at to (mremap MREMAP_FIXED): pages move, nothing is copied. -EINVAL:
+ * hugetlb before Linux 5.16. */
 ASH_MUST_USE int ash_vmem_move(void *from, void *to, size_t bytes);
 
 /* Map private hugetlb pages of 2^page_shift bytes anywhere, aligned, and have the pool promise them: -ENOMEM when it
@@ -52,8 +53,8 @@ ASH_MUST_USE int ash_vmem_map_hugetlb(size_t bytes, unsigned page_shift, void **
 ASH_MUST_USE int ash_vmem_map_hugetlb_at(void *addr, size_t bytes, unsigned page_shift);
 
 /*
- * Fault the range in for writing, so that touching it cannot raise a signal. -ENOMEM or -EFAULT: the memory is not to be
- * had; part of the range may then be populated. Works before Linux 5.14 (no MADV_POPULATE_WRITE) on hugetlb mappings
+ * Fault the range in for writing, so that touching it cannot raise a signal. -ENOMEM or -EFAULT: the memory is not to
+ * be had; part of the range may then be populated. Works before Linux 5.14 (no MADV_POPULATE_WRITE) on hugetlb mappings
  * only, by mlock(2) and munlock(2), else returns -EINVAL there.
  */
 ASH_MUST_USE int ash_vmem_populate(void *addr, size_t bytes);
@@ -71,7 +72,8 @@ enum ash_vmem_advice {
 };
 int ash_vmem_advise(void *addr, size_t bytes, enum ash_vmem_advice advice);
 
-/* Make [addr, addr + bytes) fault for ever: without a mapping of its own where the kernel can (Linux 6.13), else with one. */
+/* Make [addr, addr + bytes) fault for ever: without a mapping of its own where the kernel can (Linux 6.13), else with
+ * one. */
 int ash_vmem_guard(void *addr, size_t bytes);
 
 /* Undo that for a range that was accessible before; it reads as zero or as it did. */
