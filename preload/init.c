@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What only the preloaded object does when a process starts: make ready for mappings that come before the first allocation,
- * and say so where it cannot be of use.
+ * What only the preloaded object does when a process starts: make ready for mappings that come before the first
+ * allocation, and say so where it cannot be of use.
  *
  * A program built with a sanitizer brings its own malloc. Linked statically it comes before us in the search order and
  * simply wins; linked dynamically the sanitizer itself refuses to start behind a preload. Either way nothing is ours

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The calls by which a program comes by mappings of its own. What lib/map does not want goes to the kernel by raw system
- * call, with the caller's arguments as they are: a program may map memory before libc is ready, and from inside the
- * function that dlsym(3) would call.
+ * The calls by which a program comes by mappings of its own. What lib/map does not want goes to the kernel by raw
+ * system call, with the caller's arguments as they are: a program may map memory before libc is ready, and from inside
+ * the function that dlsym(3) would call.
  *
  * The rest of the family (mprotect, msync, mincore, mlock, brk, shmat ...) is not here, because a served mapping
- * is the kernel's like any other. libc's own mappings do not come here, nor does who makes system calls by itself; nothing
- * depends on their doing so.
+ * is the kernel's like any other. libc's own mappings do not come here, nor does who makes system calls by itself;
+ * nothing depends on their doing so.
  */
 #undef _FILE_OFFSET_BITS /* which would make mmap another name of mmap64: here both are defined */
 #include <errno.h>
@@ -105,9 +105,9 @@ ASH_EXPORT int ioctl(int fd, unsigned long request, ...)
 }
 
 /*
- * Passed on; of a socket that is to send without copying (MSG_ZEROCOPY) note is taken. The network then reads pages until it
- * says that it is done, and a program may unmap them before: they are the socket's, which the kernel does not hold against
- * moving them.
+ * Passed on; of a socket that is to send without copying (MSG_ZEROCOPY) note is taken. The network then reads pages
+ * until it says that it is done, and a program may unmap them before: they are the socket's, which the kernel does not
+ * hold against moving them.
  */
 ASH_EXPORT int setsockopt(int fd, int level, int option, const void *value, socklen_t bytes)
 {

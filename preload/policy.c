@@ -2,8 +2,8 @@
 /*
  * What a program tells the kernel of where its memory is to be, which libnuma tells it by these names.
  *
- * set_mempolicy: a thread that gives itself a policy is not to have memory from our caches that was had under another. Who
- * makes the system call by itself is heard of when frames are wanted the next time.
+ * set_mempolicy: a thread that gives itself a policy is not to have memory from our caches that was had under another.
+ * Who makes the system call by itself is heard of when frames are wanted the next time.
  *
  * mbind: a mapping that is served may have pages before it was touched, and they go where the fault would have gone.
  */
@@ -16,7 +16,8 @@
 #include "map/map.h"
 
 long set_mempolicy(int mode, const unsigned long *nodes, unsigned long max_node);
-long mbind(void *addr, unsigned long bytes, int mode, const unsigned long *nodes, unsigned long max_node, unsigned flags);
+long mbind(void *addr, unsigned long bytes, int mode, const unsigned long *nodes, unsigned long max_node,
+	   unsigned flags);
 
 ASH_EXPORT long set_mempolicy(int mode, const unsigned long *nodes, unsigned long max_node)
 {

@@ -42,8 +42,8 @@ static char *build_folder(char **why)
 	free(self);
 	measure = format_text("%s/bench/bench-measure", build);
 	if (access(measure, X_OK) != 0) {
-		*why = format_text("the benchmarks are not in %s/bench: they are not installed, and are run by the command of a "
-				   "build folder after `ninja -C BUILD`",
+		*why = format_text("the benchmarks are not in %s/bench: they are not installed, "
+				   "and are run by the command of a build folder after `ninja -C BUILD`",
 				   build);
 		free(build);
 		build = NULL;

@@ -133,7 +133,8 @@ static uint64_t watch(int pid)
 			break;
 		if (pidfd < 0 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0)
 			break;
-		/* What looking takes, without what it had to wait for: on a busy machine the next look would come too late. */
+		/* What looking takes, without what it had to wait for: on a busy machine the next look would come too
+		 * late. */
 		start = now(CLOCK_THREAD_CPUTIME_ID);
 		bytes = tree_bytes(pid, 0);
 		look_ms = (now(CLOCK_THREAD_CPUTIME_ID) - start) * 1000;

@@ -22,7 +22,8 @@ struct node_policy {
 	char nodes[256]; /* as given */
 };
 
-/* numactl's list: "0,2-3", "all", "!1", "+0"; one node for NODES_PREFERRED. false: *why (malloc'ed) says what is wrong. */
+/* numactl's list: "0,2-3", "all", "!1", "+0"; one node for NODES_PREFERRED. false: *why (malloc'ed) says what is
+ * wrong. */
 bool node_policy_parse(struct node_policy *policy, enum node_mode mode, const char *nodes, char **why);
 /* For this process. Without NUMA in the kernel there is one node, and any policy on it is in effect already. */
 bool node_policy_apply(const struct node_policy *policy, char **why);

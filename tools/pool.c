@@ -2,9 +2,10 @@
 /*
  * ashlar pool: show and change the machine's pools of huge pages.
  *
- * The kernel takes any number into nr_hugepages and makes as many pages as it can, silently. Here a change is made whole or
- * not at all: the file is read back, memory is compacted once when pages are missing, and what cannot be had is undone and
- * said. Pages that programs hold are never taken from them: a pool that shrinks below its use shrinks as they let go.
+ * The kernel takes any number into nr_hugepages and makes as many pages as it can, silently. Here a change is made
+ * whole or not at all: the file is read back, memory is compacted once when pages are missing, and what cannot be had
+ * is undone and said. Pages that programs hold are never taken from them: a pool that shrinks below its use shrinks as
+ * they let go.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -36,8 +37,10 @@ static const char help_text[] =
 	"       ashlar pool --on-demand SIZE COUNT\n"
 	"       ashlar pool --demote [--node N] SIZE COUNT\n"
 	"\n"
-	"Without arguments, shows the machine's pools of huge pages, by size and node. With a size (2M, 1G, ...) the pool gets\n"
-	"COUNT pages, or so many more or fewer: all of them, or the pool stays as it was and the status is 1. Needs root.\n"
+	"Without arguments, shows the machine's pools of huge pages, by size and node. "
+	"With a size (2M, 1G, ...) the pool gets\n"
+	"COUNT pages, or so many more or fewer: all of them, or the pool stays as it was and the status is 1. "
+	"Needs root.\n"
 	"The change lasts until the machine is booted again; docs/huge-pages.md says how to make it last.\n"
 	"\n"
 	"      --node N            the pool of one NUMA node\n"
@@ -136,7 +139,8 @@ static int show(const char *root)
 		free(folder);
 		return STATUS_FAILED;
 	}
-	printf("%-10s %-9s %10s %10s %10s %10s %10s\n", "size", "of", "pages", "free", "promised", "surplus", "on demand");
+	printf("%-10s %-9s %10s %10s %10s %10s %10s\n", "size", "of", "pages", "free", "promised", "surplus",
+	       "on demand");
 	for (int i = 0; i < n; i++) {
 		struct pool p = { .root = root, .node = -1 };
 
@@ -191,15 +195,16 @@ static int set_pool(const struct pool *p, long long wanted)
 	const long long was = read_number(p, "nr_hugepages"), available = available_kib(p->root);
 	long long got;
 
-	if (wanted > was && available >= 0 && (unsigned long long)(wanted - was) > (unsigned long long)available / p->kib) {
-		complain("%lld more pages of %s are more than the machine can give: %s are available", wanted - was, p->size,
-			 ash_size_text((uint64_t)available << 10).text);
+	if (wanted > was && available >= 0 &&
+	    (unsigned long long)(wanted - was) > (unsigned long long)available / p->kib) {
+		complain("%lld more pages of %s are more than the machine can give: %s are available", wanted - was,
+			 p->size, ash_size_text((uint64_t)available << 10).text);
 		return STATUS_FAILED;
 	}
 	got = resize(p, wanted);
 	if (got >= 0 && got < wanted) {
-		complain("wanted %lld pages of %s, and the kernel could make %lld: its memory is in use or in pieces; the pool "
-			 "is put back to %lld",
+		complain("wanted %lld pages of %s, and the kernel could make %lld: its memory is in use or in pieces; "
+			 "the pool is put back to %lld",
 			 wanted, p->size, got, was);
 		(void)write_number(p, "nr_hugepages", was);
 		return STATUS_FAILED;

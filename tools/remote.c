@@ -145,7 +145,8 @@ static bool view_of_object(struct remote *r, uint64_t base, bool *dma)
 	*dma = address != NO_SYMBOL && read_memory(r->pid, address, &r->dma, sizeof(r->dma)) &&
 	       memcmp(r->dma.magic, ASH_VIEW_MAGIC, sizeof(r->dma.magic)) == 0;
 	address = find_symbol(&t, "ash_view");
-	return address != NO_SYMBOL && (r->library[0] != '\0' || read_memory(r->pid, address, &r->view, sizeof(r->view)));
+	return address != NO_SYMBOL &&
+	       (r->library[0] != '\0' || read_memory(r->pid, address, &r->view, sizeof(r->view)));
 }
 
 static int refuse(char **why, pid_t pid, int error)
@@ -174,8 +175,8 @@ static bool find_view(struct remote *r, FILE *maps)
 		bool here, dma = false;
 		int path = 0;
 
-		if (sscanf(line, "%" SCNx64 "-%*x %*s %" SCNx64 " %*s %*s %n", &start, &offset, &path) < 2 || path == 0 ||
-		    offset != 0 || line[path] != '/')
+		if (sscanf(line, "%" SCNx64 "-%*x %*s %" SCNx64 " %*s %*s %n", &start, &offset, &path) < 2 ||
+		    path == 0 || offset != 0 || line[path] != '/')
 			continue;
 		line[strcspn(line, "\n")] = '\0';
 		errno = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading the numbers of another process: from its memory, by the places it publishes (base/view.h). Nothing is stopped,
- * traced or written. The kernel asks for the rights of a debugger: the same user, or CAP_SYS_PTRACE.
+ * Reading the numbers of another process: from its memory, by the places it publishes (base/view.h). Nothing is
+ * stopped, traced or written. The kernel asks for the rights of a debugger: the same user, or CAP_SYS_PTRACE.
  */
 #ifndef ASHLAR_TOOLS_REMOTE_H
 #define ASHLAR_TOOLS_REMOTE_H

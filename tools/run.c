@@ -73,7 +73,8 @@ static const char help_text[] =
 	"      --quiet             say nothing when a lesser kind is used\n"
 	"      --limit SIZE        most memory the heap may hold (K, M, G, T)\n"
 	"      --decay MS          how long free memory is kept; \"never\" gives none back\n"
-	"      --report[=FILE]     when COMMAND ends, report what really backed its heap (on standard error, or appended\n"
+	"      --report[=FILE]     when COMMAND ends, report what really backed its heap "
+	"(on standard error, or appended\n"
 	"                          to FILE; with %p in FILE, the process id, its children report too)\n"
 	"      --report-format F   text, json, prometheus, xml, buddyinfo or pagetypeinfo\n"
 	"  -o, --option KEY:VALUE  any run-time option (`ashlar help options` lists them)\n"
@@ -272,8 +273,8 @@ static void put_variable(bool dry_run, const char *name, const char *value)
 }
 
 /*
- * Runtimes with an allocator of their own on top, which is left out when these say so: CPython (whose small objects are in
- * mappings of 1 MiB, too small for huge pages), PHP, GLib before 2.76, the pools of libstdc++.
+ * Runtimes with an allocator of their own on top, which is left out when these say so: CPython (whose small objects are
+ * in mappings of 1 MiB, too small for huge pages), PHP, GLib before 2.76, the pools of libstdc++.
  */
 static void put_whole(bool dry_run)
 {

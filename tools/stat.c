@@ -30,7 +30,8 @@ static const char help_text[] =
 	"Usage: ashlar stat [--json | --map] PID\n"
 	"\n"
 	"Shows what ashlar holds in a running process: per arena what is online, in use, free and returned, and what\n"
-	"backs it by the kernel's accounting; and what it has for devices. The process is neither stopped nor slowed. Needs the process's user or\n"
+	"backs it by the kernel's accounting; and what it has for devices. The process is neither stopped nor slowed. "
+	"Needs the process's user or\n"
 	"root; a program that carries libashlar.a inside is not recognised.\n"
 	"\n"
 	"      --json              as JSON, in bytes\n"
@@ -163,8 +164,9 @@ static bool each_node(void *arg, const struct remote_record *record)
 static bool each_spill(void *arg, const struct remote_record *record)
 {
 	struct stat *s = ((const struct reading *)arg)->to;
-	const struct ash_spill spill = ash_spill_of((uint32_t)remote_number(record, "key", 0),
-						    remote_number(record, "runs", 0), remote_number(record, "frames", 0));
+	const struct ash_spill spill =
+		ash_spill_of((uint32_t)remote_number(record, "key", 0), remote_number(record, "runs", 0),
+			     remote_number(record, "frames", 0));
 
 	if (spill.reason != ASH_SPILL_NONE && spill.reason < ASH_SPILL_REASONS && s->nr_spills < ASH_SNAPSHOT_SPILLS)
 		s->spills[s->nr_spills++] = spill;
@@ -362,7 +364,8 @@ static void print_json_nodes(const struct stat *s)
 		if (!is_told(s, i))
 			continue;
 		printf("%s{\"node\":%d,\"numa_hit_bytes\":%" PRIu64 ",\"numa_miss_bytes\":%" PRIu64
-		       ",\"numa_foreign_bytes\":%" PRIu64 ",\"local_node_bytes\":%" PRIu64 ",\"other_node_bytes\":%" PRIu64 "}",
+		       ",\"numa_foreign_bytes\":%" PRIu64 ",\"local_node_bytes\":%" PRIu64
+		       ",\"other_node_bytes\":%" PRIu64 "}",
 		       comma, i, n->hit, n->miss, n->foreign, n->local, n->other);
 		comma = ",";
 	}
@@ -460,7 +463,8 @@ int cmd_stat(int argc, char **argv)
 	if (read_small_file(path, s.name, sizeof(s.name)) < 0)
 		s.name[0] = '\0';
 	if (!remote_each(&r, r.view.nodes, each_node, &reading) ||
-	    !remote_each(&r, r.view.spills, each_spill, &reading) || !remote_each(&r, r.view.arenas, each_arena, &reading) ||
+	    !remote_each(&r, r.view.spills, each_spill, &reading) ||
+	    !remote_each(&r, r.view.arenas, each_arena, &reading) ||
 	    !remote_each(&r, r.view.heaps, each_heap, &reading)) {
 		complain("process %d ended, or its memory is not what ashlar left there", (int)s.pid);
 		return STATUS_FAILED;

@@ -62,8 +62,9 @@ static bool the_rest(void *arg, const struct remote_record *record)
 static bool read_figures(const struct remote *r, struct figures *f)
 {
 	*f = (struct figures){ .r = r };
-	return !r->has_dma || (remote_each(r, r->dma.arenas, each_arena, f) && remote_each(r, r->dma.buffers, each_part, f) &&
-			       remote_each(r, r->dma.figures, the_rest, f));
+	return !r->has_dma ||
+	       (remote_each(r, r->dma.arenas, each_arena, f) && remote_each(r, r->dma.buffers, each_part, f) &&
+		remote_each(r, r->dma.figures, the_rest, f));
 }
 
 static uint64_t number(const struct figures *f, const char *name)
@@ -148,7 +149,8 @@ bool stat_dma_print(const struct remote *r)
 	return true;
 }
 
-static void print_json_list(const char *name, const char *const *names, unsigned nr, const struct figures *f, const char *field)
+static void print_json_list(const char *name, const char *const *names, unsigned nr, const struct figures *f,
+			    const char *field)
 {
 	printf(",\"%s\":{", name);
 	for (unsigned i = 0; i < nr; i++)
@@ -161,10 +163,10 @@ bool stat_dma_print_json(const struct remote *r)
 	static const struct {
 		const char *name, *field;
 	} plain[] = {
-		{ "pinned_bytes", "pinned" }, { "known_bytes", "known" }, { "pools", "pools" }, { "pool_bytes", "pool_bytes" },
-		{ "objects", "objects" }, { "object_bytes", "object_bytes" }, { "reserves", "reserves" },
-		{ "reserved_bytes", "reserved" }, { "reserved_out_bytes", "reserved_out" }, { "registered_bytes", "registered" },
-		{ "iova_bytes", "iova" },
+		{ "pinned_bytes", "pinned" }, { "known_bytes", "known" }, { "pools", "pools" },
+		{ "pool_bytes", "pool_bytes" }, { "objects", "objects" }, { "object_bytes", "object_bytes" },
+		{ "reserves", "reserves" }, { "reserved_bytes", "reserved" }, { "reserved_out_bytes", "reserved_out" },
+		{ "registered_bytes", "registered" }, { "iova_bytes", "iova" },
 	};
 	struct figures f;
 
@@ -179,8 +181,8 @@ bool stat_dma_print_json(const struct remote *r)
 	print_json_list("refused", reason_names, ASH_DMA_REASONS, &f, "refused");
 	fputs(",\"buffers\":{", stdout);
 	for (unsigned level = 0; level < LEVELS; level++)
-		printf("%s\"%s\":{\"number\":%" PRIu64 ",\"bytes\":%" PRIu64 "}", level > 0 ? "," : "", level_names[level],
-		       nr_buffers(&f, level), buffer_bytes(&f, level));
+		printf("%s\"%s\":{\"number\":%" PRIu64 ",\"bytes\":%" PRIu64 "}", level > 0 ? "," : "",
+		       level_names[level], nr_buffers(&f, level), buffer_bytes(&f, level));
 	fputs("}}", stdout);
 	return true;
 }

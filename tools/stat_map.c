@@ -41,7 +41,8 @@ static char letter(unsigned word)
 
 static bool state_is_free(enum ash_frame_state state)
 {
-	return state == ASH_FRAME_BUDDY || state == ASH_FRAME_PCP || state == ASH_FRAME_HELD || state == ASH_FRAME_DEFERRED;
+	return state == ASH_FRAME_BUDDY || state == ASH_FRAME_PCP || state == ASH_FRAME_HELD ||
+	       state == ASH_FRAME_DEFERRED;
 }
 
 /* Free frames of the pageblock that begins at pfn; its frames have been read: laid out as a table's first ones are. */
@@ -129,5 +130,6 @@ bool stat_map_print(const struct remote *r, const struct zone_place *z)
 void stat_map_print_legend(void)
 {
 	puts("  one sign a pageblock of 2 MiB: . free  _ free and without memory\n"
-	     "  u unmovable  m movable  r reclaimable  h highatomic  c CMA  i isolated: partly in use; capitals: no frame free");
+	     "  u unmovable  m movable  r reclaimable  h highatomic  c CMA  i isolated: partly in use; "
+	     "capitals: no frame free");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * numa_maps has a line for each mapping: "7f0000000000 bind=static:1 anon=12 dirty=12 N0=4 N1=8 kernelpagesize_kB=4". Counts
- * are pages of the size at its end, huge ones included.
+ * numa_maps has a line for each mapping: "7f0000000000 bind=static:1 anon=12 dirty=12 N0=4 N1=8 kernelpagesize_kB=4".
+ * Counts are pages of the size at its end, huge ones included.
  */
 #include "stat_nodes.h"
 
@@ -15,7 +15,8 @@
 static void add_line(struct node_bytes *out, char *rest)
 {
 	const char *size = strstr(rest, "kernelpagesize_kB=");
-	const uint64_t bytes = size != NULL ? strtoull(size + strlen("kernelpagesize_kB="), NULL, 10) << 10 : ASH_PAGE_SIZE;
+	const uint64_t bytes =
+		size != NULL ? strtoull(size + strlen("kernelpagesize_kB="), NULL, 10) << 10 : ASH_PAGE_SIZE;
 	char *at, *word = strtok_r(rest, " \n", &at);
 
 	if (word != NULL)
