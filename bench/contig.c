@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Contiguous ranges out of a live process: mappings that fill full= percent of total= MiB after churn= of them came and
- * went, half of which another thread writes and checks all the time; then want= MiB taken and given back rounds= times, with
- * other mappings in between. Run it with ASHLAR_LIMIT=TOTAL, so that a range
+ * went, half of which another thread writes and checks all the time; then want= MiB taken and given back rounds= times,
+ * with other mappings in between. Run it with ASHLAR_LIMIT=TOTAL, so that a range
  * cannot be had by growing. Linked with the library; touch=0 leaves the mappings untouched.
  *
- * Prints ranges had of those asked for, the times that these took, and those that writes to the mappings took, while ranges
- * were taken and while the churn went on.
+ * Prints ranges had of those asked for, the times that these took, and those that writes to the mappings took, while
+ * ranges were taken and while the churn went on.
  */
 #include <ashlar/contig.h>
 #include <ashlar/map.h>
@@ -93,7 +93,8 @@ static void *writer(void *arg)
 	(void)arg;
 	while (!stop) {
 		const size_t at = phase, i = bench_random(&state) % fixed;
-		uint64_t *p = mapping[i].p + bench_random(&state) % (mapping[i].blocks * PAGES_PER_PB) * (4096 / 8), start, took;
+		uint64_t *p = mapping[i].p + bench_random(&state) % (mapping[i].blocks * PAGES_PER_PB) * (4096 / 8),
+			 start, took;
 
 		start = bench_now();
 		if (*(volatile uint64_t *)p != word_of(p))
@@ -107,7 +108,8 @@ static void *writer(void *arg)
 
 int main(int argc, char **argv)
 {
-	const size_t total = bench_arg(argc, argv, "total", 1024) * (1 << 20) / PB, full = bench_arg(argc, argv, "full", 80);
+	const size_t total = bench_arg(argc, argv, "total", 1024) * (1 << 20) / PB,
+		     full = bench_arg(argc, argv, "full", 80);
 	const size_t want = bench_arg(argc, argv, "want", 64) << 20, rounds = bench_arg(argc, argv, "rounds", 50);
 	const size_t churn = bench_arg(argc, argv, "churn", 20000);
 	size_t had = 0;
@@ -145,8 +147,8 @@ int main(int argc, char **argv)
 	stop = true;
 	if (touch)
 		pthread_join(thread, NULL);
-	printf("%zu of %zu MiB in %zu mappings; %zu MiB taken: %zu of %zu times\n", live_blocks * 2, total * 2, nr, want >> 20,
-	       had, rounds);
+	printf("%zu of %zu MiB in %zu mappings; %zu MiB taken: %zu of %zu times\n", live_blocks * 2, total * 2, nr,
+	       want >> 20, had, rounds);
 	stalls_print("ranges", &ranges);
 	if (touch) {
 		stalls_print("writes while ranges were taken", &writes[1]);

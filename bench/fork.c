@@ -3,8 +3,8 @@
  * fork of a large heap, and what it costs afterwards: the child writes to some of what it inherited and ends, then the
  * parent does. The heap is built before the clock starts.
  *
- * mib= of heap, in blocks of the usual small sizes and, half of the bytes, of block= each; forks=; touch= pages that each
- * side writes.
+ * mib= of heap, in blocks of the usual small sizes and, half of the bytes, of block= each; forks=; touch= pages that
+ * each side writes.
  */
 #include <sys/wait.h>
 #include <unistd.h>

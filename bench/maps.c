@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mappings: map size= MiB, touch every page (or write every byte: fill=1), unmap; rounds= times, with pause= milliseconds
- * between that do not count. pages=huge or base asks the kernel for these, pages=any for nothing; populate=1 has it bring
- * them all before they are touched. pages=floor maps nothing but once, and wipes instead: what nobody gets below who
- * writes all of it. Prints microseconds per gigabyte, of the rounds after the first two: the fastest and the median.
+ * Mappings: map size= MiB, touch every page (or write every byte: fill=1), unmap; rounds= times, with pause=
+ * milliseconds between that do not count. pages=huge or base asks the kernel for these, pages=any for nothing;
+ * populate=1 has it bring them all before they are touched. pages=floor maps nothing but once, and wipes instead: what
+ * nobody gets below who writes all of it. Prints microseconds per gigabyte, of the rounds after the first two: the
+ * fastest and the median.
  */
 #include <emmintrin.h>
 #include <sys/mman.h>
@@ -25,8 +26,8 @@ static const char *pages;
 static char *map(void)
 {
 	const bool base = pages[0] == 'b';
-	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | (populate && base ? MAP_POPULATE : 0),
-		       -1, 0);
+	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | (populate && base ? MAP_POPULATE : 0), -1, 0);
 
 	if (p == MAP_FAILED)
 		bench_die("no memory");

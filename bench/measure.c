@@ -3,7 +3,8 @@
  * Runs one command and says what it cost: wall, user and system time, peak memory and page faults, as one line of JSON
  * in the file given.
  *
- *      measure [--warm MIB] [--hugetlb] [--cpu N] [--pace] [--preload LIB] [--set NAME=VALUE]... --out FILE -- CMD ARGS...
+ *      measure [--warm MIB] [--hugetlb] [--cpu N] [--pace] [--preload LIB] [--set NAME=VALUE]... --out FILE -- CMD
+ *      ARGS...
  *
  * Small and static on purpose: the kernel counts what a process had resident before exec into its peak, so a fat
  * launcher would hide the memory of a thin program. The environment of the child is set here for the same reason that
@@ -14,10 +15,10 @@
  * without this, the first allocator to run pays for all.
  *
  * --cpu keeps the command on one processor. --pace tells how fast the processors were right before and right after: the
- * microseconds of a loop that always does the same, on the slowest of those the command may use. A virtual processor is a
- * thread of a core whose other thread is a neighbour's, who halves what this one gets done for seconds at a time; neither
- * steal time nor processor time shows it. The loop fills all of the core's execution units, for one that waits for its
- * own results would hardly feel the neighbour.
+ * microseconds of a loop that always does the same, on the slowest of those the command may use. A virtual processor is
+ * a thread of a core whose other thread is a neighbour's, who halves what this one gets done for seconds at a time;
+ * neither steal time nor processor time shows it. The loop fills all of the core's execution units, for one that waits
+ * for its own results would hardly feel the neighbour.
  *
  * The peak is ru_maxrss (of the process or its largest waited-for child), which does not know hugetlb pages. With
  * --hugetlb the main process's own are sampled from /proc every two milliseconds and reported beside it.
@@ -80,8 +81,8 @@ static void parse(int argc, char **argv, struct options *o)
 			break;
 	}
 	if (i + 1 >= argc || strcmp(argv[i], "--") != 0 || o->out == NULL) {
-		fputs("usage: measure [--warm MIB] [--hugetlb] [--cpu N] [--pace] [--preload LIB] [--set NAME=VALUE]... "
-		      "--out FILE -- CMD...\n", stderr);
+		fputs("usage: measure [--warm MIB] [--hugetlb] [--cpu N] [--pace] [--preload LIB] "
+		      "[--set NAME=VALUE]... --out FILE -- CMD...\n", stderr);
 		exit(2);
 	}
 	o->command = argv + i + 1;

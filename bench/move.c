@@ -2,8 +2,8 @@
 /*
  * realloc of a large block that cannot grow where it is: a neighbour is put behind it first.
  *
- * A block of size= bytes, all written, grows by by= bytes, rounds= times anew. Only the call is timed; then every page is
- * checked and the new part written. Prints the fastest and the median call, in microseconds.
+ * A block of size= bytes, all written, grows by by= bytes, rounds= times anew. Only the call is timed; then every page
+ * is checked and the new part written. Prints the fastest and the median call, in microseconds.
  */
 #include "bench.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One of many plugins (plugins.c): allocates when it is loaded, frees when it is unloaded, and has thread-local data. */
+/* One of many plugins (plugins.c): allocates when it is loaded, frees when it is unloaded, and has thread-local
+ * data. */
 #include <stdlib.h>
 #include <string.h>
 

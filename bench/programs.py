@@ -95,7 +95,8 @@ def gcc(bench, allocator):
 
 
 def _timed(command, limit=120, **how):
-    """Seconds that a client takes. A wait with a time-out would look at it every 50 ms, and times would be steps of that."""
+    """Seconds that a client takes. A wait with a time-out would look at it every 50 ms, and times would be steps of
+    that."""
     begin = time.monotonic()
     client = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **how)
     guard = threading.Timer(limit, client.kill)

@@ -2,11 +2,12 @@
 /*
  * What a process keeps of a peak: grows to peak= MiB of small and large objects, frees all but live= MiB, then goes on
  * with a little work for rest= milliseconds; or, with loop=1, frees and allocates the peak again every cycle=
- * milliseconds, which should cost no memory to come and go. What is freed is what was allocated last, or with scattered=1 objects at
- * random places, which leaves something alive nearly everywhere.
+ * milliseconds, which should cost no memory to come and go. What is freed is what was allocated last, or with
+ * scattered=1 objects at random places, which leaves something alive nearly everywhere.
  *
- * Every step= milliseconds of the rest a line "at MS resident KIB live KIB minflt N" is printed, and at its end "pages KIB":
- * the pages that something alive lies on, which is the least that can be resident unless objects change their places.
+ * Every step= milliseconds of the rest a line "at MS resident KIB live KIB minflt N" is printed, and at its end "pages
+ * KIB": the pages that something alive lies on, which is the least that can be resident unless objects change their
+ * places.
  */
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -138,7 +139,9 @@ int main(int argc, char **argv)
 	nr = empty(nr, live, &state);
 	for (uint64_t ms = 0; ms < rest; ms = (bench_now() - start) / 1000000) {
 		sample(start);
-		nanosleep(&(struct timespec){ .tv_sec = (time_t)(step / 1000), .tv_nsec = (long)(step % 1000) * 1000000 }, NULL);
+		nanosleep(&(struct timespec){ .tv_sec = (time_t)(step / 1000),
+					      .tv_nsec = (long)(step % 1000) * 1000000 },
+			  NULL);
 		/* A process at rest does something: a few hundred objects are replaced. */
 		for (unsigned i = 0; i < 500 && nr > 0; i++, ops++) {
 			struct object *o = &objects[bench_random(&state) % nr];

@@ -163,8 +163,8 @@ static void start(unsigned long gib)
 	printf("start_resident %.0f KiB\n", resident_kib() - kib);
 	printf("start_calls %lu calls\nstart_files %lu files\nstart_mbinds %lu calls\n", calls, files, mbinds);
 	printf("address_space %.1f TiB\n", (double)ash_registry.nr_frames * 4096 / (1ull << 40));
-	printf("span %.2f TiB\nspans %u spans\n", (double)((size_t)4096 << ash_registry.span_frame_shift) / (1ull << 40),
-	       ash_registry.nr_spans);
+	printf("span %.2f TiB\nspans %u spans\n",
+	       (double)((size_t)4096 << ash_registry.span_frame_shift) / (1ull << 40), ash_registry.nr_spans);
 }
 
 int main(int argc, char **argv)
@@ -181,7 +181,8 @@ int main(int argc, char **argv)
 	calls = files = 0;
 	for (unsigned node = 0; node < nr_nodes; node++)
 		(void)ash_zonelist_for((int)node);
-	printf("zonelist_length %u arenas\nzonelist_bytes %zu bytes\n", ash_zonelist_for(0)->nr, sizeof(struct ash_zonelist));
+	printf("zonelist_length %u arenas\nzonelist_bytes %zu bytes\n", ash_zonelist_for(0)->nr,
+	       sizeof(struct ash_zonelist));
 	printf("all_zonelists %.0f us\nall_zonelists_files %lu files\n", now_us() - before, files);
 	kib = resident_kib();
 	before = now_us();

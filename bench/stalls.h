@@ -35,7 +35,8 @@ static inline double stalls_us(const struct stalls *s, uint64_t millionths)
 	while (b + 1 < STALLS_BUCKETS && s->count[b] <= left)
 		left -= s->count[b++];
 	high = b >> STALLS_SUB;
-	return (double)(high == 0 ? b : (uint64_t)((b & ((1 << STALLS_SUB) - 1)) + (1 << STALLS_SUB)) << (high - 1)) / 1e3;
+	return (double)(high == 0 ? b : (uint64_t)((b & ((1 << STALLS_SUB) - 1)) + (1 << STALLS_SUB)) << (high - 1)) /
+	       1e3;
 }
 
 static inline void stalls_print(const char *what, const struct stalls *s)

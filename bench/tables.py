@@ -20,8 +20,8 @@ METRICS = (
 TIME, FASTEST, MEMORY = METRICS[:3]
 
 
-# A run counts as disturbed where the processors' pace around it was slower than the fastest seen by more than this. With
-# fewer undisturbed ones than this of an allocator, all runs of the benchmark count.
+# A run counts as disturbed where the processors' pace around it was slower than the fastest seen by more than this.
+# With fewer undisturbed ones than this of an allocator, all runs of the benchmark count.
 DISTURBED = 1.15
 ENOUGH = 3
 

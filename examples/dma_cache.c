@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A registration cache that cannot go stale: it is told of memory before anybody can have a buffer there, and asked before
- * any goes. (An RDMA library would register with its card where this one counts.)
+ * A registration cache that cannot go stale: it is told of memory before anybody can have a buffer there, and asked
+ * before any goes. (An RDMA library would register with its card where this one counts.)
  */
 #include <ashlar/dma.h>
 #include <stdio.h>
@@ -34,7 +34,8 @@ int main(void)
 		if (p[i] == NULL)
 			return 1;
 	}
-	printf("cache: 8 buffers, %u or fewer registrations, %lu MiB\n", registrations, (unsigned long)(registered >> 20));
+	printf("cache: 8 buffers, %u or fewer registrations, %lu MiB\n", registrations,
+	       (unsigned long)(registered >> 20));
 	for (i = 0; i < 8; i++)
 		ash_dma_free(p[i]);
 	ash_dma_trim();

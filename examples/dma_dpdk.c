@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A DPDK program whose packet buffers are ashlar's: DPDK gets a buffer as external memory (rte_extmem_register), with the
- * device addresses that ashlar knows, and makes a pool of packet buffers in it.
+ * A DPDK program whose packet buffers are ashlar's: DPDK gets a buffer as external memory (rte_extmem_register), with
+ * the device addresses that ashlar knows, and makes a pool of packet buffers in it.
  *
- * DPDK itself starts without huge pages and without devices. A program with a driver would map the buffer for its device
- * with rte_dev_dma_map(), or have VFIO map it: ash_dma_iommu_vfio().
+ * DPDK itself starts without huge pages and without devices. A program with a driver would map the buffer for its
+ * device with rte_dev_dma_map(), or have VFIO map it: ash_dma_iommu_vfio().
  */
 #include <ashlar/dma.h>
 #include <rte_eal.h>
@@ -19,8 +19,8 @@ enum { BYTES = 4 << 20, PAGE = 4096, PACKETS = 512 };
 static int start_dpdk(void)
 {
 	static char *words[] = { (char *)"dma_dpdk", (char *)"--no-huge", (char *)"-m", (char *)"64",
-				 (char *)"--no-pci", (char *)"--no-telemetry", (char *)"--no-shconf", (char *)"--log-level=1",
-				 (char *)"-l", (char *)"0", NULL };
+				 (char *)"--no-pci", (char *)"--no-telemetry", (char *)"--no-shconf",
+				 (char *)"--log-level=1", (char *)"-l", (char *)"0", NULL };
 
 	return rte_eal_init(10, words);
 }
@@ -31,7 +31,8 @@ static int give_to_dpdk(char *buffer, int known)
 	static rte_iova_t iova[BYTES / PAGE];
 
 	for (unsigned i = 0; i < BYTES / PAGE; i++)
-		iova[i] = known ? ash_dma_translate(buffer + (size_t)i * PAGE, NULL) : (uintptr_t)(buffer + (size_t)i * PAGE);
+		iova[i] = known ? ash_dma_translate(buffer + (size_t)i * PAGE, NULL)
+				: (uintptr_t)(buffer + (size_t)i * PAGE);
 	return rte_extmem_register(buffer, BYTES, iova, BYTES / PAGE, PAGE);
 }
 
@@ -63,7 +64,8 @@ static struct rte_mempool *make_pool(char *buffer, int known)
 		size_t len = BYTES - done;
 		const uint64_t phys = ash_dma_translate(buffer + done, &len);
 
-		if (rte_mempool_populate_iova(pool, buffer + done, known ? phys : (uintptr_t)(buffer + done), len, NULL, NULL) < 0)
+		if (rte_mempool_populate_iova(pool, buffer + done, known ? phys : (uintptr_t)(buffer + done), len, NULL,
+					      NULL) < 0)
 			return NULL;
 		done += len;
 	}
@@ -102,8 +104,8 @@ int main(void)
 	packet = rte_pktmbuf_alloc(pool);
 	if (packet == NULL || rte_pktmbuf_append(packet, 1500) == NULL)
 		return 1;
-	printf("dpdk: %u packets in a buffer of ashlar, %u of them elsewhere, addresses %s\n", pool->populated_size, wrong,
-	       info.phys_known ? "physical" : "virtual");
+	printf("dpdk: %u packets in a buffer of ashlar, %u of them elsewhere, addresses %s\n", pool->populated_size,
+	       wrong, info.phys_known ? "physical" : "virtual");
 	rte_pktmbuf_free(packet);
 	rte_mempool_free(pool);
 	rte_extmem_unregister(buffer, BYTES);

@@ -17,11 +17,13 @@ int main(void)
 		return 1;
 	err = ash_dma_nvme_prp(NULL, data + 512, 40960, list, 4096, prp);
 	if (err != 0) {
-		/* Without physical addresses a controller has to be behind an IOMMU: pass what ash_dma_iommu_vfio() gave. */
+		/* Without physical addresses a controller has to be behind an IOMMU: pass what ash_dma_iommu_vfio()
+		 * gave. */
 		printf("prp: no physical addresses\n");
 		return 0;
 	}
 	printf("prp: %s, list of 10, first page at offset %lu\n",
-	       prp[1] == ash_dma_translate(list, NULL) ? "second entry is the list" : "wrong", (unsigned long)(prp[0] & 4095));
+	       prp[1] == ash_dma_translate(list, NULL) ? "second entry is the list" : "wrong",
+	       (unsigned long)(prp[0] & 4095));
 	return ash_dma_free(data) || ash_dma_free(list) || list[9] == 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A network card's descriptor ring: physically contiguous, crossing no 64 KiB boundary; and the packets it points to, from
- * a pool. Nothing here needs root; without it the card would have to be behind an IOMMU (ash_dma_iommu_vfio()).
+ * A network card's descriptor ring: physically contiguous, crossing no 64 KiB boundary; and the packets it points to,
+ * from a pool. Nothing here needs root; without it the card would have to be behind an IOMMU (ash_dma_iommu_vfio()).
  */
 #include <ashlar/dma.h>
 #include <stdio.h>
@@ -46,7 +46,8 @@ int main(void)
 		ring[i].length = PACKET;
 	}
 	ash_dma_info_read(ring, &info);
-	printf("ring: %u descriptors, %lu segment, level %u, address %s\n", DESCRIPTORS, (unsigned long)info.nr_segments,
-	       info.level, ash_dma_translate(ring, NULL) == ASH_DMA_UNKNOWN ? "hidden" : "known");
+	printf("ring: %u descriptors, %lu segment, level %u, address %s\n", DESCRIPTORS,
+	       (unsigned long)info.nr_segments, info.level,
+	       ash_dma_translate(ring, NULL) == ASH_DMA_UNKNOWN ? "hidden" : "known");
 	return ash_dma_free(ring);
 }

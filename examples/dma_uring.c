@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A file read through io_uring into a fixed buffer: the kernel looks the buffer up once, not at every read. No liburing. */
+/* A file read through io_uring into a fixed buffer: the kernel looks the buffer up once, not at every read. No
+ * liburing. */
 #define _GNU_SOURCE
 #include <ashlar/dma.h>
 #include <fcntl.h>

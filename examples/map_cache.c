@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A registration cache for any memory of the program's. Registering a buffer with a card is dear, so what was used for I/O
- * stays registered, and the next transfer from the same place costs a look-up. What makes that dangerous is memory that
- * goes while it is registered and comes back as other pages at the same address: hence the listener, which gives up what
- * is idle and refuses what a transfer is using just now. (Where this one counts, an RDMA library would call its card.)
+ * A registration cache for any memory of the program's. Registering a buffer with a card is dear, so what was used for
+ * I/O stays registered, and the next transfer from the same place costs a look-up. What makes that dangerous is memory
+ * that goes while it is registered and comes back as other pages at the same address: hence the listener, which gives
+ * up what is idle and refuses what a transfer is using just now. (Where this one counts, an RDMA library would call its
+ * card.)
  */
 #include <ashlar/ashlar.h>
 #include <ashlar/map.h>
@@ -116,7 +117,8 @@ int main(void)
 	end_transfer(e);
 	printf("cache: after it: %s\n", ash_unmap(mapping, 8 * MIB) != 0 ? "refused" : "done");
 
-	/* The block's registration outlives free(), which is what makes the next one cheap, and ends when its memory goes. */
+	/* The block's registration outlives free(), which is what makes the next one cheap, and ends when its memory
+	 * goes. */
 	ash_free(block);
 	printf("cache: %u given up after free\n", given_up);
 	ash_trim();

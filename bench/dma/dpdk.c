@@ -2,10 +2,11 @@
 /*
  * DMA memory: ashlar beside DPDK, in one process, on the same huge pages, taking turns.
  *
- * usage: bench-dma-dpdk [first ashlar|dpdk]      with "first": the time from main to the first buffer of a fresh process
+ * usage: bench-dma-dpdk [first ashlar|dpdk]      with "first": the time from main to the first buffer of a fresh
+ * process
  *
- * Each figure is the median of ROUNDS interleaved rounds, in nanoseconds of processor time per operation. Needs a pool of 2 MiB pages
- * (bench/dma/run reserves one) and, for physical addresses, root.
+ * Each figure is the median of ROUNDS interleaved rounds, in nanoseconds of processor time per operation. Needs a pool
+ * of 2 MiB pages (bench/dma/run reserves one) and, for physical addresses, root.
  */
 #include <ashlar/dma.h>
 #include <rte_eal.h>
@@ -293,7 +294,8 @@ static void compare_fragmentation(void)
 		m++;
 	for (unsigned i = 0; i < m; i += 2)
 		rte_free(theirs[i]);
-	printf("%-56s %10.0f %10.0f\n", "largest contiguous after fragmentation, KiB", ours, (double)dpdk_largest() / 1024);
+	printf("%-56s %10.0f %10.0f\n", "largest contiguous after fragmentation, KiB", ours,
+	       (double)dpdk_largest() / 1024);
 }
 
 static int first(const char *who)

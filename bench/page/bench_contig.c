@@ -4,10 +4,10 @@
  *
  *      bench_contig [frames-log2, 20] [copy, 0] [file or -] [pin, 0]
  *
- * CSV, a line per phase: requests, how many were granted, frames moved, processor time per moved frame and in all. Built
- * as bench_holds, with the distribution of the zone lock's holds; file keeps each hold's least time over all such runs.
- * copy 1: every move copies 4 KiB within 256 MiB of real memory. Exits with 1 when a request that could be granted was
- * not, or the zone is damaged. With pin, one frame in so many cannot be moved.
+ * CSV, a line per phase: requests, how many were granted, frames moved, processor time per moved frame and in all.
+ * Built as bench_holds, with the distribution of the zone lock's holds; file keeps each hold's least time over all such
+ * runs. copy 1: every move copies 4 KiB within 256 MiB of real memory. Exits with 1 when a request that could be
+ * granted was not, or the zone is damaged. With pin, one frame in so many cannot be moved.
  */
 #include "sim.h"
 
@@ -91,7 +91,8 @@ static void holds_print(void)
 	if (n > 0) {
 		memcpy(sorted, hold + first_hold, n * sizeof(*hold));
 		qsort(sorted, n, sizeof(*sorted), ascending);
-		printf(",%zu,%u,%u,%u,%u", n, sorted[n / 2], sorted[n * 99 / 100], sorted[n * 999 / 1000], sorted[n - 1]);
+		printf(",%zu,%u,%u,%u,%u", n, sorted[n / 2], sorted[n * 99 / 100], sorted[n * 999 / 1000],
+		       sorted[n - 1]);
 	}
 	holds_reset();
 }

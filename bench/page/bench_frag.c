@@ -8,11 +8,11 @@
  * pin, one frame in so many cannot be moved.
  *
  *      bench_frag mix on|off|defrag|tainted [frames-log2, 20] [rounds, 50] [more movable, 0 %]
- * Memory is 90 % full, at first nearly all of it movable, as of a page cache. In ten rounds other kinds of owners grow to
- * a quarter of it, and then stay a little below that. A third of all pieces, of all orders, is replaced in every round.
- * on: every request says its migratetype. off: all say the same, as in a kernel whose mobility grouping is disabled.
- * defrag: on, in defrag mode. tainted: on, and what cannot move goes to spans of 2^18 frames first that have such memory
- * already. What must stay where it is, stays in all of them. One CSV line per round; exits with 1 when
+ * Memory is 90 % full, at first nearly all of it movable, as of a page cache. In ten rounds other kinds of owners grow
+ * to a quarter of it, and then stay a little below that. A third of all pieces, of all orders, is replaced in every
+ * round. on: every request says its migratetype. off: all say the same, as in a kernel whose mobility grouping is
+ * disabled. defrag: on, in defrag mode. tainted: on, and what cannot move goes to spans of 2^18 frames first that have
+ * such memory already. What must stay where it is, stays in all of them. One CSV line per round; exits with 1 when
  * a pageblock and a list disagree or, when grouping, fallbacks have not come to an end by the last fifth.
  */
 #include "sim.h"
@@ -55,8 +55,9 @@ static void quarter(unsigned log2, unsigned pin)
 	while (ash_zone_alloc(zone, ASH_PAGEBLOCK_ORDER, ASH_MT_MOVABLE, 0, ASH_CPU_NONE, &g) == 0)
 		got++;
 	t = sim_now() - t;
-	printf("pageblocks,perfect,got,percent,moved_frames,ms\n%zu,%zu,%zu,%.2f,%llu,%.1f\n", frames >> ASH_PAGEBLOCK_ORDER,
-	       perfect, got, 100.0 * (double)got / (double)perfect, (unsigned long long)sim_moved, t / 1e6);
+	printf("pageblocks,perfect,got,percent,moved_frames,ms\n%zu,%zu,%zu,%.2f,%llu,%.1f\n",
+	       frames >> ASH_PAGEBLOCK_ORDER, perfect, got, 100.0 * (double)got / (double)perfect,
+	       (unsigned long long)sim_moved, t / 1e6);
 	sim_check();
 	if (got * 100 < perfect * 98)
 		sim_fail("less than 98 % of what perfect compaction could give");
@@ -65,7 +66,8 @@ static void quarter(unsigned log2, unsigned pin)
 /* The owners. */
 static struct kind {
 	enum ash_migratetype mt;
-	double first, peak, last; /* share of all frames, in percent: in the first round, in round WARM_UP, from then on */
+	/* share of all frames, in percent: in the first round, in round WARM_UP, from then on */
+	double first, peak, last;
 	unsigned weight[10];  /* of 1000 requests, how many are of each order */
 } kinds[] = {
 	{ ASH_MT_UNMOVABLE, 3, 15, 14, { 600, 200, 100, 90, 5, 5, 0, 0, 0, 0 } },
@@ -194,8 +196,8 @@ static void mix(const char *mode, unsigned log2, unsigned rounds, unsigned more)
 		spare[nr_spare] = (uint32_t)frames - 1 - nr_spare;
 	for (unsigned k = 0; k < KINDS; k++)
 		held[k].id = sim_zalloc(frames * sizeof(uint32_t));
-	printf("round,mode,fallbacks,claims,steals,tainted_pageblocks,tainted_spans,mixed_pageblocks,huge_asked,huge_got,"
-	       "moved_frames,ns_per_request\n");
+	printf("round,mode,fallbacks,claims,steals,tainted_pageblocks,tainted_spans,mixed_pageblocks,"
+	       "huge_asked,huge_got,moved_frames,ns_per_request\n");
 	for (unsigned n = 1; n <= rounds; n++) {
 		struct round r = { 0 };
 		uint64_t mixed[ASH_MT_NR], all = 0;
@@ -208,9 +210,9 @@ static void mix(const char *mode, unsigned log2, unsigned rounds, unsigned more)
 		for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
 			all += mixed[mt];
 		printf("%u,%s,%llu,%llu,%llu,%u,%u,%llu,%llu,%llu,%llu,%.1f\n", n, mode,
-		       (unsigned long long)(s.extfrag_claim + s.extfrag_steal - before), (unsigned long long)s.extfrag_claim,
-		       (unsigned long long)s.extfrag_steal, tainted(frames, ASH_PAGEBLOCK_ORDER),
-		       tainted(frames, ASH_MAX_ORDER), (unsigned long long)all,
+		       (unsigned long long)(s.extfrag_claim + s.extfrag_steal - before),
+		       (unsigned long long)s.extfrag_claim, (unsigned long long)s.extfrag_steal,
+		       tainted(frames, ASH_PAGEBLOCK_ORDER), tainted(frames, ASH_MAX_ORDER), (unsigned long long)all,
 		       (unsigned long long)r.huge_asked, (unsigned long long)r.huge_got, (unsigned long long)sim_moved,
 		       r.ns / (double)r.requests);
 		if (n > rounds - rounds / 5)
@@ -226,7 +228,8 @@ int main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "quarter") == 0)
 		quarter(sim_argument(argc, argv, 2, 20), sim_argument(argc, argv, 3, 0));
 	else if (argc > 2 && strcmp(argv[1], "mix") == 0)
-		mix(argv[2], sim_argument(argc, argv, 3, 20), sim_argument(argc, argv, 4, 50), sim_argument(argc, argv, 5, 0));
+		mix(argv[2], sim_argument(argc, argv, 3, 20), sim_argument(argc, argv, 4, 50),
+		    sim_argument(argc, argv, 5, 0));
 	else
 		sim_fail("usage: bench_frag quarter [log2] [pin] | mix on|off|defrag|tainted [log2] [rounds] [more]");
 	return 0;

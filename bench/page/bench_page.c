@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a piece costs: the page core alone, by the patterns of patterns.h. bench_page has the hit inline, as an embedder's
- * allocation loop would; bench_page_called calls ash_zone_alloc() and ash_zone_free().
+ * What a piece costs: the page core alone, by the patterns of patterns.h. bench_page has the hit inline, as an
+ * embedder's allocation loop would; bench_page_called calls ash_zone_alloc() and ash_zone_free().
  *
  *      bench_page [frames-log2, 20] [threads, 1] [lowest order, 0] [highest, 18] [rounds, 7]
  */

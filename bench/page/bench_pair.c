@@ -4,8 +4,8 @@
  *
  *      bench_pair [rounds, 31] [frames-log2, 20]
  *
- * A round is three short turns: a thread alone on the first processor, alone on the second, and both at once; so what is
- * compared was measured within some milliseconds, whatever the machine's speed does in the long run. CSV, a line per
+ * A round is three short turns: a thread alone on the first processor, alone on the second, and both at once; so what
+ * is compared was measured within some milliseconds, whatever the machine's speed does in the long run. CSV, a line per
  * way (inline: the hit as an embedder's loop has it; called: ash_zone_alloc() and ash_zone_free()): nanoseconds of
  * processor time a pair, alone and together, the median of all rounds and the least; and how many times the work of one
  * the two do, as the median of the rounds' quotients with the bounds that a sign test gives it (95 %).
@@ -169,8 +169,8 @@ static void measure(enum way way, size_t rounds)
 	}
 	const double a = median(alone, rounds), b = median(both, rounds), t = median(times, rounds);
 
-	printf("%s,%zu,%.2f,%.2f,%.2f,%.2f,%.3f,%.3f,%.3f\n", way == INLINE ? "inline" : "called", rounds, a, alone[0], b,
-	       both[0], t, times[rank], times[rounds - 1 - rank]);
+	printf("%s,%zu,%.2f,%.2f,%.2f,%.2f,%.3f,%.3f,%.3f\n", way == INLINE ? "inline" : "called", rounds, a, alone[0],
+	       b, both[0], t, times[rank], times[rounds - 1 - rank]);
 }
 
 int main(int argc, char **argv)

@@ -174,7 +174,8 @@ static void bench_round(struct bench_run *r, unsigned round)
 		wall += w[i].wall / (double)w[i].pieces / r->threads;
 	}
 	pthread_barrier_destroy(&r->barrier);
-	printf("%s,%u,%u,%u,%.2f,%.2f,%.2f\n", bench_pattern_names[r->pattern], r->order, r->threads, round, get, put, wall);
+	printf("%s,%u,%u,%u,%.2f,%.2f,%.2f\n", bench_pattern_names[r->pattern], r->order, r->threads, round, get, put,
+	       wall);
 	bench_settle();
 }
 
