@@ -136,7 +136,8 @@ const struct ash_arena_config *ash_arena_config(void);
  */
 enum { ASH_POLICY_SLOTS = 32 };
 
-/* Whose memory a zonelist is: a kernel node number (0 where all memory is one), or ASH_NODES_MAX and a policy's number. */
+/* Whose memory a zonelist is: a kernel node number (0 where all memory is one), or ASH_NODES_MAX and a policy's
+ * number. */
 enum { ASH_ZONELIST_HOMES = ASH_POLICY_NODES + ASH_POLICY_SLOTS };
 
 /*
@@ -153,8 +154,8 @@ struct ash_zonelist {
 };
 
 /*
- * For memory near node: a kernel node number, ASH_NODE_CURRENT for that of the CPU the thread runs on, or -1 for what the
- * process's policy says: by default the task's own policy, if it has one, else the same.
+ * For memory near node: a kernel node number, ASH_NODE_CURRENT for that of the CPU the thread runs on, or -1 for what
+ * the process's policy says: by default the task's own policy, if it has one, else the same.
  */
 enum { ASH_NODE_CURRENT = -2 };
 const struct ash_zonelist *ash_zonelist_for(int node);
@@ -178,8 +179,8 @@ const struct ash_zonelist *ash_zonelist_of_thread(void);
 void ash_task_policy_changed(void);
 
 /*
- * The policy that the calling thread's memory goes by now: never DEFAULT, but for a task's own that cannot be told. true:
- * it is ours, thread's or process's, and overrides what the kernel would do by itself.
+ * The policy that the calling thread's memory goes by now: never DEFAULT, but for a task's own that cannot be told.
+ * true: it is ours, thread's or process's, and overrides what the kernel would do by itself.
  */
 bool ash_arena_policy_now(struct ash_policy *out);
 
@@ -210,8 +211,8 @@ void ash_run_free(void *addr, size_t nr_frames);
 void ash_run_free_zeroed(void *addr, size_t nr_frames);
 
 /*
- * The system may have the memory of frames in use back: what they hold is lost, and they are touched again as fresh ones. Where
- * that cannot be (hugetlb, locked memory, a watcher, another thread that grows the arena) nothing happens.
+ * The system may have the memory of frames in use back: what they hold is lost, and they are touched again as fresh
+ * ones. Where that cannot be (hugetlb, locked memory, a watcher, another thread that grows the arena) nothing happens.
  */
 void ash_run_discard(void *addr, size_t nr_frames);
 
@@ -222,9 +223,9 @@ void ash_run_discard(void *addr, size_t nr_frames);
 void ash_run_note_discarded(const void *addr, int64_t nr_frames);
 
 /*
- * What owns MOVABLE and RECLAIMABLE runs: the functions of page/mover.h with addresses for frames, whose rules they keep,
- * and with the run's word (below). One mover for all arenas, for good. They must not wait for what a thread may hold that
- * forks or that asks for a contiguous run.
+ * What owns MOVABLE and RECLAIMABLE runs: the functions of page/mover.h with addresses for frames, whose rules they
+ * keep, and with the run's word (below). One mover for all arenas, for good. They must not wait for what a thread may
+ * hold that forks or that asks for a contiguous run.
  */
 struct ash_arena_mover {
 	int (*isolate)(void *addr, unsigned order, uint32_t word);
@@ -235,21 +236,22 @@ struct ash_arena_mover {
 void ash_arena_set_mover(const struct ash_arena_mover *m);
 
 /*
- * Whether addr lies in the base-page start of an arena that has huge pages else: there were page tables of base pages, and
- * a huge page that is moved there comes to pieces.
+ * Whether addr lies in the base-page start of an arena that has huge pages else: there were page tables of base pages,
+ * and a huge page that is moved there comes to pieces.
  */
 bool ash_arena_is_base_start(const void *addr);
 
 /*
- * The owner's word of a run that is one piece (2^order frames): it is shown to the mover, and goes along when the run is
- * moved. Before the owner has set it, it is anything. 0 for addresses outside of what is online.
+ * The owner's word of a run that is one piece (2^order frames): it is shown to the mover, and goes along when the run
+ * is moved. Before the owner has set it, it is anything. 0 for addresses outside of what is online.
  */
 uint32_t ash_run_word(const void *addr);
 void ash_run_set_word(const void *addr, uint32_t word);
 
 /*
- * A run as ash_run_alloc() gives it, UNMOVABLE, but where nothing that is free is long enough, a range of what is in use
- * is emptied by its owners; and only where that cannot be is more memory brought online. Not from a mover's functions.
+ * A run as ash_run_alloc() gives it, UNMOVABLE, but where nothing that is free is long enough, a range of what is in
+ * use is emptied by its owners; and only where that cannot be is more memory brought online. Not from a mover's
+ * functions.
  */
 ASH_MUST_USE int ash_run_alloc_contig(const struct ash_zonelist *zl, size_t nr_frames, unsigned align_order,
 				      struct ash_run *out);
@@ -279,8 +281,8 @@ ASH_MUST_USE int ash_run_extend(void *addr, size_t old_nr, size_t new_nr, enum a
 
 /*
  * Move the contents of nr_blocks whole pageblocks from one of the caller's runs to another, and free what they were in.
- * Where the kernel can do it and both are of one ordinary arena and aligned, frames change places and nothing is copied.
- * to_empty: there is no memory behind to (struct ash_run, zeroed). Tags must already be cleared at from.
+ * Where the kernel can do it and both are of one ordinary arena and aligned, frames change places and nothing is
+ * copied. to_empty: there is no memory behind to (struct ash_run, zeroed). Tags must already be cleared at from.
  */
 void ash_run_move(void *to, void *from, size_t nr_blocks, bool to_empty);
 
@@ -311,9 +313,10 @@ size_t ash_arena_decay(void);
 size_t ash_arena_trim(void);
 
 /*
- * Who is asked before memory behind addresses of arenas goes while the addresses stay, and told afterwards whether it has
- * gone. going: false refuses. Both are called with the contig turn held or no lock at all, and may allocate and free.
- * While there is one, free memory goes back by ash_arena_trim() only, and no frames are exchanged. NULL: nobody any more.
+ * Who is asked before memory behind addresses of arenas goes while the addresses stay, and told afterwards whether it
+ * has gone. going: false refuses. Both are called with the contig turn held or no lock at all, and may allocate and
+ * free. While there is one, free memory goes back by ash_arena_trim() only, and no frames are exchanged. NULL: nobody
+ * any more.
  */
 struct ash_arena_watcher {
 	bool (*going)(void *addr, size_t bytes);
@@ -321,7 +324,8 @@ struct ash_arena_watcher {
 };
 void ash_arena_set_watcher(const struct ash_arena_watcher *w);
 bool ash_arena_is_watched(void);
-/* Ask and tell of memory that the caller owns, and will empty before anybody else has it. No locks but the contig turn. */
+/* Ask and tell of memory that the caller owns, and will empty before anybody else has it. No locks but the contig
+ * turn. */
 bool ash_arena_empties(void *addr, size_t bytes);
 
 /*
@@ -365,8 +369,8 @@ struct ash_zone *ash_arena_zone(unsigned index);
 
 /*
  * Frames by node, with the meanings of numastat(8), for runs that were asked of a node: hit, it was had there; miss, it
- * was had here and asked of another; foreign, the reverse; local and other by the node of the CPU that asked. Runs under a
- * policy with several nodes are not in these: ash_arena_where() tells of them.
+ * was had here and asked of another; foreign, the reverse; local and other by the node of the CPU that asked. Runs
+ * under a policy with several nodes are not in these: ash_arena_where() tells of them.
  */
 struct ash_numastat {
 	uint64_t hit, miss, foreign, local, other;
@@ -375,8 +379,8 @@ struct ash_numastat {
 bool ash_numastat(unsigned node, struct ash_numastat *out);
 
 /*
- * Move the pages that [addr, addr + bytes) lies on, whoever's they are, to a node: 0 when all that are in memory are there;
- * -EBUSY: some could not be moved; -EPERM, -ENOSYS, -ENODEV, -EACCES as ash_numa_move().
+ * Move the pages that [addr, addr + bytes) lies on, whoever's they are, to a node: 0 when all that are in memory are
+ * there; -EBUSY: some could not be moved; -EPERM, -ENOSYS, -ENODEV, -EACCES as ash_numa_move().
  */
 int ash_arena_migrate(const void *addr, size_t bytes, int node);
 
@@ -421,16 +425,17 @@ ASH_INLINE struct ash_spill ash_spill_of(uint32_t key, uint64_t runs, uint64_t f
 
 	return spill;
 }
-/* The different ones that there have been, each with its sums: how many, at most max. Later ones than 32 are not told apart. */
+/* The different ones that there have been, each with its sums: how many, at most max. Later ones than 32 are not told
+ * apart. */
 unsigned ash_spills(struct ash_spill out[], unsigned max);
 
 /* What an arena's memory is bound by, when that is not its node: NULL for a node's own. */
 const struct ash_policy *ash_arena_policy_of(unsigned index);
 
 /*
- * Where an arena's memory really is, by the kernel's word (move_pages), page by page up to a limit, else in samples spread
- * evenly: frames found on each node. Each sample stands for a step of frames. -ENOENT: no arena; -EPERM, -ENOSYS: the
- * kernel will not say.
+ * Where an arena's memory really is, by the kernel's word (move_pages), page by page up to a limit, else in samples
+ * spread evenly: frames found on each node. Each sample stands for a step of frames. -ENOENT: no arena; -EPERM,
+ * -ENOSYS: the kernel will not say.
  */
 struct ash_placement {
 	size_t step;                  /* frames a sample stands for */

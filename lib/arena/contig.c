@@ -2,12 +2,13 @@
 /*
  * Contiguous ranges out of arenas in use.
  *
- * The page core isolates a range, asks the owners of what is allocated there to move it or drop it, and takes what is then
- * free. Who the owners are is the clients' affair: they set one mover for all arenas, and give each of their pieces a word
- * that the mover is shown with it. Where no range can be emptied, the arena grows by one.
+ * The page core isolates a range, asks the owners of what is allocated there to move it or drop it, and takes what is
+ * then free. Who the owners are is the clients' affair: they set one mover for all arenas, and give each of their
+ * pieces a word that the mover is shown with it. Where no range can be emptied, the arena grows by one.
  *
  * One thread at a time empties ranges: the contig turn, which is before all other locks and is held over the owners'
- * functions. fork waits for it, since a child that is made in the middle of a move would have a zone in the middle of one.
+ * functions. fork waits for it, since a child that is made in the middle of a move would have a zone in the middle of
+ * one.
  */
 #include <errno.h>
 

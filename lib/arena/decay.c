@@ -3,12 +3,13 @@
  * Returning memory: free whole pageblocks that the process has shown it can do without.
  *
  * The decay time is that by which a process has given back what it does without. Heaps need some of it to empty their
- * caches; for five eighths of it an amount must have been free, whichever pageblocks that were, and those are returned that
- * the page core would use last. What was free is the least there was between two looks, and of all looks in that time, so
- * that a load that comes and goes keeps its memory however short its peaks are.
+ * caches; for five eighths of it an amount must have been free, whichever pageblocks that were, and those are returned
+ * that the page core would use last. What was free is the least there was between two looks, and of all looks in that
+ * time, so that a load that comes and goes keeps its memory however short its peaks are.
  *
- * There is no thread for this. Clients call ash_arena_decay() on slow paths; when nothing is due it is one clock read and
- * one load. System calls are made with no zone lock held: the page core holds the pageblocks out of reach meanwhile.
+ * There is no thread for this. Clients call ash_arena_decay() on slow paths; when nothing is due it is one clock read
+ * and one load. System calls are made with no zone lock held: the page core holds the pageblocks out of reach
+ * meanwhile.
  */
 #include <string.h>
 
@@ -24,7 +25,8 @@ enum {
 	PAUSE_MAX = 6,                  /* what never goes is asked for every 2^this looks: about five decay times */
 };
 
-/* What a watcher or the kernel will not let go is held until the others have been looked at, or it would be found again. */
+/* What a watcher or the kernel will not let go is held until the others have been looked at, or it would be found
+ * again. */
 struct refused {
 	ash_pfn_t pfn[ASH_REFUSED_MAX];
 	uint8_t order[ASH_REFUSED_MAX];
@@ -44,7 +46,8 @@ static size_t t_return(struct ash_arena *a, size_t max, bool *kept)
 	size_t n = 0;
 
 	while (n < max && refused.nr < ASH_REFUSED_MAX) {
-		const unsigned most = ASH_PAGEBLOCK_ORDER + ash_log2_floor(ash_min(max - n, ASH_GIB_FRAMES / ASH_PB_FRAMES));
+		const unsigned most =
+			ASH_PAGEBLOCK_ORDER + ash_log2_floor(ash_min(max - n, ASH_GIB_FRAMES / ASH_PB_FRAMES));
 		ash_pfn_t pfn;
 		unsigned order;
 		bool gone = false;
@@ -71,8 +74,8 @@ static size_t t_return(struct ash_arena *a, size_t max, bool *kept)
 }
 
 /*
- * T: free pieces of partly used pageblocks, in base pages, which splits their huge pages: what stands there is slower to
- * reach from now on, and to touch again. So only where it is much beside what is used, and no piece below 64 KiB.
+ * T: free pieces of partly used pageblocks, in base pages, which splits their huge pages: what stands there is slower
+ * to reach from now on, and to touch again. So only where it is much beside what is used, and no piece below 64 KiB.
  */
 static size_t t_return_parts(struct ash_arena *a, size_t max)
 {
@@ -97,8 +100,8 @@ static size_t t_return_parts(struct ash_arena *a, size_t max)
 /*
  * After a fork an H arena may hold ordinary memory (fork.c); then it returns as T does.
  *
- * The kernel may let nothing go: never, as hugetlb before Linux 5.18 and 1 GiB pages, or for a time, as what mlock(2) holds.
- * It is asked again, after twice as many looks each time.
+ * The kernel may let nothing go: never, as hugetlb before Linux 5.18 and 1 GiB pages, or for a time, as what mlock(2)
+ * holds. It is asked again, after twice as many looks each time.
  */
 static size_t return_blocks(struct ash_arena *a, size_t max)
 {
@@ -174,8 +177,8 @@ static uint32_t take_least(_Atomic uint32_t *low, uint32_t now)
 }
 
 /*
- * The least of all samples, with a new one. One is entered for each time between looks that went by unseen too: nothing was
- * freed or allocated on a slow path meanwhile.
+ * The least of all samples, with a new one. One is entered for each time between looks that went by unseen too: nothing
+ * was freed or allocated on a slow path meanwhile.
  */
 static uint32_t sample(uint32_t samples[ASH_DECAY_SLOTS], uint32_t now, uint64_t looks)
 {
@@ -198,9 +201,9 @@ static void lower(uint32_t samples[ASH_DECAY_SLOTS], size_t n)
 }
 
 /*
- * Of the free frames of partly used pageblocks, in excess of what is worth keeping, those that nobody needed for so long go.
- * What went is free as before: it is counted apart, and of that no more can still be without memory than was free at the
- * least.
+ * Of the free frames of partly used pageblocks, in excess of what is worth keeping, those that nobody needed for so
+ * long go. What went is free as before: it is counted apart, and of that no more can still be without memory than was
+ * free at the least.
  */
 static void decay_parts(struct ash_arena *a, uint64_t looks)
 {
@@ -283,8 +286,8 @@ size_t ash_arena_decay(void)
 }
 
 /*
- * asks: the contig turn is held, so that a watcher can be asked; who has come just now without it cannot. Not more than is
- * free now: a watcher may free.
+ * asks: the contig turn is held, so that a watcher can be asked; who has come just now without it cannot. Not more than
+ * is free now: a watcher may free.
  */
 static size_t trim_arena(struct ash_arena *a, uint64_t asks)
 {

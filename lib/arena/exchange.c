@@ -3,14 +3,14 @@
  * The frames behind a run, moved by page tables (userfaultfd's UFFDIO_MOVE, Linux 6.8) where they would be copied, or
  * where free ones would lie idle while new ones are asked of the system.
  *
- * Only huge pages move, each to a pageblock without any: a microsecond or two. A pageblock of base pages would move page
- * by page, and leave a page table behind where no huge page can come to any more. So the kernel is asked first what there
- * is, and everything else is copied. Its mapping stays one: what receives pages is registered for the length of the call
- * and joined to its neighbours again after it.
+ * Only huge pages move, each to a pageblock without any: a microsecond or two. A pageblock of base pages would move
+ * page by page, and leave a page table behind where no huge page can come to any more. So the kernel is asked first
+ * what there is, and everything else is copied. Its mapping stays one: what receives pages is registered for the length
+ * of the call and joined to its neighbours again after it.
  *
  * The arena's growth turn is held, so that a fork neither copies a descriptor nor finds pageblocks held from the zone.
- * Signals are blocked, because a handler may fork and allocate. Nothing here fails: what does not move is copied, or new
- * memory is touched, as on a kernel without all this.
+ * Signals are blocked, because a handler may fork and allocate. Nothing here fails: what does not move is copied, or
+ * new memory is touched, as on a kernel without all this.
  */
 #include <errno.h>
 #include <string.h>
@@ -176,7 +176,8 @@ void ash_run_move(void *to, void *from, size_t nr_blocks, bool to_empty)
 	struct ash_arena *a = ash_arena_of(from);
 	const size_t frames = nr_blocks * ASH_PB_FRAMES;
 
-	if (ash_arena_of(to) != a || !can_exchange(a) || (((uintptr_t)to | (uintptr_t)from) & (ASH_PB_BYTES - 1)) != 0) {
+	if (ash_arena_of(to) != a || !can_exchange(a) ||
+	    (((uintptr_t)to | (uintptr_t)from) & (ASH_PB_BYTES - 1)) != 0) {
 		memcpy(to, from, frames << ASH_PAGE_SHIFT);
 		ash_run_free(from, frames);
 		return;
@@ -207,8 +208,8 @@ static bool all_huge(const void *addr, size_t nr)
 }
 
 /*
- * One held buddy after the other, each as large as there is room for. Huge pages go to the run; what is not, goes to the
- * system, because the run will ask as much of it. Returns the pageblocks of the run that got pages.
+ * One held buddy after the other, each as large as there is room for. Huge pages go to the run; what is not, goes to
+ * the system, because the run will ask as much of it. Returns the pageblocks of the run that got pages.
  */
 static size_t fill(const struct exchange *x, char *to, size_t blocks)
 {
@@ -249,7 +250,8 @@ static size_t empty_row(const struct ash_arena *a, ash_pfn_t *first, ash_pfn_t e
 
 	while (*first < end && !ash_pageblock_zeroed(a->zone, *first))
 		*first += ASH_PB_FRAMES;
-	while (*first + n * ASH_PB_FRAMES < end && ash_pageblock_zeroed(a->zone, *first + (ash_pfn_t)(n * ASH_PB_FRAMES)))
+	while (*first + n * ASH_PB_FRAMES < end &&
+	       ash_pageblock_zeroed(a->zone, *first + (ash_pfn_t)(n * ASH_PB_FRAMES)))
 		n++;
 	return n;
 }

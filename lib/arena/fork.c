@@ -6,25 +6,26 @@
  * was at rest. Ordinary memory needs no more: the kernel copies it on write.
  *
  * Private hugetlb memory does. Parent and child share its pages until one writes, the copy must come from the pool, and
- * when the pool is dry the kernel kills the child (SIGBUS), be it on its own write or, later, on a read of a page that the
- * parent took back. So with ASH_FORK_COPY the child does not get hugetlb memory at all: before the fork, with every lock
- * held, its contents are copied to ordinary memory; the original is marked DONTFORK; in the child the copy is moved to the
- * addresses of the original (page tables move, bytes do not). The parent unmarks the original and unmaps the copy. Since
- * the pages are never shared, the parent too never copies on write: neither side touches the pool, and no other thread of
- * the parent has to be stopped.
+ * when the pool is dry the kernel kills the child (SIGBUS), be it on its own write or, later, on a read of a page that
+ * the parent took back. So with ASH_FORK_COPY the child does not get hugetlb memory at all: before the fork, with every
+ * lock held, its contents are copied to ordinary memory; the original is marked DONTFORK; in the child the copy is
+ * moved to the addresses of the original (page tables move, bytes do not). The parent unmarks the original and unmaps
+ * the copy. Since the pages are never shared, the parent too never copies on write: neither side touches the pool, and
+ * no other thread of the parent has to be stopped.
  *
  * Why the copy is made before the fork and not by the child: a child that copies reads pages which other threads of the
  * parent may be writing, and each such write takes the page from the child if the pool is dry. What the copy misses is
  * what other threads write to hugetlb memory between the copy and the fork; the kernel's own fork copies page tables
- * while such threads run and orders their writes no better. Memory that is quiescent because atfork handlers hold its locks is
- * exact: ours is registered first, so its prepare runs after the program's.
+ * while such threads run and orders their writes no better. Memory that is quiescent because atfork handlers hold its
+ * locks is exact: ours is registered first, so its prepare runs after the program's.
  *
- * Between the fork and its handlers the child has holes where hugetlb memory was, and the C library may already want that
- * memory: ash_arena_fork_rescue() is for whoever catches the fault (api/fork_fault.c).
+ * Between the fork and its handlers the child has holes where hugetlb memory was, and the C library may already want
+ * that memory: ash_arena_fork_rescue() is for whoever catches the fault (api/fork_fault.c).
  *
- * A thread that is alone may fork in a signal handler that interrupted this library. If any lock is held then, it is left
- * held, and the zones, which may be in the middle of something, are left alone: free pageblocks are copied with the others.
- * What says which pageblock has which memory is at rest all the same, since it changes with signals blocked (huge.c).
+ * A thread that is alone may fork in a signal handler that interrupted this library. If any lock is held then, it is
+ * left held, and the zones, which may be in the middle of something, are left alone: free pageblocks are copied with
+ * the others. What says which pageblock has which memory is at rest all the same, since it changes with signals blocked
+ * (huge.c).
  *
  * What this does not cover: clone() and _Fork() called directly, which run no handlers; and see decision 005.
  */
@@ -58,7 +59,8 @@ static void *rescue_address(const struct ash_arena *a, ash_pfn_t pfn)
 	return (char *)a->rescue + ((size_t)pfn << ASH_PAGE_SHIFT);
 }
 
-/* Free pageblocks are not worth copying: they are taken out of the zone for the time being. Before the zone is locked. */
+/* Free pageblocks are not worth copying: they are taken out of the zone for the time being. Before the zone is
+ * locked. */
 static void spare_free_blocks(struct ash_arena *a)
 {
 	struct ash_page_grant g;
@@ -83,8 +85,8 @@ void ash_arena_unspare(struct ash_arena *a)
 	atomic_fetch_add_explicit(&a->growths, 1, memory_order_release);
 }
 
-/* The copy covers the arena from its first frame, so that one mremap puts it in place; what is not copied stays untouched
- * and costs nothing. */
+/* The copy covers the arena from its first frame, so that one mremap puts it in place; what is not copied stays
+ * untouched and costs nothing. */
 static bool rescue_prepare(struct ash_arena *a)
 {
 	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);

@@ -2,16 +2,16 @@
 /*
  * Growing: bringing memory online at the end of an arena, and taking the run it was brought for.
  *
- * A T arena commits address space and leaves faulting to the first touch. Its first pageblock is committed in halves and
- * never asked to be huge: a mapping shorter than a pageblock cannot be, so a small process has base pages without a
+ * A T arena commits address space and leaves faulting to the first touch. Its first pageblock is committed in halves
+ * and never asked to be huge: a mapping shorter than a pageblock cannot be, so a small process has base pages without a
  * single madvise. What follows wants huge pages, and once the process has clearly outgrown its start, that too is made
  * huge, so that nearly all of a grown heap is.
  *
  * An H arena maps and populates hugetlb pages (huge.c): exactly what is needed, and never more than a sixteenth of what
  * is in use beyond it.
  *
- * Charge, commit, cover the metadata, online, take: each step undone if a later one fails, except that committed address
- * space that is not online costs nothing but its overcommit charge, and is uncommitted.
+ * Charge, commit, cover the metadata, online, take: each step undone if a later one fails, except that committed
+ * address space that is not online costs nothing but its overcommit charge, and is uncommitted.
  */
 #include <errno.h>
 
@@ -98,7 +98,8 @@ static bool thp_refused(struct ash_arena *a, ash_pfn_t new_end)
 
 static enum ash_backing t_backing(const struct ash_arena *a, ash_pfn_t first)
 {
-	return first < ash_start_frames(a) || ash_arenas.config.huge == ASH_HUGE_NONE ? ASH_BACKING_BASE : ASH_BACKING_THP;
+	return first < ash_start_frames(a) || ash_arenas.config.huge == ASH_HUGE_NONE ? ASH_BACKING_BASE
+										      : ASH_BACKING_THP;
 }
 
 /*
@@ -179,7 +180,8 @@ static int t_grow_to(struct ash_arena *a, size_t need_end)
 	return err;
 }
 
-/* Pages of 2^page_shift bytes for everything below need_end, with a sixteenth of what is in use to spare if it can be. */
+/* Pages of 2^page_shift bytes for everything below need_end, with a sixteenth of what is in use to spare if it can
+ * be. */
 static int h_extend(struct ash_arena *a, size_t need_end, unsigned page_shift)
 {
 	const size_t page = (size_t)1 << (page_shift - ASH_PAGE_SHIFT);

@@ -14,8 +14,8 @@
  *
  * Pages of 1 GiB are never returned: one costs a tenth of a second to get again.
  *
- * Each step along an arrow is made with signals blocked. A handler may fork (fork.c), and must not do so where the kernel
- * has given or taken pages already and the table that says so does not know it yet.
+ * Each step along an arrow is made with signals blocked. A handler may fork (fork.c), and must not do so where the
+ * kernel has given or taken pages already and the table that says so does not know it yet.
  */
 #include <errno.h>
 
@@ -44,8 +44,8 @@ static int bind_and_populate(struct ash_arena *a, void *addr, const void *to, si
 	return err;
 }
 
-/* Before Linux 5.16 hugetlb mappings cannot be moved: proved in place, and not promised to us by the pool, so that after
- * a fork without a copy (ASH_FORK_COW) a dry pool may kill the parent as well as the child. */
+/* Before Linux 5.16 hugetlb mappings cannot be moved: proved in place, and not promised to us by the pool, so that
+ * after a fork without a copy (ASH_FORK_COW) a dry pool may kill the parent as well as the child. */
 static int prove_in_place(struct ash_arena *a, void *addr, size_t bytes, unsigned page_shift)
 {
 	int err = ash_vmem_map_hugetlb_at(addr, bytes, page_shift);
@@ -125,7 +125,8 @@ static bool is_returned(struct ash_arena *a, ash_pfn_t pfn)
 
 static bool is_part_of_gib(struct ash_arena *a, ash_pfn_t pfn)
 {
-	return ash_pb_kind(atomic_load_explicit(backing_at(a, pfn), memory_order_relaxed)) == 1 + ASH_BACKING_HUGETLB_1G;
+	return ash_pb_kind(atomic_load_explicit(backing_at(a, pfn), memory_order_relaxed)) ==
+	       1 + ASH_BACKING_HUGETLB_1G;
 }
 
 /* Before Linux 5.18 the kernel refuses. Ordinary memory (fork.c) can be discarded, too. */
@@ -142,7 +143,8 @@ static bool discard_block(struct ash_arena *a, ash_pfn_t pfn)
 	return gone;
 }
 
-/* A free pageblock that the caller holds goes back to the pool. false: a watcher keeps it, or the kernel (then *kept). */
+/* A free pageblock that the caller holds goes back to the pool. false: a watcher keeps it, or the kernel (then
+ * *kept). */
 static bool return_block(struct ash_arena *a, ash_pfn_t pfn, bool *kept)
 {
 	bool gone;
@@ -156,8 +158,8 @@ static bool return_block(struct ash_arena *a, ash_pfn_t pfn, bool *kept)
 }
 
 /*
- * What does not go is held until the others have been looked at, or it would be found again. Of 1 GiB pages all parts: the
- * zone may offer every one of them before anything else.
+ * What does not go is held until the others have been looked at, or it would be found again. Of 1 GiB pages all parts:
+ * the zone may offer every one of them before anything else.
  */
 size_t ash_hugetlb_return(struct ash_arena *a, size_t max, bool *kept)
 {

@@ -83,8 +83,8 @@ static int try_layout(size_t span, size_t total, size_t align, bool tight)
 
 /*
  * Under RLIMIT_AS: five eighths of the limit for arenas, the rest is the program's own. Too little to be divided among
- * nodes: first touch has to place it. A single span may end anywhere, so that the power of two does not cost up to half.
- * Smaller until it fits.
+ * nodes: first touch has to place it. A single span may end anywhere, so that the power of two does not cost up to
+ * half. Smaller until it fits.
  */
 static int reserve_tight(size_t limit)
 {

@@ -68,7 +68,8 @@ struct ash_arena {
 
 	_Atomic uint32_t low_blocks, low_parts; /* (a) the least of the two below since the last look */
 	uint32_t free_low[ASH_DECAY_SLOTS];  /* (g) samples: free resident pageblocks, newest first */
-	uint32_t parts_low[ASH_DECAY_SLOTS]; /* (g) samples: free frames of partly used pageblocks, those returned left out */
+	/* (g) samples: free frames of partly used pageblocks, those returned left out */
+	uint32_t parts_low[ASH_DECAY_SLOTS];
 	uint32_t parts_gone;                 /* (g) of these frames, at most so many are without memory */
 	_Atomic int64_t discarded;           /* (a) frames in use that their owners have done without */
 
@@ -85,10 +86,13 @@ struct ash_arenas {
 	/* A slot has a span of each kind: first the nodes' slots, then those of policies. */
 	unsigned nr_node_slots;         /* (c) */
 	unsigned nr_policy_slots;       /* (c) */
-	_Atomic unsigned nr_nodes;      /* (a) nodes that have a slot, the first ones: written last, with the setup turn held */
-	int16_t nodes[ASH_NODES_MAX];   /* (c) once counted: kernel numbers, in the order in which they came to be usable */
+	/* (a) nodes that have a slot, the first ones: written last, with the setup turn held */
+	_Atomic unsigned nr_nodes;
+	/* (c) once counted: kernel numbers, in the order in which they came to be usable */
+	int16_t nodes[ASH_NODES_MAX];
 	_Atomic uint64_t usable;        /* (a) those that the process may use and that have memory */
-	uint32_t nr_counted, nr_spills; /* (c) nodes with counts, and places for spills: all of them, or none on one node */
+	/* (c) nodes with counts, and places for spills: all of them, or none on one node */
+	uint32_t nr_counted, nr_spills;
 	const struct ash_spill_count **spills; /* (c) the places, as another process reads them (view.c) */
 	bool bind;                      /* (c) place memory by node: several may be used, or that may come to be so */
 	struct ash_numa *numa;          /* (c) then, and only then */
@@ -111,13 +115,16 @@ enum { ASH_SPILLS = 32 };
 
 /* What only a process with several nodes has: it is metadata, so that others do not pay for it. */
 struct ash_numa {
-	const struct ash_node_counts *counted[ASH_NODES_MAX]; /* (c) what another process reads, and so the first (view.c) */
+	/* (c) what another process reads, and so the first (view.c) */
+	const struct ash_node_counts *counted[ASH_NODES_MAX];
 	_Atomic(const struct ash_zonelist *) zonelists[ASH_ZONELIST_HOMES];  /* (a) asked for by number */
 	_Atomic(const struct ash_zonelist *) local_zonelists[ASH_NODES_MAX]; /* (a) of who runs there: yielding */
-	_Atomic(const struct ash_zonelist *) process_zonelist;               /* (a) the process's policy; NULL: by node */
+	/* (a) the process's policy; NULL: by node */
+	_Atomic(const struct ash_zonelist *) process_zonelist;
 	_Atomic bool may_yield;    /* (a) the process's policy is ASH_POLICY_DEFAULT */
 	_Atomic uint64_t look_due; /* (a) clock of the next look at the nodes */
-	struct ash_policy policies[ASH_POLICY_SLOTS]; /* (setup turn) to add; constant once counted; the first is DEFAULT */
+	/* (setup turn) to add; constant once counted; the first is DEFAULT */
+	struct ash_policy policies[ASH_POLICY_SLOTS];
 	_Atomic unsigned nr_policies;                 /* (a) written with the setup turn held */
 	struct ash_node_counts counts[ASH_NODES_MAX];
 	struct ash_spill_count spills[ASH_SPILLS];            /* (a) */
@@ -200,7 +207,8 @@ uint8_t ash_arena_guard_order(size_t bytes);
 extern ASH_HIDDEN const struct ash_mover_ops ash_arena_mover_ops;
 extern ASH_HIDDEN const struct ash_shrinker_ops ash_arena_shrinker_ops;
 
-/* watch.c: the growth turn, which is given up while the watcher is at it. The caller holds the contig turn if there is one. */
+/* watch.c: the growth turn, which is given up while the watcher is at it. The caller holds the contig turn if there is
+ * one. */
 bool ash_arena_ask(struct ash_arena *a, void *addr, size_t bytes);
 void ash_arena_tell(struct ash_arena *a, void *addr, size_t bytes, bool gone);
 
@@ -233,13 +241,15 @@ ASH_INLINE ash_pfn_t ash_start_frames(const struct ash_arena *a)
 	return atomic_load_explicit(&a->small_frames, memory_order_relaxed);
 }
 void ash_start_init(struct ash_arena *a);
-/* Caller holds the growth turn. The arena is about to grow to need_end; is_short: for a run that shares its pageblock. */
+/* Caller holds the growth turn. The arena is about to grow to need_end; is_short: for a run that shares its
+ * pageblock. */
 void ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short);
 /* The process has grown, and perhaps out of its start. */
 void ash_start_promote(const struct ash_arena *a);
 
 /* huge.c. Caller holds the growth turn. */
-/* Bring [first, first + nr) of an H arena online, with pages of 2^page_shift bytes, populated. -EDQUOT: option limit. */
+/* Bring [first, first + nr) of an H arena online, with pages of 2^page_shift bytes, populated. -EDQUOT: option
+ * limit. */
 ASH_MUST_USE int ash_hugetlb_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t nr, unsigned page_shift);
 /* Give free pageblocks of an H arena back to the pool, at most max; returns how many. */
 size_t ash_hugetlb_return(struct ash_arena *a, size_t max, bool *kept);

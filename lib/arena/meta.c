@@ -2,13 +2,14 @@
 /*
  * Metadata: tables with one entry per frame or pageblock of the whole reservation, and a bump allocator, out of line.
  *
- *      | guard | first bytes to bump | pageblocks | backing | frames | guard | tags | guard | bump | guard | client tables |
+ *      | guard | first bytes to bump | pageblocks | backing | frames | guard | tags | guard | bump | guard | client
+ *      tables |
  *
  * One mapping, PROT_NONE at first, uncharged (NORESERVE). It becomes writable piecemeal: the little that every process
- * writes at once, the tables a gigabyte of frames at a time as frames go online (the unit within which the page core may
- * look at the metadata of a frame that is not online), the bump area by steps. So what is writable goes with what the
- * process uses: mlockall(2) populates no table for memory that is not there, and where the kernel charges all the same
- * (vm.overcommit_memory=2, RLIMIT_DATA) it charges that much. What lies between is the guards.
+ * writes at once, the tables a gigabyte of frames at a time as frames go online (the unit within which the page core
+ * may look at the metadata of a frame that is not online), the bump area by steps. So what is writable goes with what
+ * the process uses: mlockall(2) populates no table for memory that is not there, and where the kernel charges all the
+ * same (vm.overcommit_memory=2, RLIMIT_DATA) it charges that much. What lies between is the guards.
  *
  * Tags are looked up by whatever address a program frees, so all of them can be read from the start: beyond what is
  * writable they are the kernel's zero page.
@@ -41,7 +42,8 @@ static struct {
 	uintptr_t bump_end;                /* (c) */
 	_Atomic uintptr_t early_next;      /* (a) the first bytes that are bumped */
 	_Atomic uintptr_t bump_next;       /* (a) */
-	_Atomic uintptr_t bump_committed;  /* (a) writable below; release store after mprotect, acquire load before use */
+	/* (a) writable below; release store after mprotect, acquire load before use */
+	_Atomic uintptr_t bump_committed;
 } meta;
 
 /* Where in a table the entries of frames from nr_frames on begin. */
@@ -66,7 +68,8 @@ static uintptr_t place_table(unsigned id, uintptr_t at, size_t nr_frames, size_t
 /* Lays everything out from base and returns the end: with base 0, the size. */
 static uintptr_t place_all(uintptr_t base, size_t nr_frames)
 {
-	const size_t bump = ash_max(ash_align_up((nr_frames << ASH_PAGE_SHIFT) / BUMP_SHARE, ASH_PAGE_SIZE), ASH_MIB(1));
+	const size_t bump =
+		ash_max(ash_align_up((nr_frames << ASH_PAGE_SHIFT) / BUMP_SHARE, ASH_PAGE_SIZE), ASH_MIB(1));
 	uintptr_t at = base + GUARD;
 
 	meta.writable = at;
@@ -122,7 +125,8 @@ static int cover_table(const struct meta_table *t, size_t base, size_t from, siz
 {
 	const uintptr_t part = t->base + table_offset(base, t->entry_bytes, t->shift);
 
-	return commit(part + table_offset(from, t->entry_bytes, t->shift), part + table_offset(end, t->entry_bytes, t->shift));
+	return commit(part + table_offset(from, t->entry_bytes, t->shift),
+		      part + table_offset(end, t->entry_bytes, t->shift));
 }
 
 int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)

@@ -2,12 +2,13 @@
 /*
  * Nodes and zonelists: which nodes the process may use, and in which order a thread of each looks for memory.
  *
- * Nothing of /proc or /sys is read while a process starts, except on a machine that has, or may get, more than one node.
- * There as many nodes have slots as are there, and some more, whether they may be used or not, because that may change: a
- * cpuset is made wider or narrower, a node is given memory, or comes to be. A slot is address space; which node has it is
- * settled when the node may be used for the first time. The set of usable nodes is looked at again once a second at most,
- * on the slow paths of whoever passes. When it has changed, zonelists are built anew, heaps find that theirs is not the
- * one any more (heap/thread.c), and free memory goes back to the system: it may have been moved with the cpuset.
+ * Nothing of /proc or /sys is read while a process starts, except on a machine that has, or may get, more than one
+ * node. There as many nodes have slots as are there, and some more, whether they may be used or not, because that may
+ * change: a cpuset is made wider or narrower, a node is given memory, or comes to be. A slot is address space; which
+ * node has it is settled when the node may be used for the first time. The set of usable nodes is looked at again once
+ * a second at most, on the slow paths of whoever passes. When it has changed, zonelists are built anew, heaps find that
+ * theirs is not the one any more (heap/thread.c), and free memory goes back to the system: it may have been moved with
+ * the cpuset.
  */
 #include <errno.h>
 
@@ -68,7 +69,8 @@ static bool has_slot(unsigned node)
 	return i < nr;
 }
 
-/* Slots for those of nodes that have none yet: those that have one then. With the setup turn held, or nobody to share it. */
+/* Slots for those of nodes that have none yet: those that have one then. With the setup turn held, or nobody to share
+ * it. */
 static uint64_t give_slots(uint64_t nodes)
 {
 	uint64_t have = 0;
@@ -87,7 +89,8 @@ static uint64_t give_slots(uint64_t nodes)
 	return have;
 }
 
-/* For the nodes that are there now and those that may come, within reason. What the kernel does not tell of is not there. */
+/* For the nodes that are there now and those that may come, within reason. What the kernel does not tell of is not
+ * there. */
 static unsigned slots_for(uint64_t nodes, uint64_t possible)
 {
 	const unsigned now = count(nodes), all = count(nodes | possible);
@@ -123,9 +126,10 @@ static bool is_usable(unsigned slot)
 }
 
 /*
- * Usable slots by distance from a node, which need not have one: how many. Among equally distant ones the kernel's rules
- * hold (find_next_best_node in mm/page_alloc.c): nodes without processors first, then those with higher numbers than the
- * node itself. Its last rule, the one least in use by other nodes' lists, depends on the order in which it built them.
+ * Usable slots by distance from a node, which need not have one: how many. Among equally distant ones the kernel's
+ * rules hold (find_next_best_node in mm/page_alloc.c): nodes without processors first, then those with higher numbers
+ * than the node itself. Its last rule, the one least in use by other nodes' lists, depends on the order in which it
+ * built them.
  */
 static unsigned order_slots(int from, uint8_t order[])
 {
@@ -218,7 +222,8 @@ const struct ash_zonelist *ash_zonelist_at(unsigned home)
 
 const struct ash_zonelist *ash_zonelist_local(unsigned node)
 {
-	const struct ash_zonelist *zl = atomic_load_explicit(&ash_arenas.numa->local_zonelists[node], memory_order_acquire);
+	const struct ash_zonelist *zl =
+		atomic_load_explicit(&ash_arenas.numa->local_zonelists[node], memory_order_acquire);
 
 	return zl != NULL ? zl : zonelist_build(node, true);
 }

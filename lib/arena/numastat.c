@@ -2,8 +2,8 @@
 /*
  * Placement by node: what was asked, what was had, and where it really is.
  *
- * Runs are counted when they are handed out, by the arena they came from; that is what ashlar decided. What the kernel made
- * of it, it is asked for when somebody reads the statistics.
+ * Runs are counted when they are handed out, by the arena they came from; that is what ashlar decided. What the kernel
+ * made of it, it is asked for when somebody reads the statistics.
  */
 #include <errno.h>
 
@@ -39,7 +39,8 @@ static enum ash_spill_reason why_not_first(const struct ash_zonelist *zl, size_t
 {
 	const size_t limit = ash_arenas.config.limit;
 
-	if (limit != 0 && atomic_load_explicit(&ash_arenas.online_bytes, memory_order_relaxed) + nr * ASH_PAGE_SIZE > limit)
+	if (limit != 0 &&
+	    atomic_load_explicit(&ash_arenas.online_bytes, memory_order_relaxed) + nr * ASH_PAGE_SIZE > limit)
 		return ASH_SPILL_LIMIT;
 	return zl->arena[0] % ASH_ARENA_KINDS == ASH_ARENA_H && ash_arenas.config.strict ? ASH_SPILL_POOL
 											  : ASH_SPILL_SPACE;

@@ -6,14 +6,14 @@
  * page among several nodes, so memory under them is of no one node, and each different policy in use has a pair of
  * arenas of its own, bound to it by mbind. So memory that was bound once is never handed out under another policy.
  *
- * The task's own policy (numactl, set_mempolicy) is one of these, too. Since a task can give itself one at any time, it is
- * asked for whenever frames are wanted (a tenth of a microsecond, and only where there are several nodes), and a thread
- * that has one is asked each time it needs more than its caches hold. One that our words cannot tell, or that comes when
- * all slots are taken, has arenas that are bound to nothing: where the kernel puts a page that nothing was said about is
- * what that policy says.
+ * The task's own policy (numactl, set_mempolicy) is one of these, too. Since a task can give itself one at any time, it
+ * is asked for whenever frames are wanted (a tenth of a microsecond, and only where there are several nodes), and a
+ * thread that has one is asked each time it needs more than its caches hold. One that our words cannot tell, or that
+ * comes when all slots are taken, has arenas that are bound to nothing: where the kernel puts a page that nothing was
+ * said about is what that policy says.
  *
- * Weights that the program gives are ours to keep, since the kernel has one set of weights for everybody: pageblocks are
- * bound one after the other as the arena grows.
+ * Weights that the program gives are ours to keep, since the kernel has one set of weights for everybody: pageblocks
+ * are bound one after the other as the arena grows.
  */
 #include <errno.h>
 #include <string.h>
@@ -127,7 +127,8 @@ static int list_of(const struct ash_policy *p, bool have_turn, const struct ash_
 	const unsigned slot = find_slot(p);
 	int err;
 
-	*out = slot < ASH_POLICY_SLOTS ? atomic_load_explicit(&n->zonelists[ASH_NODES_MAX + slot], memory_order_acquire) : NULL;
+	*out = slot < ASH_POLICY_SLOTS ? atomic_load_explicit(&n->zonelists[ASH_NODES_MAX + slot], memory_order_acquire)
+				       : NULL;
 	if (*out != NULL)
 		return 0;
 	if (!have_turn)
@@ -191,8 +192,8 @@ static const struct ash_zonelist *tasks_list(const struct ash_policy *p, bool ha
 }
 
 /*
- * Whether this thread has a policy of its own, which only it can change: asked for again when that is so or is not known.
- * It may change it in a signal handler, between our asking and our noting the answer: hence the count.
+ * Whether this thread has a policy of its own, which only it can change: asked for again when that is so or is not
+ * known. It may change it in a signal handler, between our asking and our noting the answer: hence the count.
  */
 static ASH_TLS_DEFINE volatile bool no_task_policy;
 static ASH_TLS_DEFINE volatile unsigned task_policy_changes;
@@ -281,7 +282,8 @@ bool ash_arena_policy_now(struct ash_policy *out)
 static void set_policy(const struct ash_policy *policy, const struct ash_zonelist *zl)
 {
 	atomic_store_explicit(&ash_arenas.numa->may_yield, policy->mode == ASH_POLICY_DEFAULT, memory_order_relaxed);
-	atomic_store_explicit(&ash_arenas.numa->process_zonelist, zl == &ash_zonelist_by_node ? NULL : zl, memory_order_release);
+	atomic_store_explicit(&ash_arenas.numa->process_zonelist, zl == &ash_zonelist_by_node ? NULL : zl,
+			      memory_order_release);
 }
 
 int ash_arena_set_policy(const struct ash_policy *policy)

@@ -159,7 +159,8 @@ uint32_t ash_run_word(const void *addr)
 	ash_pfn_t pfn;
 	struct ash_arena *a = arena_of(addr, &pfn);
 
-	return a != NULL && pfn < atomic_load_explicit(&a->end, memory_order_acquire) ? ash_zone_private(a->zone, pfn) : 0;
+	return a != NULL && pfn < atomic_load_explicit(&a->end, memory_order_acquire) ? ash_zone_private(a->zone, pfn)
+										      : 0;
 }
 
 void ash_run_set_word(const void *addr, uint32_t word)
@@ -214,7 +215,8 @@ int ash_run_extend(void *addr, size_t old_nr, size_t new_nr, enum ash_migratetyp
 	if (new_nr <= old_nr || new_nr > a->nr_frames - pfn)
 		return -EBUSY;
 	if (pfn + new_nr <= atomic_load_explicit(&a->end, memory_order_relaxed))
-		return ash_zone_extend_run(a->zone, (ash_pfn_t)(pfn + old_nr), (ash_pfn_t)(new_nr - old_nr), mt, zeroed);
+		return ash_zone_extend_run(a->zone, (ash_pfn_t)(pfn + old_nr), (ash_pfn_t)(new_nr - old_nr), mt,
+					   zeroed);
 	ash_arena_take_turn(a);
 	if (pfn + new_nr <= atomic_load_explicit(&a->end, memory_order_relaxed))
 		err = ash_zone_extend_run(a->zone, (ash_pfn_t)(pfn + old_nr), (ash_pfn_t)(new_nr - old_nr), mt, zeroed);

@@ -3,13 +3,13 @@
  * The base-page start of a T arena: how far it reaches, and what becomes of it.
  *
  * A huge page makes 2 MiB resident for the first byte that is touched. A small process may leave most of what it takes
- * untouched: a slab for each size of each of its threads, a buffer made for more than there is. So the start, small_start
- * at first, goes on while much of what is given out is not in memory: a pageblock at a time for short runs, or for the
- * length of a longer one. Not in large processes, where the waste is little beside what is used. What is in memory the
- * kernel is asked (mincore), seldom: when an arena outgrows its start.
+ * untouched: a slab for each size of each of its threads, a buffer made for more than there is. So the start,
+ * small_start at first, goes on while much of what is given out is not in memory: a pageblock at a time for short runs,
+ * or for the length of a longer one. Not in large processes, where the waste is little beside what is used. What is in
+ * memory the kernel is asked (mincore), seldom: when an arena outgrows its start.
  *
- * What was left in base pages is looked at again when the process has grown, and made huge where it has filled. All of it is
- * in the end, sparse or not.
+ * What was left in base pages is looked at again when the process has grown, and made huge where it has filled. All of
+ * it is in the end, sparse or not.
  */
 #include "arena/internal.h"
 #include "os/process.h"
@@ -44,8 +44,8 @@ static size_t resident(const void *addr, size_t nr)
 }
 
 /*
- * Much of what the arena has given out is not in memory: a quarter, where slabs have filled the start, and half, where a run in
- * one piece is asked for, beside which slabs are little. Or it is too little to tell by.
+ * Much of what the arena has given out is not in memory: a quarter, where slabs have filled the start, and half, where
+ * a run in one piece is asked for, beside which slabs are little. Or it is too little to tell by.
  */
 static bool is_sparse(const struct ash_arena *a, bool is_short)
 {
@@ -69,7 +69,8 @@ void ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short)
 		atomic_store_explicit(&a->small_frames, (ash_pfn_t)start_end, memory_order_relaxed);
 }
 
-/* Make huge what is full of it, but for an eighth; whether that is all. Best effort: less than all of a pageblock may be. */
+/* Make huge what is full of it, but for an eighth; whether that is all. Best effort: less than all of a pageblock may
+ * be. */
 static bool collapse_full(const struct ash_arena *t, ash_pfn_t end)
 {
 	const bool looks = may_ask();
@@ -87,8 +88,8 @@ static bool collapse_full(const struct ash_arena *t, ash_pfn_t end)
 }
 
 /*
- * By who has a growth turn: a's, which is the T arena's or that of the H arena beside it. A start that still grows is small, or
- * mostly untouched.
+ * By who has a growth turn: a's, which is the T arena's or that of the H arena beside it. A start that still grows is
+ * small, or mostly untouched.
  */
 void ash_start_promote(const struct ash_arena *a)
 {
@@ -104,7 +105,8 @@ void ash_start_promote(const struct ash_arena *a)
 	if (online < due || end == 0 || atomic_load_explicit(&t->end, memory_order_relaxed) < end)
 		return;
 	next = online >= LARGE ? ASH_PROMOTED : online * 2;
-	if (!atomic_compare_exchange_strong_explicit(&t->promote_due, &due, next, memory_order_relaxed, memory_order_relaxed))
+	if (!atomic_compare_exchange_strong_explicit(&t->promote_due, &due, next, memory_order_relaxed,
+						     memory_order_relaxed))
 		return;
 	if (collapse_full(t, end) || next == ASH_PROMOTED) {
 		(void)ash_vmem_advise((void *)t->start, (size_t)end << ASH_PAGE_SHIFT, ASH_VMEM_HUGE);

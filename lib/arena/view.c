@@ -18,7 +18,8 @@ static const struct ash_view_field fields[] = {
 	{ .name = "" },
 };
 
-const struct ash_view_list ash_arena_view = { .array = ash_arenas.arenas, .nr = &ash_registry.nr_spans, .fields = fields };
+const struct ash_view_list ash_arena_view = { .array = ash_arenas.arenas, .nr = &ash_registry.nr_spans,
+					      .fields = fields };
 
 static const struct ash_view_field node_fields[] = {
 	ASH_VIEW(struct ash_node_counts, hit),

@@ -5,8 +5,8 @@
  *
  * What asks is trimming, and no lock but the contig turn is held over the question: the pageblocks are out of reach of
  * everybody meanwhile, and fork, which would find them so, waits for the turn. Everything else that takes memory from
- * behind addresses, from inside malloc or under other locks, is not done while somebody watches: decay, and the exchange
- * of frames.
+ * behind addresses, from inside malloc or under other locks, is not done while somebody watches: decay, and the
+ * exchange of frames.
  */
 #include "arena/internal.h"
 

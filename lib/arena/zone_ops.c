@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the zones of arenas ask of their embedder: waiting, reports, and the memory of frames for the hardening layers. */
+/* What the zones of arenas ask of their embedder: waiting, reports, and the memory of frames for the hardening
+ * layers. */
 #include "arena/internal.h"
 #include "os/log.h"
 #include "os/text.h"
@@ -50,5 +51,6 @@ const struct ash_zone_ops ash_arena_zone_ops = {
 
 uint8_t ash_arena_guard_order(size_t bytes)
 {
-	return (uint8_t)(bytes <= ASH_PAGE_SIZE ? 0 : ash_min(ash_log2_ceil(bytes >> ASH_PAGE_SHIFT), ASH_PAGEBLOCK_ORDER));
+	return (uint8_t)(bytes <= ASH_PAGE_SIZE ? 0
+						: ash_min(ash_log2_ceil(bytes >> ASH_PAGE_SHIFT), ASH_PAGEBLOCK_ORDER));
 }

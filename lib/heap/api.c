@@ -112,8 +112,8 @@ void *ash_heap_calloc(size_t n, size_t size)
 }
 
 /*
- * The smallest class whose objects all lie on multiples of align, or ASH_NR_CLASSES. Slabs are page aligned. Above a page
- * few classes are a multiple of much, and an exact run wastes less than the next that is.
+ * The smallest class whose objects all lie on multiples of align, or ASH_NR_CLASSES. Slabs are page aligned. Above a
+ * page few classes are a multiple of much, and an exact run wastes less than the next that is.
  */
 static unsigned aligned_class(size_t align, size_t size)
 {

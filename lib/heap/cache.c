@@ -73,8 +73,9 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 }
 
 /*
- * How many objects from head on are linked one to the next within head's slab, up to most; *last is the last of them. NULL
- * differs from every object in the bits that name the slab. Nearly all that is freed comes through here: four at a time.
+ * How many objects from head on are linked one to the next within head's slab, up to most; *last is the last of them.
+ * NULL differs from every object in the bits that name the slab. Nearly all that is freed comes through here: four at a
+ * time.
  */
 static uint32_t linked_in_slab(struct ash_object *head, uint32_t most, uintptr_t slab_bytes, struct ash_object **last)
 {
@@ -109,8 +110,8 @@ struct ash_object *ash_list_give_back(struct ash_heap *h, unsigned cls, struct a
 	const uint32_t capacity = ash_classes[cls].capacity;
 
 	/*
-	 * Neighbours in a list are often of one slab, and linked already: they go home as one list. After a double free it is a
-	 * ring; no more than a slab holds is looked at before ash_slab_put() finds out.
+	 * Neighbours in a list are often of one slab, and linked already: they go home as one list. After a double free
+	 * it is a ring; no more than a slab holds is looked at before ash_slab_put() finds out.
 	 */
 	while (head != NULL && most > 0) {
 		struct ash_object *last, *next;
@@ -137,9 +138,9 @@ void ash_bin_flush(struct ash_heap *h, unsigned cls)
 }
 
 /*
- * One bin after the other is emptied, and at the end of a turn the slabs and runs that are kept: or a heap that has shrunk
- * would hold on to objects all over the memory that it had at its largest. A bin in use pays a refill for it. Several turns
- * in a decay time, because what a bin gives back has most of one to wait, in the arena.
+ * One bin after the other is emptied, and at the end of a turn the slabs and runs that are kept: or a heap that has
+ * shrunk would hold on to objects all over the memory that it had at its largest. A bin in use pays a refill for it.
+ * Several turns in a decay time, because what a bin gives back has most of one to wait, in the arena.
  */
 enum { SWEEPS = 8, SWEEP_WORK = 65536 };
 
@@ -182,10 +183,10 @@ void ash_heap_flush_bigger(struct ash_heap *h, uint32_t bytes)
 }
 
 /*
- * The cold end of a free: errno is the caller's, and the arena may make system calls. What goes is a bounded number of the
- * objects freed last, because their links are still in the cache. The rest stays, so that a load that frees and allocates
- * at random is not back here, or in a refill, a moment later. Of what a refill brought beyond half a bin, and what came
- * home from other threads, twice as many go as may come before the next time.
+ * The cold end of a free: errno is the caller's, and the arena may make system calls. What goes is a bounded number of
+ * the objects freed last, because their links are still in the cache. The rest stays, so that a load that frees and
+ * allocates at random is not back here, or in a refill, a moment later. Of what a refill brought beyond half a bin, and
+ * what came home from other threads, twice as many go as may come before the next time.
  */
 void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin)
 {

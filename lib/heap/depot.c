@@ -2,13 +2,13 @@
 /*
  * A thread's depot: full bins put aside as they are, for when the bin runs dry.
  *
- * To give objects back to slabs, their list has to be walked, link by link, which takes longer than freeing them did. A bin
- * that is full becomes a magazine instead (Bonwick and Adams 2001, with a depot per thread, so without its lock) and comes
- * back whole: a load that frees much and then allocates as much, walks nothing.
+ * To give objects back to slabs, their list has to be walked, link by link, which takes longer than freeing them did. A
+ * bin that is full becomes a magazine instead (Bonwick and Adams 2001, with a depot per thread, so without its lock)
+ * and comes back whole: a load that frees much and then allocates as much, walks nothing.
  *
- * A magazine's first object has the way to the next magazine, its second their number. What is in a depot keeps its slabs
- * from becoming empty. Therefore a depot is bounded by a share of its heap, some of it goes to slabs before the heap grows,
- * and it is emptied with its bin: by the sweep of a decay time, a trim, the thread's end.
+ * A magazine's first object has the way to the next magazine, its second their number. What is in a depot keeps its
+ * slabs from becoming empty. Therefore a depot is bounded by a share of its heap, some of it goes to slabs before the
+ * heap grows, and it is emptied with its bin: by the sweep of a decay time, a trim, the thread's end.
  */
 #include "heap/heap_internal.h"
 
@@ -23,7 +23,8 @@ static bool has_room(const struct ash_heap *h, uint64_t bytes)
 	return h->depot_bytes + bytes <= ash_min(ash_max(share, DEPOT_MIN_BYTES), DEPOT_MAX_BYTES) && !h->first_class;
 }
 
-/* All of nr objects in a full bin but the one freed last, which is there for the next malloc. false: the depot is full. */
+/* All of nr objects in a full bin but the one freed last, which is there for the next malloc. false: the depot is
+ * full. */
 bool ash_depot_put(struct ash_heap *h, unsigned cls, uint32_t nr)
 {
 	struct ash_bin *bin = &h->bins[cls];

@@ -2,9 +2,9 @@
 /*
  * The fast paths: what malloc and free cost when all goes well. Inlined into the exported symbols.
  *
- * No lock, no atomic read-modify-write, no system call, no write outside the object and its bin or outbox. Budget: malloc
- * at most 20 instructions, free at most 22, of another thread's object 40, counted from the exported symbol's entry
- * (tests/golden/instructions keeps it).
+ * No lock, no atomic read-modify-write, no system call, no write outside the object and its bin or outbox. Budget:
+ * malloc at most 20 instructions, free at most 22, of another thread's object 40, counted from the exported symbol's
+ * entry (tests/golden/instructions keeps it).
  */
 #ifndef ASH_HEAP_FAST_H
 #define ASH_HEAP_FAST_H
@@ -61,8 +61,8 @@ ASH_INLINE void ash_bin_push(struct ash_heap *h, size_t cls, struct ash_object *
 }
 
 /*
- * align: a power of two. Up to a page, where classes divide each doubling by 4 or 8, the class of a multiple of align is
- * itself a multiple of align.
+ * align: a power of two. Up to a page, where classes divide each doubling by 4 or 8, the class of a multiple of align
+ * is itself a multiple of align.
  */
 ASH_INLINE void *ash_fast_aligned(size_t align, size_t size)
 {
@@ -104,8 +104,8 @@ ASH_INLINE void *ash_fast_calloc(size_t n, size_t size)
 }
 
 /*
- * A run in the range of sizes that slabs have too keeps room to grow, as their objects do, which nothing cuts off while half
- * of it is used; a longer one is exact.
+ * A run in the range of sizes that slabs have too keeps room to grow, as their objects do, which nothing cuts off while
+ * half of it is used; a longer one is exact.
  */
 ASH_INLINE bool ash_run_keeps(size_t nr, size_t size)
 {
@@ -114,7 +114,8 @@ ASH_INLINE bool ash_run_keeps(size_t nr, size_t size)
 	return need == nr || (need < nr && nr <= ASH_SMALL_MAX >> ASH_PAGE_SHIFT && need * 2 >= nr);
 }
 
-/* In place: a slab's object whose class holds size, and of which at least half is used; or a run to which nothing happens. */
+/* In place: a slab's object whose class holds size, and of which at least half is used; or a run to which nothing
+ * happens. */
 ASH_INLINE void *ash_fast_realloc(void *p, size_t size)
 {
 	const size_t frame = ash_frame_index(p);

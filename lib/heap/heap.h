@@ -77,7 +77,8 @@ ASH_MUST_USE int ash_heap_set_thread_policy(const struct ash_policy *policy);
  * back with its next call. Async-signal-safe.
  */
 void ash_heap_task_policy_changed(void);
-/* Its memory and all that it takes from now on lie on node: 0, -EBUSY, and other errors, after which nothing changed. */
+/* Its memory and all that it takes from now on lie on node: 0, -EBUSY, and other errors, after which nothing
+ * changed. */
 ASH_MUST_USE int ash_heap_new_move(struct ash_heap *h, int node);
 struct ash_heap *ash_heap_new_policy(const struct ash_policy *policy, int *err);
 

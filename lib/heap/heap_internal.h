@@ -40,7 +40,8 @@
 struct ash_object {
 	struct ash_object *next;
 	union {
-		struct ash_object *batch;    /* of the first of a batch on a remote list: of the one before it; see remote.c */
+		/* of the first of a batch on a remote list: of the one before it; see remote.c */
+		struct ash_object *batch;
 		struct ash_object *magazine; /* of the first of a magazine in a depot: of the next one; see depot.c */
 		uintptr_t nr;                /* of the second of a magazine: how many objects it is */
 	};
@@ -79,8 +80,10 @@ struct ash_slab {
 	struct ash_slab *all_next, *all_prev; /* (o) every slab of the heap */
 	uint8_t cls;                        /* (o) */
 	bool partial;                       /* (o) is on the partial list */
-	uint8_t alone;                      /* (o) sweeps since a bin was refilled from it, or it was thinned; saturates */
-	uint16_t away, nr_away;             /* (o) parts that were given back, a bit each, and the objects that touch them */
+	/* (o) sweeps since a bin was refilled from it, or it was thinned; saturates */
+	uint8_t alone;
+	/* (o) parts that were given back, a bit each, and the objects that touch them */
+	uint16_t away, nr_away;
 	struct ash_heap *owner;             /* (o) */
 };
 ASH_BUILD_ASSERT(sizeof(struct ash_slab) == 64, "one cache line per slab, and a power of two to divide by");
@@ -122,7 +125,8 @@ enum ash_heap_state {
 
 struct ash_heap {
 	struct ash_bin bins[ASH_NR_CLASSES];          /* first: the fast paths index from the heap pointer */
-	size_t tag;                                   /* (c) owner << ASH_TAG_OWNER_SHIFT; wide, as free computes with it */
+	/* (c) owner << ASH_TAG_OWNER_SHIFT; wide, as free computes with it */
+	size_t tag;
 	uint32_t owner;                               /* (c) index in ash_heaps.table */
 	bool first_class;                             /* (c) while ACTIVE */
 	bool keeps_others;                            /* (o) other heaps' objects may be in its bins */
@@ -131,7 +135,8 @@ struct ash_heap {
 	struct ash_depot depot[ASH_NR_CLASSES];       /* (o) what was in bins that were full */
 	uint64_t depot_bytes;                         /* (o) of all of them */
 	uint8_t depot_class;                          /* (o) the next to give to slabs before the heap grows */
-	struct ash_slab *partial[ASH_NR_CLASSES];     /* (o) slabs with free or uncarved objects, the next to use first */
+	/* (o) slabs with free or uncarved objects, the next to use first */
+	struct ash_slab *partial[ASH_NR_CLASSES];
 	struct ash_slab *empty[ASH_SLAB_ORDERS];      /* (o) slabs nobody uses, kept by order for the next slab */
 	struct ash_slab *all;                         /* (o) every slab (first-class heaps: and large run) */
 	struct ash_outbox outbox[ASH_OUTBOXES];       /* (o) */
@@ -140,7 +145,8 @@ struct ash_heap {
 	uint8_t sweep_class;                          /* (o) whose it is */
 	uint8_t sweep_skip;                           /* (o) refills until the clock is read again */
 	uint64_t free_bytes, away_bytes;              /* (o) of the slabs seen in this turn of sweeps; see parts.c */
-	uint64_t loose;                               /* (o) bytes free and in memory, beyond what is to stay, at the last turn */
+	/* (o) bytes free and in memory, beyond what is to stay, at the last turn */
+	uint64_t loose;
 	uint64_t slab_frames;                         /* (r) frames in slabs */
 	uint64_t empty_frames;                        /* (r) of these in empty[] */
 	int64_t large_frames, large_count;            /* (r) allocated minus freed by this heap: sum over heaps */
@@ -264,7 +270,8 @@ void ash_slab_unlink_all(struct ash_heap *h, struct ash_slab *s);
 void ash_slab_release(struct ash_heap *h, struct ash_slab *s);
 void ash_heap_release_empty(struct ash_heap *h);
 
-/* parts.c: parts of slabs that nobody has used for long go back; in a sweep, after the bin. *work: what is left to do. */
+/* parts.c: parts of slabs that nobody has used for long go back; in a sweep, after the bin. *work: what is left to
+ * do. */
 void ash_heap_thin(struct ash_heap *h, unsigned cls, int64_t *work);
 void ash_heap_thin_turn(struct ash_heap *h);
 /* Some of the nr_away objects of a slab with parts away, as a list, to be handed out. */

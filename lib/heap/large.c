@@ -181,8 +181,8 @@ bool ash_large_resize(void *p, uint32_t tag, size_t size)
 }
 
 /*
- * A run of whole pageblocks takes its frames along, and only what is left over is copied. The old place is without memory
- * then, or has what was free at the new one.
+ * A run of whole pageblocks takes its frames along, and only what is left over is copied. The old place is without
+ * memory then, or has what was free at the new one.
  */
 void *ash_large_move(void *p, uint32_t tag, size_t size)
 {

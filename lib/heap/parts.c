@@ -2,16 +2,17 @@
 /*
  * Parts of slabs go back to the system: those on which no object is in use, of slabs that served nobody for long.
  *
- * After a peak whose survivors lie everywhere hardly a slab is empty, and most pages of most of them have nothing alive on
- * them. A sixteenth of a slab (a page, in the smallest) in which that is so is given back, once the objects that touch it have
- * been taken off the slab's free list; they are as good as not carved, and are made again, a part after the other, when nothing
- * else is free in the slab. `away` has a bit for each such part. Nothing else needs to know: an object is away exactly if it
- * touches such a part, and counts as free.
+ * After a peak whose survivors lie everywhere hardly a slab is empty, and most pages of most of them have nothing alive
+ * on them. A sixteenth of a slab (a page, in the smallest) in which that is so is given back, once the objects that
+ * touch it have been taken off the slab's free list; they are as good as not carved, and are made again, a part after
+ * the other, when nothing else is free in the slab. `away` has a bit for each such part. Nothing else needs to know: an
+ * object is away exactly if it touches such a part, and counts as free.
  *
  * What is away is given back again as long as it is: the kernel's own daemon makes huge pages of what is mostly empty.
  *
- * It splits huge pages, and what went is faulted in by base pages when it is wanted. So a slab must have been left alone for
- * as long as a pageblock must be free before it goes back, and what is free must be much beside what the heap has.
+ * It splits huge pages, and what went is faulted in by base pages when it is wanted. So a slab must have been left
+ * alone for as long as a pageblock must be free before it goes back, and what is free must be much beside what the heap
+ * has.
  */
 #include "heap/heap_internal.h"
 
@@ -89,7 +90,8 @@ static unsigned give_back(const struct ash_slab *s, const struct ash_class *c)
 	for (; parts != 0; calls++) {
 		const unsigned first = (unsigned)__builtin_ctz(parts), nr = (unsigned)__builtin_ctz(~(parts >> first));
 
-		ash_run_discard(start + ((size_t)first << part_shift(c)), (size_t)nr << (part_shift(c) - ASH_PAGE_SHIFT));
+		ash_run_discard(start + ((size_t)first << part_shift(c)),
+				(size_t)nr << (part_shift(c) - ASH_PAGE_SHIFT));
 		parts &= parts + (1u << first);
 	}
 	return calls;
@@ -117,7 +119,8 @@ static void slab_thin(struct ash_slab *s, const struct ash_class *c)
 	s->nr_away = (uint16_t)(s->nr_free - left);
 }
 
-/* A slab's list is used up: the objects of its first part that is away, or of the first few if that has none to itself. */
+/* A slab's list is used up: the objects of its first part that is away, or of the first few if that has none to
+ * itself. */
 unsigned ash_slab_come_back(struct ash_slab *s, struct ash_object **list)
 {
 	const struct ash_class *c = &ash_classes[s->cls];
@@ -130,7 +133,8 @@ unsigned ash_slab_come_back(struct ash_slab *s, struct ash_object **list)
 		const uint32_t part = (uint32_t)__builtin_ctz(s->away);
 
 		s->away &= (uint16_t)(s->away - 1u);
-		for (uint32_t i = (part << part_shift(c)) / c->size; i < s->carved && i * c->size >> part_shift(c) <= part; i++) {
+		for (uint32_t i = (part << part_shift(c)) / c->size;
+		     i < s->carved && i * c->size >> part_shift(c) <= part; i++) {
 			if ((parts_of(c, i) & s->away) != 0)
 				continue;
 			*link = (struct ash_object *)(start + (size_t)i * c->size);

@@ -25,7 +25,8 @@ int ash_heap_set_thread_policy(const struct ash_policy *policy)
 	return err;
 }
 
-/* What the thread caches goes back with its next call: this one may be a signal handler's. On one node nothing is to do. */
+/* What the thread caches goes back with its next call: this one may be a signal handler's. On one node nothing is to
+ * do. */
 void ash_heap_task_policy_changed(void)
 {
 	ash_task_policy_changed();

@@ -2,24 +2,24 @@
 /*
  * Frees by a thread that does not own the object.
  *
- * The object goes home, so that a slab is touched by its owner alone, needs no lock, and two threads never share a cache
- * line they did not share before. It is collected in an outbox per destination (the push is inline, in fast.h); a full outbox is
- * put before the owner's remote list, a list of such batches, with one compare-and-swap. The owner takes the whole list
- * with one exchange when a bin runs dry. Each of its objects is a miss in the sender's cache, and only behind it stands
- * where the next one is; so the owner walks several batches at once.
+ * The object goes home, so that a slab is touched by its owner alone, needs no lock, and two threads never share a
+ * cache line they did not share before. It is collected in an outbox per destination (the push is inline, in fast.h); a
+ * full outbox is put before the owner's remote list, a list of such batches, with one compare-and-swap. The owner takes
+ * the whole list with one exchange when a bin runs dry. Each of its objects is a miss in the sender's cache, and only
+ * behind it stands where the next one is; so the owner walks several batches at once.
  *
- * An owner that does not run takes nothing home, and with more threads than processors many do not: others would free to it
- * all that they have, and grow new slabs for what they allocate. So who has a batch for a heap where many wait keeps for
- * himself what he has room for, in the lower half of his bins. Those objects are still their owner's: a bin that is emptied
- * gives them to him.
+ * An owner that does not run takes nothing home, and with more threads than processors many do not: others would free
+ * to it all that they have, and grow new slabs for what they allocate. So who has a batch for a heap where many wait
+ * keeps for himself what he has room for, in the lower half of his bins. Those objects are still their owner's: a bin
+ * that is emptied gives them to him.
  *
  * Memory order: the splice is a release (the links and the program's own last writes to the object), the owner's
  * exchange an acquire. Between an owner that becomes an orphan and a sender, both sides store and then load with
  * sequential consistency, so that at least one of them sees the other and drains (ash_heap_thread_exit).
  *
- * A slab may be taken from an orphan while objects of it are on their way there. So whoever brings an object home reads its
- * tag again, and sends on what has moved. It reads the new owner's or a later one's: a slab is taken under ash_heaps.lock, and
- * the old owner has been an orphan then, which nobody acts for without that lock.
+ * A slab may be taken from an orphan while objects of it are on their way there. So whoever brings an object home reads
+ * its tag again, and sends on what has moved. It reads the new owner's or a later one's: a slab is taken under
+ * ash_heaps.lock, and the old owner has been an orphan then, which nobody acts for without that lock.
  *
  * First-class heaps get their objects at once, unbatched: ash_heap_reset() must find every object freed before it.
  */
@@ -66,8 +66,8 @@ static bool has_room(const struct ash_heap *self, unsigned cls)
 }
 
 /*
- * Of a batch what self has room for goes into its bins. What is left, linked as it was; NULL: nothing. Not inline: it is seldom,
- * and every batch would pay for the registers that it needs.
+ * Of a batch what self has room for goes into its bins. What is left, linked as it was; NULL: nothing. Not inline: it
+ * is seldom, and every batch would pay for the registers that it needs.
  */
 static ASH_NOINLINE struct ash_object *keep_some(struct ash_heap *self, struct ash_object *o)
 {
@@ -156,7 +156,8 @@ void ash_remote_give(struct ash_heap *self, struct ash_object *head, struct ash_
 	}
 }
 
-/* tag: the object's; a slab's, of an owner that is not self. A full outbox goes first, so an object always finds one. */
+/* tag: the object's; a slab's, of an owner that is not self. A full outbox goes first, so an object always finds
+ * one. */
 void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag)
 {
 	const uint32_t owner = tag >> ASH_TAG_OWNER_SHIFT;

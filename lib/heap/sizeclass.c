@@ -24,7 +24,8 @@ const struct ash_class ash_classes[ASH_NR_CLASSES] = {
 #undef ASH_SIZE_CLASS
 
 #define ASH_SIZE_CLASS(bytes, below, order)                                                                            \
-	[ASH_CLASS_OF_##bytes] = ((int64_t)CLAMP(bytes, ASH_OUTBOX_BYTES / ASH_OUTBOX_COUNT, ASH_OUTBOX_BYTES) << 32) - 1,
+	[ASH_CLASS_OF_##bytes] =                                                                                       \
+		((int64_t)CLAMP(bytes, ASH_OUTBOX_BYTES / ASH_OUTBOX_COUNT, ASH_OUTBOX_BYTES) << 32) - 1,
 const int64_t ash_class_cost[ASH_NR_CLASSES] = {
 #include "heap/sizeclass.def"
 };

@@ -38,8 +38,8 @@ void ash_slab_unlink_all(struct ash_heap *h, struct ash_slab *s)
 }
 
 /*
- * The first is the next to use. It stays the first if it is lower in memory: so objects gather at low addresses, and slabs
- * above have a chance to become empty.
+ * The first is the next to use. It stays the first if it is lower in memory: so objects gather at low addresses, and
+ * slabs above have a chance to become empty.
  */
 static void slab_link_partial(struct ash_heap *h, struct ash_slab *s)
 {

@@ -3,16 +3,17 @@
  * Whose heap is whose: thread heaps from birth to adoption, and what fork does to them.
  *
  * A thread's heap is made on its first slow path. When the thread ends the heap gives back most of what it caches and
- * becomes an orphan, whole: its slabs keep their tags, objects still alive in it are freed to it as before, and the next
- * new thread of the same NUMA node adopts it. Until then heaps of that node in need of a slab take those that the orphan has
- * partly used. So short-lived threads cost no new memory, and no slab is used from afar. A thread that finds itself on
- * another node, the next time it needs more than its bins hold, leaves its heap behind and takes one of where it is.
+ * becomes an orphan, whole: its slabs keep their tags, objects still alive in it are freed to it as before, and the
+ * next new thread of the same NUMA node adopts it. Until then heaps of that node in need of a slab take those that the
+ * orphan has partly used. So short-lived threads cost no new memory, and no slab is used from afar. A thread that finds
+ * itself on another node, the next time it needs more than its bins hold, leaves its heap behind and takes one of where
+ * it is.
  *
  * After fork the child has one thread. Heaps of the others may have been copied in the middle of a list operation:
  * they are marked LOST and never read again; objects freed to them are kept on their remote lists. That memory is lost
- * to the child, and is the price of a fast path without locks. Remote lists are forgotten, of all heaps: the kernel copies
- * page by page while other threads run, so the child may have the head of a list and not the link that was written before
- * it. What was on them is therefore taken home just before.
+ * to the child, and is the price of a fast path without locks. Remote lists are forgotten, of all heaps: the kernel
+ * copies page by page while other threads run, so the child may have the head of a list and not the link that was
+ * written before it. What was on them is therefore taken home just before.
  */
 #include "heap/fast.h"
 
@@ -30,10 +31,10 @@ ASH_TLS_DEFINE struct ash_heap *ash_heap_self = &ash_heap_none;
 ASH_TLS_DEFINE bool ash_heap_thread_ended;
 
 /*
- * A signal handler may give its thread another policy (ash_heap_leave) while the code that it interrupted has the heap in
- * its hands. So it takes the heap out of ash_heap_self, and no more than that: what was interrupted goes on with the heap
- * that it has, and the thread's next call comes to the slow path, finds the heap here and leaves it properly. Both are the
- * thread's own; how often a handler has been tells those who change them whether they have to do it again.
+ * A signal handler may give its thread another policy (ash_heap_leave) while the code that it interrupted has the heap
+ * in its hands. So it takes the heap out of ash_heap_self, and no more than that: what was interrupted goes on with the
+ * heap that it has, and the thread's next call comes to the slow path, finds the heap here and leaves it properly. Both
+ * are the thread's own; how often a handler has been tells those who change them whether they have to do it again.
  */
 static ASH_TLS_DEFINE struct ash_heap *volatile left_heap;
 static ASH_TLS_DEFINE volatile unsigned times_left;
@@ -67,7 +68,8 @@ bool ash_heaps_boot(void)
 		if ((ash_heap_boot != NULL ? ash_heap_boot() : ash_arena_init(&config)) != 0)
 			return false;
 	}
-	/* Making these two tables, once in a process's life, is the only time the kernel is entered with this lock held. */
+	/* Making these two tables, once in a process's life, is the only time the kernel is entered with this lock
+	 * held. */
 	ash_heaps_lock();
 	if (ash_slabs == NULL)
 		ash_slabs = ash_meta_table(sizeof(struct ash_slab), ASH_SLAB_MIN_ORDER);
@@ -217,9 +219,9 @@ void ash_heaps_orphan_drain(struct ash_heap *h)
 }
 
 /*
- * Objects outlive their threads, and would hold the rest of their slabs until another thread comes. A heap in need of a slab
- * takes one of these instead, of the same home. The bin of the class is emptied first, so that nothing of the slab is
- * cached; what other threads have on its way to the old owner is sent on (remote.c).
+ * Objects outlive their threads, and would hold the rest of their slabs until another thread comes. A heap in need of a
+ * slab takes one of these instead, of the same home. The bin of the class is emptied first, so that nothing of the slab
+ * is cached; what other threads have on its way to the old owner is sent on (remote.c).
  */
 struct ash_slab *ash_heap_take_slab(struct ash_heap *h, unsigned cls)
 {
@@ -287,9 +289,9 @@ size_t ash_heap_trim(void)
 }
 
 /*
- * The thread has done with a heap that is no longer ash_heap_self. bin_bytes: what each bin may keep, for the next thread
- * that begins on this node. A thread that only left the node keeps nothing here: with many threads on many nodes caches
- * would be on all of them, and nobody might ever come back.
+ * The thread has done with a heap that is no longer ash_heap_self. bin_bytes: what each bin may keep, for the next
+ * thread that begins on this node. A thread that only left the node keeps nothing here: with many threads on many nodes
+ * caches would be on all of them, and nobody might ever come back.
  */
 static void heap_abandon(struct ash_heap *h, uint32_t bin_bytes)
 {
@@ -325,8 +327,9 @@ void ash_heap_thread_exit(void)
 }
 
 /*
- * The heap's list is not the process's: because the thread has a policy of its own, or the machine's nodes have changed,
- * or it has come to another node. Without memory for another heap the old one has to do: its own zonelist falls back, too.
+ * The heap's list is not the process's: because the thread has a policy of its own, or the machine's nodes have
+ * changed, or it has come to another node. Without memory for another heap the old one has to do: its own zonelist
+ * falls back, too.
  */
 struct ash_heap *ash_heap_move(struct ash_heap *old)
 {
