@@ -195,8 +195,8 @@ TEST(what_cannot_be_is_told)
 }
 
 /*
- * The range asked for is where the objects are: 4 MiB of some 20 MiB that are a third full. Where it is taken depends on what
- * else is in the arena; that objects had to go is shown by asking until one has.
+ * The range asked for is where the objects are: 4 MiB of some 20 MiB that are a third full. Where it is taken depends
+ * on what else is in the arena; that objects had to go is shown by asking until one has.
  */
 TEST(movable_objects_are_moved_out)
 {
@@ -307,7 +307,8 @@ static bool child_works(const uint64_t *mapped)
 		ok = ok && !handle[i].isolated && (handle[i].p == NULL || object_holds(i));
 	pthread_mutex_unlock(&lock);
 	free(malloc(PB));
-	return ok && ash_contig_free(ash_contig_alloc(2 * PB, 0, ASH_NODE_LOCAL)) == 0 && ash_unmap((void *)mapped, 8 * PB) == 0;
+	return ok && ash_contig_free(ash_contig_alloc(2 * PB, 0, ASH_NODE_LOCAL)) == 0 &&
+	       ash_unmap((void *)mapped, 8 * PB) == 0;
 }
 
 /* fork takes no child out of the middle of a move, and objects come and go meanwhile. */
@@ -339,7 +340,8 @@ TEST(fork_and_frees_beside_moves)
 		}
 		pthread_mutex_unlock(&lock);
 		if (idle) {
-			struct handle h = { ash_movable_alloc((size_t)4096 << i % 8, &movable, handle), (size_t)4096 << i % 8, false };
+			struct handle h = { ash_movable_alloc((size_t)4096 << i % 8, &movable, handle),
+					    (size_t)4096 << i % 8, false };
 
 			EXPECT(h.p != NULL);
 			for (size_t w = 0; w < h.bytes / 8; w += WORDS)

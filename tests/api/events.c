@@ -201,7 +201,8 @@ static void *unregisterer(void *arg)
 	return (void *)(intptr_t)ret;
 }
 
-/* While one thread is in a listener: fork goes on, its child is rid of the listener, and the parent waits for the thread. */
+/* While one thread is in a listener: fork goes on, its child is rid of the listener, and the parent waits for the
+ * thread. */
 TEST(unregistering_waits_for_who_is_being_told)
 {
 	pthread_t threads[2];
@@ -218,7 +219,9 @@ TEST(unregistering_waits_for_who_is_being_told)
 	pid = fork();
 	if (pid == 0) {
 		alarm(30);
-		_exit(ash_map_events_unregister(block, NULL) == 0 && ash_trim() != 1 && ash_unmap(ash_map(PB), PB) == 0 ? 0 : 1);
+		_exit(ash_map_events_unregister(block, NULL) == 0 && ash_trim() != 1 && ash_unmap(ash_map(PB), PB) == 0
+			      ? 0
+			      : 1);
 	}
 	EXPECT_EQ(waitpid(pid, &status, 0), pid);
 	EXPECT_EQ(status, 0);

@@ -102,7 +102,8 @@ TEST(the_malloc_shaped_functions_work)
 	static const size_t sizes[] = { 0, 1, 100, 5000, 100000, 3 << 20 };
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		unsigned char *p = ash_malloc(sizes[i]), *z = ash_calloc(2, sizes[i]), *a = ash_aligned_alloc(256, sizes[i]);
+		unsigned char *p = ash_malloc(sizes[i]), *z = ash_calloc(2, sizes[i]),
+			      *a = ash_aligned_alloc(256, sizes[i]);
 
 		EXPECT(p != NULL && z != NULL && a != NULL);
 		EXPECT(is_ours(p) && is_ours(z) && is_ours(a));

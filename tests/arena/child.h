@@ -120,8 +120,8 @@ static inline void check_zones(void)
 			continue;
 		checked++;
 		if (ash_zone_check(z, &fault) != 0)
-			TEST_FAIL("arena %u: invariant %d broken at pfn %u: %s (%lu, %lu)", i, fault.invariant, fault.pfn,
-				  fault.what, fault.a, fault.b);
+			TEST_FAIL("arena %u: invariant %d broken at pfn %u: %s (%lu, %lu)", i, fault.invariant,
+				  fault.pfn, fault.what, fault.a, fault.b);
 	}
 	EXPECT_GT(checked, 0);
 }

@@ -45,7 +45,8 @@ static void mark(struct ash_run r, size_t blocks, unsigned seed)
 static bool marked(const void *addr, size_t first, size_t pages, unsigned seed)
 {
 	for (size_t i = first; i < first + pages; i++)
-		if (((const volatile unsigned *)addr)[i * ASH_PAGE_SIZE / 4 + i % 1024] != (unsigned)i * 2654435761u + seed)
+		if (((const volatile unsigned *)addr)[i * ASH_PAGE_SIZE / 4 + i % 1024] !=
+		    (unsigned)i * 2654435761u + seed)
 			return false;
 	return true;
 }

@@ -102,8 +102,9 @@ static void pool_forget(long addr, long bytes)
 /* hugetlb is aligned to its pages wherever it comes to lie. */
 static long pool_place(long addr, size_t bytes, size_t page, bool fixed)
 {
-	long got = ash_sys_kernel(__NR_mmap, fixed ? addr : 0, (long)(bytes + (fixed ? 0 : page)), PROT_READ | PROT_WRITE,
-				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (fixed ? MAP_FIXED : 0), -1, 0);
+	long got =
+		ash_sys_kernel(__NR_mmap, fixed ? addr : 0, (long)(bytes + (fixed ? 0 : page)), PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (fixed ? MAP_FIXED : 0), -1, 0);
 
 	if (got < 0 || fixed)
 		return got;

@@ -46,7 +46,8 @@ static unsigned arena_of(const struct ash_run *r)
 /* Every page of [addr, addr + bytes) is one the pool has given. */
 static void expect_proved(const struct ash_run *r)
 {
-	for (uintptr_t a = (uintptr_t)r->addr; a < (uintptr_t)r->addr + r->nr_frames * ASH_PAGE_SIZE; a += ASH_PAGE_SIZE) {
+	for (uintptr_t a = (uintptr_t)r->addr; a < (uintptr_t)r->addr + r->nr_frames * ASH_PAGE_SIZE;
+	     a += ASH_PAGE_SIZE) {
 		if (pool_is_huge((long)a))
 			EXPECT(pool_is_proved((const void *)a));
 	}
@@ -131,8 +132,8 @@ CHILD_TEST(a_dry_pool_goes_down_a_rung_and_says_so_once)
 	EXPECT_EQ(arena_of(&r), T);
 	EXPECT_EQ(pool.used_2m, 4);
 	EXPECT_GE(stats(H).fallbacks, 1);
-	EXPECT_STREQ(fake.log, "ashlar: node 0: no 2 MiB huge pages (wanted 2 MiB; 1 of 4 pages free): using transparent "
-			       "huge pages\n");
+	EXPECT_STREQ(fake.log, "ashlar: node 0: no 2 MiB huge pages (wanted 2 MiB; 1 of 4 pages free): "
+			       "using transparent huge pages\n");
 	EXPECT_STREQ(ash_arena_degraded(),
 		     "node 0: no 2 MiB huge pages (wanted 2 MiB; 1 of 4 pages free): using transparent huge pages");
 	check_zones();

@@ -80,7 +80,8 @@ CHILD_TEST(weights_are_kept_by_huge_pages_too)
 	topology_start(config);
 	r = topology_run(ash_zonelist_for(-1), 40 * 512);
 	EXPECT(pool_is_proved(r.addr));
-	/* They were bound before they were moved to where they are: one after the other, by the place they would have. */
+	/* They were bound before they were moved to where they are: one after the other, by the place they would
+	 * have. */
 	for (unsigned i = 0; i < machine.nr_binds; i++) {
 		sprintf(text, "%ld:%llx", machine.binds[i].mode, (unsigned long long)machine.binds[i].nodes);
 		EXPECT(strcmp(text, "1:1") == 0 || strcmp(text, "1:4") == 0);
@@ -161,7 +162,8 @@ CHILD_TEST(a_policy_that_cannot_be_is_refused_and_changes_nothing)
 	EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), -EINVAL);
 	/* One slot is the task's. */
 	for (unsigned i = 1; i < ASH_POLICY_SLOTS; i++) {
-		p = (struct ash_policy){ .mode = ASH_POLICY_WEIGHTED_INTERLEAVE, .nodes = 5, .weight = { (uint8_t)i, 0, 1 } };
+		p = (struct ash_policy){ .mode = ASH_POLICY_WEIGHTED_INTERLEAVE, .nodes = 5,
+					 .weight = { (uint8_t)i, 0, 1 } };
 		EXPECT_EQ(ash_zonelist_of_policy(&p, &zl), 0);
 	}
 	p = policy("interleave=0,2");

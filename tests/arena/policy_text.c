@@ -35,11 +35,12 @@ CHILD_TEST(text_is_read_and_written)
 CHILD_TEST(text_that_is_none_is_refused)
 {
 	static const char *const wrong[] = {
-		"", "bind", "bind=", "local=0", "default=0", "bond=0", "bind=x", "bind=0,", "bind=0-", "bind=3-2", "bind=0 ",
-		"bind=!all", "bind=all,0", "bind=0*2", "preferred=0,2", "preferred=all", "bind==0", "bind=-1",
-		"weighted-interleave=0*0", "weighted-interleave=0*256", "weighted-interleave=0*", "bind=++0",
+		"", "bind", "bind=", "local=0", "default=0", "bond=0", "bind=x", "bind=0,", "bind=0-", "bind=3-2",
+		"bind=0 ", "bind=!all", "bind=all,0", "bind=0*2", "preferred=0,2", "preferred=all", "bind==0",
+		"bind=-1", "weighted-interleave=0*0", "weighted-interleave=0*256", "weighted-interleave=0*", "bind=++0",
 	};
-	static const char *const absent[] = { "bind=1", "bind=0-2", "bind=64", "bind=99999999999", "bind=+5", "bind=6" };
+	static const char *const absent[] = { "bind=1",           "bind=0-2", "bind=64",
+					      "bind=99999999999", "bind=+5",  "bind=6" };
 
 	topology_on(0x3d);
 	for (unsigned i = 0; i < ASH_ARRAY_LEN(wrong); i++)

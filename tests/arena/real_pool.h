@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A few real huge pages for the time of a test. The pool is the machine's: tests that change it take turns (a lock file),
- * add to what is there and take away what they added: a process beside the test's does that, also when the test is killed.
- * Needs root, or the test skips. tests/harness/hugepool.py is the same for programs in Python.
+ * A few real huge pages for the time of a test. The pool is the machine's: tests that change it take turns (a lock
+ * file), add to what is there and take away what they added: a process beside the test's does that, also when the test
+ * is killed. Needs root, or the test skips. tests/harness/hugepool.py is the same for programs in Python.
  */
 #ifndef ASH_TESTS_ARENA_REAL_POOL_H
 #define ASH_TESTS_ARENA_REAL_POOL_H
@@ -32,7 +32,8 @@ static const char *real_pool_path(const char *name)
 
 	if (folder == NULL && strcmp(name, "lock") == 0)
 		return "/var/lock/ashlar-test-pool";
-	snprintf(path, sizeof(path), "%s/%s", folder != NULL ? folder : "/sys/kernel/mm/hugepages/hugepages-2048kB", name);
+	snprintf(path, sizeof(path), "%s/%s", folder != NULL ? folder : "/sys/kernel/mm/hugepages/hugepages-2048kB",
+		 name);
 	return path;
 }
 
@@ -55,8 +56,8 @@ static long real_pool_free(void)
 }
 
 /*
- * Whether the pool comes to have so many free pages within a minute: those of a process come back a moment after its end
- * where the kernel has pinned them, or while somebody looks at the process in /proc.
+ * Whether the pool comes to have so many free pages within a minute: those of a process come back a moment after its
+ * end where the kernel has pinned them, or while somebody looks at the process in /proc.
  */
 static inline bool real_pool_settles(long pages)
 {
@@ -93,7 +94,8 @@ static void real_pool_keep(int here, int us, long before)
 	_exit(0);
 }
 
-/* It has the lock, too, until it is done. Children of this process may live on with the pipe's other end: hence the pidfd. */
+/* It has the lock, too, until it is done. Children of this process may live on with the pipe's other end: hence the
+ * pidfd. */
 static bool real_pool_start_keeper(long before)
 {
 	const int us = (int)syscall(SYS_pidfd_open, getpid(), 0);

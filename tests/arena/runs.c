@@ -81,8 +81,8 @@ CHILD_TEST(set_up_reads_no_file_and_touches_little)
 	getrusage(RUSAGE_SELF, &after);
 	EXPECT_EQ(fake.calls[__NR_openat], 0);
 	EXPECT_LE(fake.total, 10);
-	/* A fault is a page of ours, the first use of a page of code or data, or the kernel's own business (a page that it
-	 * had taken back, or looks after for NUMA): a table that was touched all over would cost thousands. */
+	/* A fault is a page of ours, the first use of a page of code or data, or the kernel's own business (a page that
+	 * it had taken back, or looks after for NUMA): a table that was touched all over would cost thousands. */
 	EXPECT_LE(after.ru_minflt - before.ru_minflt, 100);
 	fake_off();
 }
@@ -277,7 +277,8 @@ CHILD_TEST(a_small_process_stays_on_base_pages_and_a_grown_one_is_huge)
 	EXPECT_GE(s.peak_online, s.online);
 	EXPECT_LE(s.online * ASH_PAGE_SIZE, ASH_MIB(42));
 	check_zones();
-	/* How many of those asked for there are is up to the kernel and to what the machine's memory looks like just now. */
+	/* How many of those asked for there are is up to the kernel and to what the machine's memory looks like just
+	 * now. */
 	read_advice(&asked, &not_asked);
 	printf("# huge pages asked for: %zu of %zu MiB; there are: %zu MiB\n", asked >> 20, (asked + not_asked) >> 20,
 	       bytes[ASH_BACKING_THP] >> 20);
@@ -295,7 +296,8 @@ CHILD_TEST(a_fresh_pageblock_for_short_runs_is_there_before_it_is_shared)
 	EXPECT_EQ(ash_vmem_resident(first.addr), 0);
 	/* It ends where it is used. */
 	memset(first.addr, 1, 16 * ASH_PAGE_SIZE);
-	while (((ash_frame_index((next = run(zl, 16, 4)).addr)) & in_span) < ash_arena_config()->small_start >> ASH_PAGE_SHIFT)
+	while (((ash_frame_index((next = run(zl, 16, 4)).addr)) & in_span) < ash_arena_config()->small_start >>
+	       ASH_PAGE_SHIFT)
 		memset(next.addr, 1, 16 * ASH_PAGE_SIZE);
 	EXPECT_EQ(ash_vmem_resident(next.addr), 1);
 	/* What nobody shares comes with its first use, which may never be. */
@@ -618,7 +620,8 @@ CHILD_TEST(metadata_follows_the_frames_that_go_online)
 	ash_tag_store(last, 8);
 	table[(last >> 2) * 8] = 1;
 	/* Not writable where nothing is online. */
-	EXPECT_EQ(write_signal((char *)ash_registry.tags + (ash_registry.nr_frames / 2 - 1) * sizeof(uint32_t)), SIGSEGV);
+	EXPECT_EQ(write_signal((char *)ash_registry.tags + (ash_registry.nr_frames / 2 - 1) * sizeof(uint32_t)),
+		  SIGSEGV);
 	for (unsigned i = 0; i < 10000; i++)
 		EXPECT(ash_meta_alloc(640) != NULL);
 	memset(ash_meta_alloc(1000000), 1, 1000000);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Machines of 1 to 64 nodes, with holes, with any distances, with every call refused: the zonelists are what they ought. */
+/* Machines of 1 to 64 nodes, with holes, with any distances, with every call refused: the zonelists are what they
+ * ought. */
 #include "arena/topology.h"
 
 #include "os/numa.h"
@@ -11,7 +12,8 @@ static unsigned rnd(unsigned n)
 	return (unsigned)(test_random(&random_state) % n);
 }
 
-/* nr nodes with numbers below 64, in any places; distances that differ by direction, with many equal ones among them. */
+/* nr nodes with numbers below 64, in any places; distances that differ by direction, with many equal ones among
+ * them. */
 static void random_machine(unsigned nr)
 {
 	uint64_t nodes = 0;
@@ -323,7 +325,8 @@ CHILD_TEST(free_memory_goes_back_when_the_nodes_change)
 /* Numbers that nothing here has room for are not an error, and a file that is no list names no node. */
 CHILD_TEST(what_sysfs_says_need_not_make_sense)
 {
-	static const char *const texts[] = { "", "\n", "x", "0-", "5-2\n", "0-99999999999999999999", "64-127\n", "0,,1", "-" };
+	static const char *const texts[] = { "",         "\n",   "x", "0-", "5-2\n", "0-99999999999999999999",
+					     "64-127\n", "0,,1", "-" };
 
 	for (unsigned i = 0; i < ASH_ARRAY_LEN(texts); i++) {
 		machine.nonsense = texts[i];

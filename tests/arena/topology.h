@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Any machine with up to 64 nodes: what its kernel says under /sys/devices/system/node, which nodes the process may use,
- * and what it was told by mbind. Memory comes from the real kernel, huge pages from fake_pool.h.
+ * Any machine with up to 64 nodes: what its kernel says under /sys/devices/system/node, which nodes the process may
+ * use, and what it was told by mbind. Memory comes from the real kernel, huge pages from fake_pool.h.
  */
 #ifndef ASH_TESTS_ARENA_TOPOLOGY_H
 #define ASH_TESTS_ARENA_TOPOLOGY_H

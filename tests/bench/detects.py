@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The workloads of bench/ notice an allocator that is wrong, and bench/run reports it; with a right one both are content.
+"""The workloads of bench/ notice an allocator that is wrong, and bench/run reports it; with a right one both are
+content.
 
 usage: detects.py --bench DIR --faulty LIB --source DIR
 """

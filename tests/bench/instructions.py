@@ -5,8 +5,8 @@
 usage: instructions.py SOURCE BUILD COMPILER [--write]
 
 The file says with which compiler and C library its counts were made. With the same ones, by whatever name the compiler
-is called, each count must be the file's: more is a regression, less is an improvement that is to be written down (--write
-does). With others, and always, the bars below hold. Skipped where the counts mean nothing.
+is called, each count must be the file's: more is a regression, less is an improvement that is to be written down
+(--write does). With others, and always, the bars below hold. Skipped where the counts mean nothing.
 """
 import json
 import os

@@ -4,9 +4,9 @@
 
 usage: one_node.py BENCH-SCALE
 
-To find the list of arenas that a thread's memory comes from is what every allocation beyond the caches pays for; to start is
-what every process pays, and ash_nodes_find() the part of it that has to do with nodes. What a hit of malloc or free costs,
-which no node is asked for, instructions.py has.
+To find the list of arenas that a thread's memory comes from is what every allocation beyond the caches pays for; to
+start is what every process pays, and ash_nodes_find() the part of it that has to do with nodes. What a hit of malloc or
+free costs, which no node is asked for, instructions.py has.
 """
 import os
 import platform

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The counts of docs/scaling.md are those that bench-scale prints; its times and memory are one machine's and are not looked at.
+"""The counts of docs/scaling.md are those that bench-scale prints; its times and memory are one machine's and are not
+looked at.
 
 usage: scale.py BENCH-SCALE DOCUMENT
 """

@@ -30,7 +30,8 @@ def hold(size):
 
 
 def run(*command, conf='report:exit', preload=PRELOAD, **kwargs):
-    env = {'PATH': '/usr/bin:/bin', 'ASH_TEST_RUN': os.environ.get('ASH_TEST_RUN', ''), 'LD_PRELOAD': preload, 'ASHLAR_CONF': conf, **kwargs.pop('env', {})}
+    env = {'PATH': '/usr/bin:/bin', 'ASH_TEST_RUN': os.environ.get('ASH_TEST_RUN', ''), 'LD_PRELOAD': preload,
+           'ASHLAR_CONF': conf, **kwargs.pop('env', {})}
     return subprocess.run(command, env=env, text=True, check=False, stdin=subprocess.DEVNULL,
                           **{'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, **kwargs})
 
@@ -72,7 +73,8 @@ class Report(unittest.TestCase):
             for backing, n in a['resident_bytes'].items():
                 resident[backing] = resident.get(backing, 0) + n
             # The free lists add up to what is free, and every online pageblock has a type.
-            free = sum(nr << order for t, nrs in a['free_areas'].items() if t != 'Isolate' for order, nr in enumerate(nrs))
+            free = sum(nr << order for t, nrs in a['free_areas'].items() if t != 'Isolate'
+                       for order, nr in enumerate(nrs))
             self.assertEqual(free * 4096, a['free_bytes'])
             self.assertEqual(sum(a['pageblocks'].values()) * 2 * MIB, a['online_bytes'])
             self.assertEqual(sum(a['asked_bytes'].values()), a['online_bytes'])

@@ -52,9 +52,10 @@ static void fill(struct ash_snapshot *s)
 	s->nr_nodes = 2;
 	for (unsigned i = 0; i < s->nr_nodes; i++)
 		s->nodes[i] = (struct ash_snapshot_node){ .node = 3 * (int)i, .numa_hit = 10 + i, .numa_miss = 20 + i,
-							  .numa_foreign = 30 + i, .local_node = 40 + i, .other_node = 50 + i,
-							  .interleave_hit = 60 + i, .in_memory = 70 + i, .strayed = 80 + i,
-							  .pool_2m = 90 + i, .pool_2m_free = 9, .pool_1g = 2, .pool_1g_free = 1 };
+							  .numa_foreign = 30 + i, .local_node = 40 + i,
+							  .other_node = 50 + i, .interleave_hit = 60 + i,
+							  .in_memory = 70 + i, .strayed = 80 + i, .pool_2m = 90 + i,
+							  .pool_2m_free = 9, .pool_1g = 2, .pool_1g_free = 1 };
 	s->nr_spills = 1;
 	s->spills[0] = (struct ash_spill){ .from = 3, .to = 0, .reason = ASH_SPILL_POOL, .runs = 2, .frames = 1024 };
 	s->heap = (struct ash_heap_stats){ .heaps = 3,

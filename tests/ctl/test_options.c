@@ -110,9 +110,11 @@ TEST(defaults_are_what_an_empty_environment_gives)
 
 TEST(every_key_is_read_from_conf_and_from_its_variable)
 {
-	struct ash_options o = LOAD_CONF("huge:2M,strict:yes,quiet:on,fork:cow,decay:never,small_start:4M,limit:1G,"
-					 "reserve:64G,policy:local,report:exit,report_pid:7,report_format:json,report_file:/a/b c,map:on,"
-					 "poison:yes,init_on_free:yes,init_on_alloc:yes,guard:64K,dma_reserve:ring=2M/packets=64M@1");
+	struct ash_options o = LOAD_CONF(
+		"huge:2M,strict:yes,quiet:on,fork:cow,decay:never,small_start:4M,limit:1G,"
+		"reserve:64G,policy:local,report:exit,report_pid:7,report_format:json,"
+		"report_file:/a/b c,map:on,poison:yes,init_on_free:yes,init_on_alloc:yes,guard:64K,"
+		"dma_reserve:ring=2M/packets=64M@1");
 
 	for (int round = 0; round < 2; round++) {
 		EXPECT_STREQ(diag_text, "");
@@ -139,10 +141,10 @@ TEST(every_key_is_read_from_conf_and_from_its_variable)
 			EXPECT_EQ(o.source[i], round == 0 ? ASH_SOURCE_CONF : ASH_SOURCE_ENV);
 		o = LOAD("ASHLAR_HUGE", "2M", "ASHLAR_STRICT", "1", "ASHLAR_QUIET", "true", "ASHLAR_FORK", "cow",
 			 "ASHLAR_DECAY", "never", "ASHLAR_SMALL_START", "4m", "ASHLAR_LIMIT", "1073741824",
-			 "ASHLAR_RESERVE", "65536M", "ASHLAR_POLICY", "local", "ASHLAR_REPORT", "exit", "ASHLAR_REPORT_PID", "7", "ASHLAR_REPORT_FORMAT", "json",
-			 "ASHLAR_REPORT_FILE", "/a/b c", "ASHLAR_MAP", "yes", "ASHLAR_POISON", "1", "ASHLAR_INIT_ON_FREE", "1",
-			 "ASHLAR_INIT_ON_ALLOC", "1",
-			 "ASHLAR_GUARD", "65536", "ASHLAR_DMA_RESERVE", "ring=2M/packets=64M@1");
+			 "ASHLAR_RESERVE", "65536M", "ASHLAR_POLICY", "local", "ASHLAR_REPORT", "exit",
+			 "ASHLAR_REPORT_PID", "7", "ASHLAR_REPORT_FORMAT", "json", "ASHLAR_REPORT_FILE", "/a/b c",
+			 "ASHLAR_MAP", "yes", "ASHLAR_POISON", "1", "ASHLAR_INIT_ON_FREE", "1", "ASHLAR_INIT_ON_ALLOC",
+			 "1", "ASHLAR_GUARD", "65536", "ASHLAR_DMA_RESERVE", "ring=2M/packets=64M@1");
 	}
 }
 
@@ -344,9 +346,9 @@ TEST(reserves_are_read_one_by_one)
 
 TEST(what_is_no_reserve_is_refused_whole)
 {
-	static const char *const wrong[] = { "ring", "ring=", "=2M", "ring=2M/", "/ring=2M", "ring=2M//a=1M", "ring=2M@",
-					     "ring=2M@x", "ring=2M@1K", "ring@1=2M", "r ng=2M", "ring=0", "ring=2M@2000",
-					     "ring=2M/ring=4M", "ring=99999999999999999999", "ring=2X",
+	static const char *const wrong[] = { "ring", "ring=", "=2M", "ring=2M/", "/ring=2M", "ring=2M//a=1M",
+					     "ring=2M@", "ring=2M@x", "ring=2M@1K", "ring@1=2M", "r ng=2M", "ring=0",
+					     "ring=2M@2000", "ring=2M/ring=4M", "ring=99999999999999999999", "ring=2X",
 					     "a_name_of_more_than_thirty_one_characters=2M" };
 
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {

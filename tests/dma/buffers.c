@@ -10,7 +10,8 @@
 #include <sys/syscall.h>
 #include <linux/capability.h>
 
-/* Whether ordinary memory comes in huge pages, and can be pinned, is the machine's affair and may change at any time. */
+/* Whether ordinary memory comes in huge pages, and can be pinned, is the machine's affair and may change at any
+ * time. */
 static void *get_physical(size_t bytes, uint32_t pages)
 {
 	struct ash_dma_error error = { .size = sizeof(error) };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hours of churn in seconds: buffers of many sizes come and go for many lifetimes of the arena's memory, beside objects that
- * can be moved and a cache that can be dropped, and every now and then a long run is wanted, which must be had.
+ * Hours of churn in seconds: buffers of many sizes come and go for many lifetimes of the arena's memory, beside objects
+ * that can be moved and a cache that can be dropped, and every now and then a long run is wanted, which must be had.
  */
 #include "arena/child.h"
 #include "dma/witness.h"
@@ -102,7 +102,8 @@ static uint64_t now_us(void)
 /* In the order of addresses; those that are not there last. */
 static int by_address(const void *a, const void *b)
 {
-	const uintptr_t x = (uintptr_t)((const struct thing *)a)->at - 1, y = (uintptr_t)((const struct thing *)b)->at - 1;
+	const uintptr_t x = (uintptr_t)((const struct thing *)a)->at - 1,
+			y = (uintptr_t)((const struct thing *)b)->at - 1;
 
 	return (x > y) - (x < y);
 }
@@ -174,9 +175,10 @@ static void hours(unsigned nr_movable)
 		if (i % WANT_EVERY == 0)
 			want(nr_movable);
 	}
-	printf("# %llu times the arena's %zu MiB turned over; %u runs of %zu MiB wanted, %u refused, %llu us each, %llu at worst; "
-	       "%u objects moved, %u dropped\n", (unsigned long long)(turned_over / ARENA), ARENA >> 20, wanted, LONG_RUN >> 20,
-	       refused, (unsigned long long)(spent / wanted), (unsigned long long)worst, moves, drops);
+	printf("# %llu times the arena's %zu MiB turned over; %u runs of %zu MiB wanted, %u refused, "
+	       "%llu us each, %llu at worst; %u objects moved, %u dropped\n",
+	       (unsigned long long)(turned_over / ARENA), ARENA >> 20, wanted, LONG_RUN >> 20, refused,
+	       (unsigned long long)(spent / wanted), (unsigned long long)worst, moves, drops);
 	/* There is not so much free memory in one piece as is wanted: somebody had to give way. */
 	EXPECT_GT(moves + drops, 0);
 }

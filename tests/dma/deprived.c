@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Processes that may do little: system calls that are refused, limits of nothing, peers that lie. Buffers are had or refused
- * with an errno; nobody dies of a signal, and memory that is there can be used and ended.
+ * Processes that may do little: system calls that are refused, limits of nothing, peers that lie. Buffers are had or
+ * refused with an errno; nobody dies of a signal, and memory that is there can be used and ended.
  */
 #include "arena/child.h"
 #include "dma/witness.h"
@@ -91,8 +91,9 @@ static void use_then_lose_a_call(void)
 
 TEST(a_system_call_that_is_refused_is_no_death)
 {
-	static const int calls[] = { SYS_io_uring_setup, SYS_io_uring_register, SYS_mremap, SYS_mbind, SYS_madvise, SYS_mlock, SYS_openat,
-				     SYS_pread64, SYS_memfd_create, SYS_ftruncate, SYS_fcntl, SYS_getcpu, SYS_get_mempolicy, SYS_prctl };
+	static const int calls[] = { SYS_io_uring_setup, SYS_io_uring_register, SYS_mremap, SYS_mbind, SYS_madvise,
+				     SYS_mlock, SYS_openat, SYS_pread64, SYS_memfd_create, SYS_ftruncate, SYS_fcntl,
+				     SYS_getcpu, SYS_get_mempolicy, SYS_prctl };
 	static const int errors[] = { EPERM, ENOSYS };
 
 	for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Listeners: each hears, of each range, that it comes and that it goes, in order and once; whatever it does meanwhile, and
- * whoever does what at the same time.
+ * Listeners: each hears, of each range, that it comes and that it goes, in order and once; whatever it does meanwhile,
+ * and whoever does what at the same time.
  */
 #include "arena/child.h"
 #include "dma/witness.h"
@@ -26,7 +26,8 @@ struct table {
 	_Atomic unsigned calls;
 };
 
-/* [va, va + bytes) out of the table: of the ranges there, the parts inside it. Returns the bytes found; asked as it was. */
+/* [va, va + bytes) out of the table: of the ranges there, the parts inside it. Returns the bytes found; asked as it
+ * was. */
 static size_t take_out(struct table *t, char *va, size_t bytes)
 {
 	size_t found = 0;
@@ -419,7 +420,8 @@ static void *come_and_go(void *arg)
 
 CHILD_TEST(everything_at_once)
 {
-	static struct table visitors[2] = { { .lock = PTHREAD_MUTEX_INITIALIZER }, { .lock = PTHREAD_MUTEX_INITIALIZER } };
+	static struct table visitors[2] = { { .lock = PTHREAD_MUTEX_INITIALIZER },
+					    { .lock = PTHREAD_MUTEX_INITIALIZER } };
 	pthread_t churners[THREADS], guests[2];
 
 	EXPECT_EQ(ash_dma_events_register(keep, &table), 0);

@@ -151,7 +151,8 @@ static bool iommu_front(long nr, long a, long b, long c, long d, long e, long *r
 	if (nr != __NR_ioctl || a != 77)
 		return false;
 	for (unsigned i = 0; i < iommu.nr; i++) {
-		if (b == VFIO_IOMMU_MAP_DMA && m->iova < iommu.iova[i] + iommu.bytes[i] && iommu.iova[i] < m->iova + m->size)
+		if (b == VFIO_IOMMU_MAP_DMA && m->iova < iommu.iova[i] + iommu.bytes[i] &&
+		    iommu.iova[i] < m->iova + m->size)
 			*ret = -EEXIST;
 		if (b == VFIO_IOMMU_UNMAP_DMA && iommu.iova[i] == u->iova && iommu.bytes[i] == u->size) {
 			iommu.nr--;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Limits of real cgroups: a group of the test's own, a process in it, and more wanted than it may have. What is refused names
- * the limit; nobody is killed, and what was had can be used. Needs root, and a hierarchy in which groups can be made.
+ * Limits of real cgroups: a group of the test's own, a process in it, and more wanted than it may have. What is refused
+ * names the limit; nobody is killed, and what was had can be used. Needs root, and a hierarchy in which groups can be
+ * made.
  */
 #include "arena/child.h"
 #include "dma/witness.h"
@@ -63,7 +64,8 @@ static const char *make_group(const char *controller, const char *file2, const c
 	/* Where it is on already, or is not ours to switch on, the files say. */
 	if (version2)
 		(void)write_to(name, "/sys/fs/cgroup/cgroup.subtree_control");
-	snprintf(group, sizeof(group), "/sys/fs/cgroup/%s%sashlar-test-%d", version2 ? "" : controller, version2 ? "" : "/", getpid());
+	snprintf(group, sizeof(group), "/sys/fs/cgroup/%s%sashlar-test-%d", version2 ? "" : controller,
+		 version2 ? "" : "/", getpid());
 	if (mkdir(group, 0755) != 0) {
 		group[0] = '\0';
 		return "no cgroup of this controller can be made here";
@@ -96,7 +98,8 @@ static void enter(void)
 static void in_group(const char *why_not, void (*fn)(void))
 {
 	int status = why_not == NULL ? child_status(fn) : 0;
-	const long long killed = why_not == NULL ? read_from(version2 ? "memory.events" : "memory.oom_control", "oom_kill ") : 0;
+	const long long killed =
+		why_not == NULL ? read_from(version2 ? "memory.events" : "memory.oom_control", "oom_kill ") : 0;
 
 	end_group();
 	if (why_not != NULL)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The interface used wrongly: sizes that overflow, combinations that mean nothing, pointers that are none. Each is refused
- * with an errno and changes nothing.
+ * The interface used wrongly: sizes that overflow, combinations that mean nothing, pointers that are none. Each is
+ * refused with an errno and changes nothing.
  */
 #include "arena/child.h"
 #include "dma/witness.h"
@@ -9,8 +9,9 @@
 #include <stddef.h>
 
 static const size_t sizes[] = {
-	0, SIZE_MAX, SIZE_MAX - 4094, SIZE_MAX - 4095, SIZE_MAX - MIB(2) + 1, (size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1,
-	(size_t)1 << 63, ((size_t)1 << 44) + 1, (size_t)1 << 44, ((size_t)1 << 44) + MIB(2), ((size_t)1 << 45) + 4096, (size_t)1 << 50,
+	0, SIZE_MAX, SIZE_MAX - 4094, SIZE_MAX - 4095, SIZE_MAX - MIB(2) + 1, (size_t)PTRDIFF_MAX,
+	(size_t)PTRDIFF_MAX + 1, (size_t)1 << 63, ((size_t)1 << 44) + 1, (size_t)1 << 44, ((size_t)1 << 44) + MIB(2),
+	((size_t)1 << 45) + 4096, (size_t)1 << 50,
 };
 #define NR_SIZES (sizeof(sizes) / sizeof(sizes[0]))
 
@@ -131,8 +132,8 @@ CHILD_TEST(pointers_that_are_no_buffers_end_nothing)
 	static char own[8192];
 	char *p = ash_dma_alloc(KIB(64), NULL), *small = ash_dma_alloc(100, NULL), *heap = malloc(100000);
 	struct ash_dma_info info = { .size = sizeof(info) };
-	void *bad[] = { own, heap, p + 1, p + 4096, p + KIB(60), small + 8, small + 128, &bad, (void *)8, (void *)-4096, (void *)-1,
-			(void *)(uintptr_t)expect_none };
+	void *bad[] = { own, heap, p + 1, p + 4096, p + KIB(60), small + 8, small + 128, &bad, (void *)8, (void *)-4096,
+			(void *)-1, (void *)(uintptr_t)expect_none };
 	uint64_t offset;
 	size_t bytes;
 
@@ -174,7 +175,8 @@ CHILD_TEST(an_object_does_not_change_its_size)
 	EXPECT_EQ(describe(p).bytes, KIB(8));
 	EXPECT_EQ(ash_dma_free(p), 0);
 	for (unsigned i = 0; i < 4; i++) {
-		EXPECT(ash_dma_alloc_object(KIB(8), &ops, NULL, (int[]){ 64, 1000, INT32_MAX, INT32_MIN }[i], 0) == NULL);
+		EXPECT(ash_dma_alloc_object(KIB(8), &ops, NULL, (int[]){ 64, 1000, INT32_MAX, INT32_MIN }[i], 0) ==
+		       NULL);
 		EXPECT_EQ(errno, EINVAL);
 	}
 }
@@ -203,7 +205,8 @@ CHILD_TEST(what_a_listener_keeps_does_not_change_its_size)
 	EXPECT_EQ(errno, EBUSY);
 	EXPECT_EQ(p[5], 5);
 	EXPECT_EQ(ash_dma_stats_read(&after), 0);
-	EXPECT_EQ(after.buffers[0] + after.buffers[1] + after.buffers[2], before.buffers[0] + before.buffers[1] + before.buffers[2]);
+	EXPECT_EQ(after.buffers[0] + after.buffers[1] + after.buffers[2],
+		  before.buffers[0] + before.buffers[1] + before.buffers[2]);
 	EXPECT_EQ(ash_dma_events_unregister(keeps, NULL), 0);
 	p = ash_dma_realloc(p, KIB(64), NULL);
 	EXPECT(p != NULL);

@@ -53,8 +53,8 @@ static void check_objects(void **objects, size_t n, size_t bytes, size_t align, 
 CHILD_TEST(objects_are_apart_aligned_and_between_boundaries)
 {
 	static const struct { size_t bytes, align, boundary; } shapes[] = {
-		{ 1, 1, 0 }, { 64, 64, 0 }, { 100, 32, 4096 }, { 1500, 64, 0 }, { 2048, 64, 65536 }, { 4097, 4096, 8192 },
-		{ 9000, 64, 0 }, { KIB(100), 64, KIB(128) },
+		{ 1, 1, 0 }, { 64, 64, 0 }, { 100, 32, 4096 }, { 1500, 64, 0 }, { 2048, 64, 65536 },
+		{ 4097, 4096, 8192 }, { 9000, 64, 0 }, { KIB(100), 64, KIB(128) },
 	};
 	static void *objects[MANY];
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A real pool for a test of DMA buffers: as POOL_TEST of tests/arena/real_pool.h, but the test may find that it must skip. */
+/* A real pool for a test of DMA buffers: as POOL_TEST of tests/arena/real_pool.h, but the test may find that it must
+ * skip. */
 #ifndef ASH_TESTS_DMA_OWN_POOL_H
 #define ASH_TESTS_DMA_OWN_POOL_H
 
@@ -17,7 +18,7 @@
 		if (why != NULL)                                                                                       \
 			SKIP(why);                                                                                     \
 		status = child_status(child_##id);                                                                     \
-		whole = real_pool_settles(pages);                                                                       \
+		whole = real_pool_settles(pages);                                                                      \
 		real_pool_give_back();                                                                                 \
 		if (status < 0)                                                                                        \
 			TEST_FAIL("killed by signal %d", -status);                                                     \

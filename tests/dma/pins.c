@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Pages that share a pin, since there are fewer pins than pages: each goes back alone, and those that stay stay where they are. */
+/* Pages that share a pin, since there are fewer pins than pages: each goes back alone, and those that stay stay where
+ * they are. */
 #include "arena/child.h"
 #include "dma/internal.h"
 #include "dma/witness.h"

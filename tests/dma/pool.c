@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Buffers over a real pool of huge pages: physical order, long runs, segments, limits, and an exact account of pages. */
+/* Buffers over a real pool of huge pages: physical order, long runs, segments, limits, and an exact account of
+ * pages. */
 #include "dma/own_pool.h"
 #include "dma/witness.h"
 

@@ -41,7 +41,8 @@ class Reserves(unittest.TestCase):
             done = run(conf='dma_reserve:ring=1M/packets=2M', preload=preload)
             if 'dma_reserve: no reserve' in done.stderr:
                 # Every line names the reserve, the size, and why.
-                self.assertRegex(done.stderr, r'^(ashlar: dma_reserve: no reserve (ring|packets) \(errno \d+\): .*MiB.*\n)+$')
+                self.assertRegex(done.stderr,
+                                 r'^(ashlar: dma_reserve: no reserve (ring|packets) \(errno \d+\): .*MiB.*\n)+$')
                 self.skipTest('no huge pages to be had, or no pins')
             self.assertEqual(done.stderr, '')
             self.assertRegex(done.stdout, rf'^reserve ring {2 * MIB} {2 * MIB} node \d+\n'
@@ -57,7 +58,8 @@ class Reserves(unittest.TestCase):
 
     def test_what_cannot_be_understood_is_said_as_of_any_option(self):
         done = run(conf='dma_reserve:ring')
-        self.assertEqual(done.stderr, 'ashlar: ASHLAR_CONF: bad value "ring" for dma_reserve; accepted: NAME=SIZE[@NODE]\n')
+        self.assertEqual(done.stderr,
+                         'ashlar: ASHLAR_CONF: bad value "ring" for dma_reserve; accepted: NAME=SIZE[@NODE]\n')
         self.assertNotIn('reserve', done.stdout)
 
 
@@ -65,7 +67,8 @@ class Figures(unittest.TestCase):
     def reports(self, *args, preload, program=None):
         """What the program says, and a report of each part of ashlar that is in the process."""
         with tempfile.TemporaryDirectory() as folder:
-            done = run(*args, conf=f'report:exit,report_format:json,report_file:{folder}/r', preload=preload, program=program)
+            done = run(*args, conf=f'report:exit,report_format:json,report_file:{folder}/r', preload=preload,
+                       program=program)
             with open(f'{folder}/r', encoding='utf-8') as f:
                 return done.stdout, [json.loads(line)['ashlar'] for line in f]
 
@@ -90,34 +93,41 @@ class Stat(unittest.TestCase):
 
     def ask(self, child):
         own = json.loads(child.stdout.readline())
-        seen = json.loads(subprocess.run([ASHLAR, 'stat', '--json', str(child.pid)], capture_output=True, check=True).stdout)['dma']
+        seen = json.loads(subprocess.run([ASHLAR, 'stat', '--json', str(child.pid)], capture_output=True,
+                                         check=True).stdout)['dma']
         self.assertEqual(
             (own['free'], own['pinned'], own['buffers'], own['bytes'], own['pools'], own['pool'], own['objects'],
-             own['object'], own['reserved'], own['reserved'] - own['reserved_free'], own['registered'], own['refused'], own['bad']),
+             own['object'], own['reserved'], own['reserved'] - own['reserved_free'], own['registered'], own['refused'],
+             own['bad']),
             (seen['free_bytes'], seen['pinned_bytes'],
              [seen['buffers'][level]['number'] for level in ('virtual', 'segments', 'physical')],
              [seen['buffers'][level]['bytes'] for level in ('virtual', 'segments', 'physical')], seen['pools'],
-             seen['pool_bytes'], seen['objects'], seen['object_bytes'], seen['reserved_bytes'], seen['reserved_out_bytes'],
+             seen['pool_bytes'], seen['objects'], seen['object_bytes'], seen['reserved_bytes'],
+             seen['reserved_out_bytes'],
              seen['registered_bytes'], sum(seen['refused'].values()), seen['refused']['bad_request']))
         return own, seen
 
     def test_it_says_what_the_process_reads(self):
         for preload in (False, True):
             env = {'PATH': '/usr/bin:/bin', **({'LD_PRELOAD': PRELOAD} if preload else {})}
-            with subprocess.Popen([USER, 'hold'], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            with subprocess.Popen([USER, 'hold'], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  text=True) as child:
                 own, seen = self.ask(child)
                 # One frame, 5 MiB and the 2 MiB that are shared; each at some level.
                 self.assertEqual((sum(own['buffers']), sum(own['bytes'])), (3, 4096 + 7 * MIB))
                 self.assertEqual((own['pools'], own['objects'], own['object'], own['bad']), (1, 1, 8192, 2))
                 self.assertEqual((own['registered'], own['refused']), (4096, 2))
                 self.assertGreaterEqual(sum(seen['backed_bytes'].values()), sum(own['bytes']))
-                text = subprocess.run([ASHLAR, 'stat', str(child.pid)], capture_output=True, text=True, check=True).stdout
-                for words in ('for devices:  memory ', 'buffers by level:  virtual ', 'refused:  bad_request 2', 'pools: 1 '):
+                text = subprocess.run([ASHLAR, 'stat', str(child.pid)], capture_output=True, text=True,
+                                      check=True).stdout
+                for words in ('for devices:  memory ', 'buffers by level:  virtual ', 'refused:  bad_request 2',
+                              'pools: 1 '):
                     self.assertIn(words, text)
                 child.stdin.write('x')
                 child.stdin.flush()
                 own, _ = self.ask(child)
-                self.assertEqual((own['buffers'], own['bytes'], own['pools'], own['pool'], own['objects'], own['registered']),
+                self.assertEqual((own['buffers'], own['bytes'], own['pools'], own['pool'], own['objects'],
+                                  own['registered']),
                                  ([0] * 3, [0] * 3, 0, 0, 0, 0))
                 child.communicate('x')
                 self.assertEqual(child.returncode, 0)

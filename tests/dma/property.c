@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random requests, one after the other, against what they promise: alignment, boundary, limit, segments, level, contents,
- * no overlap, an exact account of free memory. The kernel's page map is the witness where it may be read.
+ * Random requests, one after the other, against what they promise: alignment, boundary, limit, segments, level,
+ * contents, no overlap, an exact account of free memory. The kernel's page map is the witness where it may be read.
  */
 #include "arena/child.h"
 #include "dma/witness.h"

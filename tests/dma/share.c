@@ -241,8 +241,8 @@ static bool file_front(long nr, long a, long b, long c, long d, long e, long *re
 	(void)d;
 	(void)e;
 	(void)ret;
-	made += (nr == __NR_openat && (c & O_CREAT) != 0) || nr == __NR_mknodat || nr == __NR_linkat || nr == __NR_symlinkat ||
-		nr == __NR_mkdirat;
+	made += (nr == __NR_openat && (c & O_CREAT) != 0) || nr == __NR_mknodat || nr == __NR_linkat ||
+		nr == __NR_symlinkat || nr == __NR_mkdirat;
 	return false;
 }
 

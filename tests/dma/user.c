@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A program that is linked with the library: the reserves it finds, and the figures it reads. usage: user [buffer BYTES | hold] */
+/* A program that is linked with the library: the reserves it finds, and the figures it reads. usage: user [buffer
+ * BYTES | hold] */
 #include <ashlar/ashlar.h>
 #include <ashlar/dma.h>
 
@@ -20,15 +21,15 @@ static void print_figures(void)
 	if (ash_dma_stats_read(&s) != 0)
 		exit(1);
 	printf("{\"free\":%llu,\"pinned\":%llu,\"buffers\":[%llu,%llu,%llu],\"bytes\":[%llu,%llu,%llu],\"pools\":%llu,"
-	       "\"pool\":%llu,\"objects\":%llu,\"object\":%llu,\"reserved\":%llu,\"reserved_free\":%llu,\"registered\":%llu,"
-	       "\"refused\":%llu,\"bad\":%llu}\n",
+	       "\"pool\":%llu,\"objects\":%llu,\"object\":%llu,\"reserved\":%llu,\"reserved_free\":%llu,"
+	       "\"registered\":%llu,\"refused\":%llu,\"bad\":%llu}\n",
 	       (unsigned long long)s.free_bytes, (unsigned long long)s.pinned_bytes, (unsigned long long)s.buffers[0],
-	       (unsigned long long)s.buffers[1], (unsigned long long)s.buffers[2], (unsigned long long)s.buffer_bytes[0],
-	       (unsigned long long)s.buffer_bytes[1], (unsigned long long)s.buffer_bytes[2], (unsigned long long)s.pools,
-	       (unsigned long long)s.pool_bytes, (unsigned long long)s.objects, (unsigned long long)s.object_bytes,
-	       (unsigned long long)s.reserved_bytes, (unsigned long long)s.reserved_free_bytes,
-	       (unsigned long long)s.registered_bytes, (unsigned long long)s.failures,
-	       (unsigned long long)s.refused[ASH_DMA_BAD_REQUEST]);
+	       (unsigned long long)s.buffers[1], (unsigned long long)s.buffers[2],
+	       (unsigned long long)s.buffer_bytes[0], (unsigned long long)s.buffer_bytes[1],
+	       (unsigned long long)s.buffer_bytes[2], (unsigned long long)s.pools, (unsigned long long)s.pool_bytes,
+	       (unsigned long long)s.objects, (unsigned long long)s.object_bytes, (unsigned long long)s.reserved_bytes,
+	       (unsigned long long)s.reserved_free_bytes, (unsigned long long)s.registered_bytes,
+	       (unsigned long long)s.failures, (unsigned long long)s.refused[ASH_DMA_BAD_REQUEST]);
 	fflush(stdout);
 	(void)getchar();
 }
@@ -58,11 +59,12 @@ static int hold(void)
 	shared.level = ASH_DMA_PHYSICAL;
 	if (ash_dma_alloc(0, NULL) != NULL || ash_dma_alloc(4096, &shared) != NULL)
 		return 1;
-	if (pool == NULL || frame == NULL || many == NULL || object == NULL || file == NULL || ash_dma_register(whole, 4096) < 0)
+	if (pool == NULL || frame == NULL || many == NULL || object == NULL || file == NULL ||
+	    ash_dma_register(whole, 4096) < 0)
 		return 1;
 	print_figures();
-	if ((ash_dma_free(frame) | ash_dma_free(many) | ash_dma_free(object) | ash_dma_free(file) | ash_dma_pool_destroy(pool) |
-	     ash_dma_unregister(whole, 0)) != 0)
+	if ((ash_dma_free(frame) | ash_dma_free(many) | ash_dma_free(object) | ash_dma_free(file) |
+	     ash_dma_pool_destroy(pool) | ash_dma_unregister(whole, 0)) != 0)
 		return 1;
 	(void)ash_dma_trim();
 	print_figures();

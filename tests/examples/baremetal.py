@@ -54,7 +54,8 @@ for machine, ranges in MACHINES.items():
     for pattern, times in ((r'Node 0, zone Physical( +\d+){19} $', 2), (r'Page block order: 9$', 2),
                            (r'Node    0, zone Physical, type +\w+( +\d+){19} $', 12),
                            (r'contiguous: 16384 frames at [0-9a-f]{9}, [1-9]\d* frames moved out of the way$', 1),
-                           (r'selftest: \d+ frames, \d+ online: \d{4,} operations, [1-9]\d* full checks: agreed$', ZONES)):
+                           (r'selftest: \d+ frames, \d+ online: \d{4,} operations, [1-9]\d* full checks: agreed$',
+                            ZONES)):
         found = len(re.findall('^' + pattern, text, re.M))
         expect(found == times, f'{machine}: "{pattern}" {found} times', text)
 for word, pattern in BROKEN.items():

@@ -333,7 +333,8 @@ CHILD_TEST(a_mapping_and_a_buffer_may_have_a_policy_of_their_own)
 
 CHILD_TEST(a_policy_of_its_own_that_cannot_be_is_refused)
 {
-	const struct ash_policy wrong[] = { { .mode = ASH_POLICY_BIND, .nodes = 1ull << 63 }, { .mode = ASH_POLICY_MODES },
+	const struct ash_policy wrong[] = { { .mode = ASH_POLICY_BIND, .nodes = 1ull << 63 },
+					    { .mode = ASH_POLICY_MODES },
 					    { .mode = ASH_POLICY_LOCAL, .nodes = 1 },
 					    { .mode = ASH_POLICY_BIND, .nodes = 1, .reserved = 1 } };
 	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
@@ -461,8 +462,8 @@ CHILD_TEST(buffers_that_are_bound_come_from_nowhere_else)
 }
 
 /*
- * A mapping that the program binds by itself is the program's affair, and does not spoil what comes after it. Its pages may
- * be there already (ashlar/map.h).
+ * A mapping that the program binds by itself is the program's affair, and does not spoil what comes after it. Its pages
+ * may be there already (ashlar/map.h).
  */
 CHILD_TEST(a_mapping_that_was_bound_leaves_nothing_behind)
 {

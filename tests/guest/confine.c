@@ -75,7 +75,8 @@ static void come_to_lie_on(int node, const char *what)
 	expect_all_on(&count, node, what);
 }
 
-/* This process into a group of its own; its memory is confined when that is said. Who joins one may run on all its CPUs. */
+/* This process into a group of its own; its memory is confined when that is said. Who joins one may run on all its
+ * CPUs. */
 static void join_group(int here)
 {
 	put("/sys/fs/cgroup/cgroup.subtree_control", "+cpuset", 0);

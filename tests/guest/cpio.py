@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""An initial RAM disk: a cpio archive in the "newc" form (Documentation/driver-api/early-userspace/buffer-format.rst)."""
+"""An initial RAM disk: a cpio archive in the "newc" form
+(Documentation/driver-api/early-userspace/buffer-format.rst)."""
 import os
 import stat
 

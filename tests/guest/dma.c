@@ -450,8 +450,8 @@ TEST(behind_an_iommu_through_vfio)
 	ash_dma_iommu_end(iommu);
 	EXPECT_GT(ash_dma_trim(), 0);
 	/*
-	 * The same by physical addresses: the device cannot tell whether there is an IOMMU. Base pages have none: where the pool
-	 * of the node that this runs on is dry, the shared buffer lies on such.
+	 * The same by physical addresses: the device cannot tell whether there is an IOMMU. Base pages have none: where
+	 * the pool of the node that this runs on is dry, the shared buffer lies on such.
 	 */
 	EXPECT_EQ(ash_dma_free(kind[KIND_SHARED]), 0);
 	iommu = attached(ash_dma_iommu_vfio(container, ASH_DMA_IOVA_PHYS));

@@ -61,7 +61,8 @@ static inline bool edu_write_file(const char *name, const char *file, const char
 	return ok;
 }
 
-/* Switch the device on and let it write to memory (bits 1 and 2 of the command register), by its place in config space. */
+/* Switch the device on and let it write to memory (bits 1 and 2 of the command register), by its place in config
+ * space. */
 static inline void edu_enable(int config, off_t at)
 {
 	uint16_t command = 0;

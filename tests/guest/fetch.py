@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""How the guests' kernel is fetched, with package tools that do as they are told: nothing is downloaded here, nothing booted.
+"""How the guests' kernel is fetched, with package tools that do as they are told: nothing is downloaded here, nothing
+booted.
 
 usage: fetch.py
 """
@@ -37,7 +38,8 @@ class Fetch:
 
     def __init__(self, folder, download=FETCHED, unpack=WHOLE):
         self.cache, self.calls = f'{folder}/cache', f'{folder}/calls'
-        self.env = {**os.environ, 'PATH': f'{folder}:/usr/bin:/bin', 'CALLS': self.calls, 'PYTHONDONTWRITEBYTECODE': '1'}
+        self.env = {**os.environ, 'PATH': f'{folder}:/usr/bin:/bin', 'CALLS': self.calls,
+                    'PYTHONDONTWRITEBYTECODE': '1'}
         self.env.pop('ASH_GUEST_KERNEL', None)
         for name, text in (('apt-cache', APT_CACHE), ('apt-get', APT_GET % download), ('dpkg-deb', UNPACK % unpack)):
             with open(f'{folder}/{name}', 'w', encoding='ascii') as f:
@@ -96,7 +98,8 @@ class Fetching(unittest.TestCase):
         assert Fetch(self.folder).get() == f'tree {fetch.cache}/tree'
 
     def test_a_package_that_is_cut_off_leaves_nothing_behind(self):
-        fetch = Fetch(self.folder, unpack='echo half >"$3/boot/vmlinuz-1.2"; echo "unexpected end of archive" >&2; exit 2')
+        fetch = Fetch(self.folder,
+                      unpack='echo half >"$3/boot/vmlinuz-1.2"; echo "unexpected end of archive" >&2; exit 2')
         says = fetch.get()
         assert says == 'none: dpkg-deb: unexpected end of archive', says
         assert fetch.left() == ['failed-stable'], fetch.left()

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages of 1 GiB on a machine where each node has a pool of them: taken from the near pool, then by distance, then not at
- * all. For two nodes with one such page each, and no pages of 2 MiB.
+ * Pages of 1 GiB on a machine where each node has a pool of them: taken from the near pool, then by distance, then not
+ * at all. For two nodes with one such page each, and no pages of 2 MiB.
  */
 #define ASH_DMA_NO_INLINE
 #include "guest/nodes.h"
@@ -40,7 +40,8 @@ static unsigned free_pages(int node)
 	unsigned n = 0;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/hugepages/hugepages-1048576kB/free_hugepages", node);
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/hugepages/hugepages-1048576kB/free_hugepages",
+		 node);
 	f = fopen(path, "r");
 	EXPECT(f != NULL);
 	EXPECT_EQ(fscanf(f, "%u", &n), 1);

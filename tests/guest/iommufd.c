@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A real device behind an IOMMU, by way of a real iommufd: the device's character device bound to it, an address space made
- * there, everything the arenas have mapped into that. For a kernel that has iommufd (tests/guest/kernel-with-iommufd).
+ * A real device behind an IOMMU, by way of a real iommufd: the device's character device bound to it, an address space
+ * made there, everything the arenas have mapped into that. For a kernel that has iommufd
+ * (tests/guest/kernel-with-iommufd).
  */
 #include "dma/witness.h"
 #include "guest/edu.h"
@@ -97,7 +98,8 @@ static void check_copy(const struct ash_dma_iommu *iommu, char *from, char *to, 
 		size_t there = bytes - done;
 
 		n = bytes - done;
-		const uint64_t source = ash_dma_iova(iommu, from + done, &n), target = ash_dma_iova(iommu, to + done, &there);
+		const uint64_t source = ash_dma_iova(iommu, from + done, &n),
+			       target = ash_dma_iova(iommu, to + done, &there);
 
 		EXPECT_NE(source, ASH_DMA_UNKNOWN);
 		EXPECT_NE(target, ASH_DMA_UNKNOWN);
@@ -129,7 +131,8 @@ static char *get(size_t bytes, enum ash_dma_pages pages, unsigned flags)
 
 TEST(it_reads_and_writes_what_is_mapped_and_nothing_else)
 {
-	char *huge = get(MIB(3), ASH_DMA_PAGES_2M, 0), *base = get(KIB(64), ASH_DMA_PAGES_BASE, ASH_DMA_PAGES_STRICT), *later;
+	char *huge = get(MIB(3), ASH_DMA_PAGES_2M, 0), *base = get(KIB(64), ASH_DMA_PAGES_BASE, ASH_DMA_PAGES_STRICT),
+	     *later;
 	struct ash_dma_iommu *iommu = attached(ASH_DMA_IOVA_OFFSET);
 	char *foreign = mmap(NULL, KIB(64), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *shared;
 	uint64_t late;

@@ -353,8 +353,9 @@ static void others_without_numa_calls(const struct ash_policy *own)
 {
 	static const struct ash_dma_object_ops staying = { .move = stay };
 	struct ash_dma_attr attr = ASH_DMA_ATTR_INIT;
-	char *p[] = { ash_map(16ul << 20), ash_map_policy(16ul << 20, own), ash_dma_alloc(64, NULL), ash_dma_alloc(64 << 10, NULL),
-		      ash_dma_alloc_object(4096, &staying, NULL, ASH_NODE_LOCAL, 0), NULL, NULL };
+	char *p[] = { ash_map(16ul << 20), ash_map_policy(16ul << 20, own), ash_dma_alloc(64, NULL),
+		      ash_dma_alloc(64 << 10, NULL), ash_dma_alloc_object(4096, &staying, NULL, ASH_NODE_LOCAL, 0),
+		      NULL, NULL };
 
 	attr.policy = own;
 	p[5] = ash_dma_alloc(4096, &attr);

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The tests of mappings on Debian's kernels. The stable one cannot move pages: its programs' mappings stay the kernel's,
-and the report says why. The newer one can (6.12, which does not join mappings as readily as later ones do).
+"""The tests of mappings on Debian's kernels. The stable one cannot move pages: its programs' mappings stay the
+kernel's, and the report says why. The newer one can (6.12, which does not join mappings as readily as later ones do).
 
 usage: mappings.py stable|backports RUN CACHE PRELOAD PROGRAM...
 
-PROGRAMs are those of tests/map, by name. All run in one boot, each in a section of the output; the tests read their section.
+PROGRAMs are those of tests/map, by name. All run in one boot, each in a section of the output; the tests read their
+section.
 """
 import os
 import re

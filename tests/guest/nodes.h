@@ -139,7 +139,8 @@ static inline void expect_spill(int from, int to, enum ash_spill_reason reason)
 	const unsigned nr = ash_spills(s, 32);
 
 	for (unsigned i = 0; i < nr; i++) {
-		if (s[i].from == from && s[i].to == to && s[i].reason == reason && s[i].runs > 0 && s[i].frames >= s[i].runs)
+		if (s[i].from == from && s[i].to == to && s[i].reason == reason && s[i].runs > 0 &&
+		    s[i].frames >= s[i].runs)
 			return;
 	}
 	TEST_FAIL("of %u reasons none is %d for node %d having given what node %d was to", nr, (int)reason, to, from);
@@ -156,8 +157,8 @@ static inline void run_on_cpu(int cpu)
 }
 
 /*
- * fn in a thread of its own on a CPU. An EXPECT that fails there must not jump to another thread's stack: the thread has
- * a landing place of its own, and the failure is passed on when it has been joined. One such thread at a time.
+ * fn in a thread of its own on a CPU. An EXPECT that fails there must not jump to another thread's stack: the thread
+ * has a landing place of its own, and the failure is passed on when it has been joined. One such thread at a time.
  */
 struct pinned {
 	int cpu;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ordinary memory on a machine with several nodes: every heap allocation lands where its thread runs, whatever its size,
- * whoever had the memory before and wherever the thread came from. Runs on any number of nodes, one included.
+ * Ordinary memory on a machine with several nodes: every heap allocation lands where its thread runs, whatever its
+ * size, whoever had the memory before and wherever the thread came from. Runs on any number of nodes, one included.
  */
 #include "guest/nodes.h"
 
@@ -138,7 +138,8 @@ CHILD_TEST(a_heap_of_a_node_lies_there)
 			count_pages(&count, p, size);
 		}
 		/* How far away a node is that is not there, nobody knows. */
-		expect_all_on(&count, is_there(node) ? home_of(node) : where_most_are(&count), "of a heap made for a node");
+		expect_all_on(&count, is_there(node) ? home_of(node) : where_most_are(&count),
+			      "of a heap made for a node");
 		ash_heap_new_destroy(h);
 	}
 	EXPECT_EQ(heaps, nr_nodes());

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory that comes while the process runs: of a node that had processors only, and of one that had nothing at all. For a
- * machine with memory on node 0 and memory to be brought online on nodes 1 and 2.
+ * Memory that comes while the process runs: of a node that had processors only, and of one that had nothing at all. For
+ * a machine with memory on node 0 and memory to be brought online on nodes 1 and 2.
  */
 #include "guest/nodes.h"
 

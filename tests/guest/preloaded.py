@@ -4,9 +4,10 @@
 
 usage: preloaded.py KERNEL RUN CACHE PRELOAD ASHLAR PROGRAM...
 
-PROGRAMs are those of the tests' own, by name: wait_program, libwait_plugin.so, refused, guest-unmodified, guest-clients.
-One boot runs every script, each in a section of the output; the tests then read their sections. On kernel "backports" only
-those are run that have to do with what it can and the older one cannot: pages of mappings are recycled there.
+PROGRAMs are those of the tests' own, by name: wait_program, libwait_plugin.so, refused, guest-unmodified,
+guest-clients. One boot runs every script, each in a section of the output; the tests then read their sections. On
+kernel "backports" only those are run that have to do with what it can and the older one cannot: pages of mappings are
+recycled there.
 """
 import os
 import re
@@ -29,13 +30,16 @@ PERL = ('my @x = map { "y" x 5000 } 1 .. 4000; my %n; open(my $f, "<", "/proc/se
 PYTHON_HEAP = ('x = [bytes([i % 256]) * 5000 for i in range(4000)]; n = {}\n'
                'for line in open("/proc/self/numa_maps"):\n'
                '    for word in line.split() if "anon=" in line else ():\n'
-               '        if word[0] == "N": n[word.split("=")[0]] = n.get(word.split("=")[0], 0) + int(word.split("=")[1])\n'
+               '        if word[0] == "N": n[word.split("=")[0]] = n.get(word.split("=")[0], 0) + '
+               'int(word.split("=")[1])\n'
                'for k, v in n.items(): print(f"{k}={v}")')
-REDIS = '''numa() { awk '/anon=/ { for (i = 1; i <= NF; i++) if ($i ~ /^N[0-9]+=/) { split($i, a, "="); n[a[1]] += a[2] } }
+REDIS = '''numa() { awk '/anon=/ { for (i = 1; i <= NF; i++) if ($i ~ /^N[0-9]+=/) {
+        split($i, a, "="); n[a[1]] += a[2] } }
     END { for (k in n) print k "=" n[k] }' "$1"; }
 redis() { "$@" redis-server --save "" --port 0 --unixsocket /tmp/redis --daemonize no >/tmp/redis.log 2>&1 & pid=$!
     i=0; until redis-cli -s /tmp/redis ping >/dev/null 2>&1; do i=$((i + 1)); [ $i -lt 100 ] || exit 1; sleep 0.1; done
-    redis-cli -s /tmp/redis eval 'for i = 1, 20000 do redis.call("set", i, string.rep("x", 1000)) end' 0; numa /proc/$pid/numa_maps; kill $pid; wait $pid; rm -f /tmp/redis; }
+    redis-cli -s /tmp/redis eval 'for i = 1, 20000 do redis.call("set", i, string.rep("x", 1000)) end' 0
+    numa /proc/$pid/numa_maps; kill $pid; wait $pid; rm -f /tmp/redis; }
 '''
 RUN_IT = f'env ASHLAR_CONF=report:exit LD_PRELOAD={PRELOAD}'
 PERL_IT, PYTHON_IT = f"perl -e '{PERL}'", f"{PYTHON} -I -S -c '{PYTHON_HEAP}'"
@@ -43,8 +47,10 @@ PERL_IT, PYTHON_IT = f"perl -e '{PERL}'", f"{PYTHON} -I -S -c '{PYTHON_HEAP}'"
 
 def stat(options):
     """A heap that stays, looked at from outside once it is there."""
-    return (f'rm -f /tmp/there; env ASHLAR_CONF={options} LD_PRELOAD={PRELOAD} taskset 1 perl -e \'my @x = map {{ "y" x 5000 }} 1 .. 4000; '
-            f'open(my $f, ">", "/tmp/there"); sleep 1000\' & until [ -e /tmp/there ]; do sleep 0.2; done; {ASHLAR} stat $!; kill $!')
+    return (f'rm -f /tmp/there; env ASHLAR_CONF={options} LD_PRELOAD={PRELOAD} taskset 1 '
+            f'perl -e \'my @x = map {{ "y" x 5000 }} 1 .. 4000; '
+            f'open(my $f, ">", "/tmp/there"); sleep 1000\' & until [ -e /tmp/there ]; do sleep 0.2; done; '
+            f'{ASHLAR} stat $!; kill $!')
 
 
 # Section: the script.
@@ -68,12 +74,14 @@ SCRIPTS = {
     'stat': stat('policy:interleave=all') + '; ' + stat('quiet:yes'),
     'stat-policy': stat('policy:preferred=1'),
 }
-# Refused calls and missing files, for a program that has two nodes all the same; with and without a wish for huge pages.
+# Refused calls and missing files, for a program that has two nodes all the same; with and without a wish for huge
+# pages.
 for _error in (1, 38):
     SCRIPTS[f'refused-{_error}'] = f'{REFUSED} {_error} env LD_PRELOAD={PRELOAD} {PERL_IT}'
     SCRIPTS[f'refused-{_error}-huge'] = f'{REFUSED} {_error} env ASHLAR_CONF=huge:2M LD_PRELOAD={PRELOAD} {PERL_IT}'
     SCRIPTS[f'refused-{_error}-map'] = f'{REFUSED} {_error} env ASHLAR_CONF=map:on LD_PRELOAD={PRELOAD} {PERL_IT}'
-SCRIPTS['no-sysfs'] = 'umount /sys/fs/cgroup /sys && ' + f'env LD_PRELOAD={PRELOAD} {PERL_IT}' + '; mount -t sysfs sys /sys'
+SCRIPTS['no-sysfs'] = ('umount /sys/fs/cgroup /sys && ' + f'env LD_PRELOAD={PRELOAD} {PERL_IT}' +
+                       '; mount -t sysfs sys /sys')
 SCRIPTS['run-without-sysfs'] = f'umount /sys; {ASHLAR} run --membind=1 -- {PERL_IT}; mount -t sysfs sys /sys'
 # What knows libnuma but not us; see the program.
 LIBNUMA = {
@@ -108,8 +116,8 @@ def boot():
                              text=True, check=True).stdout.strip()
     words += ['--file', f'{library}/os.py', '--tree', f'{library}/encodings', '--node', '0:2M=20', '--node', '1:2M=20']
     script = REDIS + ''.join(f'echo "== {name}"; {text} || echo "ended with $?"\n' for name, text in SCRIPTS.items())
-    done = subprocess.run([sys.executable, RUN, '--kernel', KERNEL, '--cache', CACHE, '--nodes', '2', '--mem', '400', *words,
-                           '--', 'sh', '-c', script], capture_output=True, text=True, errors='replace')
+    done = subprocess.run([sys.executable, RUN, '--kernel', KERNEL, '--cache', CACHE, '--nodes', '2', '--mem', '400',
+                           *words, '--', 'sh', '-c', script], capture_output=True, text=True, errors='replace')
     if done.returncode == SKIP:
         print(done.stdout.strip())
         sys.exit(SKIP)
@@ -208,7 +216,8 @@ def a_live_process_is_told_of_by_node(sections):
 @test
 def a_live_process_is_told_of_what_came_from_elsewhere_and_why(sections):
     out = sections['stat-policy']
-    spill = re.search(r'^for node 0, taken from node 1: (\S+) MiB in \d+ runs: a policy or a node.s number said so$', out, re.M)
+    spill = re.search(r'^for node 0, taken from node 1: (\S+) MiB in \d+ runs: a policy or a node.s number said so$',
+                      out, re.M)
     assert spill and float(spill[1]) > 4, out
     assert 'taken from node' not in sections['stat'], sections['stat']
 

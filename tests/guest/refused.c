@@ -2,7 +2,8 @@
 /*
  * usage: refused ERRNO COMMAND [ARG]...
  *
- * Runs a command as a container's filter would have it: none of NUMA's system calls is permitted, and each fails with ERRNO.
+ * Runs a command as a container's filter would have it: none of NUMA's system calls is permitted, and each fails with
+ * ERRNO.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -31,7 +32,8 @@ int main(int argc, char **argv)
 	};
 	const struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
 
-	if (error == 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+	if (error == 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
 		perror("refused");
 		return 125;
 	}

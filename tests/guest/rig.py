@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The rig itself: what a command did in the guest comes out whole, and no guest that went wrong passes for one that went
-right.
+"""The rig itself: what a command did in the guest comes out whole, and no guest that went wrong passes for one that
+went right.
 
 usage: rig.py RUN CACHE
 """

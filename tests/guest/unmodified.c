@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program that knows libnuma and nothing of ashlar: what it tells the kernel of its memory holds for malloc and mmap as
- * it would without us, and better: glibc hands out again what it had under another policy. To be run under the preload on a
- * machine with two nodes or more.
+ * A program that knows libnuma and nothing of ashlar: what it tells the kernel of its memory holds for malloc and mmap
+ * as it would without us, and better: glibc hands out again what it had under another policy. To be run under the
+ * preload on a machine with two nodes or more.
  */
 #include "guest/nodes.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The heap on a machine so large that frames of the reservation are not counted by 32 bits: nodes of a fake kernel, with
- * spans of the largest size. Address space only.
+ * The heap on a machine so large that frames of the reservation are not counted by 32 bits: nodes of a fake kernel,
+ * with spans of the largest size. Address space only.
  */
 #include "arena/child.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What heaps hold in caches without the program's having it: bins, outboxes, kept runs, empty slabs. Of quiet heaps only. */
+/* What heaps hold in caches without the program's having it: bins, outboxes, kept runs, empty slabs. Of quiet heaps
+ * only. */
 #ifndef ASH_TESTS_HEAP_HELD_H
 #define ASH_TESTS_HEAP_HELD_H
 

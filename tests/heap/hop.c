@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Many threads that hop over many nodes: what stays behind in caches has a bound. The nodes are a fake kernel's, and which
- * of them a thread runs on is what the test says.
+ * Many threads that hop over many nodes: what stays behind in caches has a bound. The nodes are a fake kernel's, and
+ * which of them a thread runs on is what the test says.
  */
 #include "heap/held.h"
 #include "heap/shared_kernel.h"

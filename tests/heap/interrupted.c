@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A signal handler that gives its thread a policy (set_mempolicy under the preload), wherever it interrupts malloc and free:
- * at instructions all over them, by the processor's trap flag. On machines of a fake kernel.
+ * A signal handler that gives its thread a policy (set_mempolicy under the preload), wherever it interrupts malloc and
+ * free: at instructions all over them, by the processor's trap flag. On machines of a fake kernel.
  */
 #include "arena/topology.h"
 

@@ -101,8 +101,9 @@ static struct counts count(void)
 
 static void print(const char *what, const struct counts *c)
 {
-	printf("# %s: %u heaps, %u of them without a thread, %u arenas, %u locks, %u spans, %zu MiB online, %llu calls\n", what,
-	       c->heaps, c->orphans, c->arenas, c->locks, c->spans, c->online >> 8, (unsigned long long)c->calls);
+	printf("# %s: %u heaps, %u of them without a thread, %u arenas, %u locks, %u spans, "
+	       "%zu MiB online, %llu calls\n",
+	       what, c->heaps, c->orphans, c->arenas, c->locks, c->spans, c->online >> 8, (unsigned long long)c->calls);
 }
 
 static struct counts *walked; /* shared with the child that counts */

@@ -12,7 +12,8 @@
 #include "base/bits.h"
 #include "heap/heap.h"
 
-enum { THREADS = 4, SHARED = 192, PRIVATE = 48, GENERATIONS = 8, FORKS = 3, STEPS = 1500, SAMPLED = 512, LIMIT = 12 << 20 };
+enum { THREADS = 4, SHARED = 192, PRIVATE = 48, GENERATIONS = 8, FORKS = 3 };
+enum { STEPS = 1500, SAMPLED = 512, LIMIT = 12 << 20 };
 
 /* At the start of each object; the rest is filled by it. */
 struct object {
@@ -171,7 +172,8 @@ static void *thread_steps(void *seed)
 	return NULL;
 }
 
-/* In the child: objects of before the fork are as they were, and new ones can be had. Shared ones are in others' hands. */
+/* In the child: objects of before the fork are as they were, and new ones can be had. Shared ones are in others'
+ * hands. */
 static void child(struct object *const kept[PRIVATE])
 {
 	for (unsigned i = 0; i < SHARED; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For programs that print what came of every call, each corner in a child of its own: corners.py runs them with and without
- * served mappings, and both have to say the same.
+ * For programs that print what came of every call, each corner in a child of its own: corners.py runs them with and
+ * without served mappings, and both have to say the same.
  */
 #ifndef ASH_TESTS_MAP_ANSWERS_H
 #define ASH_TESTS_MAP_ANSWERS_H

@@ -21,7 +21,8 @@ enum { PAGE = 4096, PB = 512, PAGES = 8 * PB, NOTHING = 0xffff, LOOKS = 8, WRITE
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 #define RW (PROT_READ | PROT_WRITE)
 
-/* Which call last made each page what it is: pages with one number are in one mapping of the kernel's, however it joins. */
+/* Which call last made each page what it is: pages with one number are in one mapping of the kernel's, however it
+ * joins. */
 static uint16_t piece[PAGES];
 static uint16_t pieces;
 /* Pages that something was written to, wherever it went since: what is looked at when the sequence ends. */
@@ -202,8 +203,8 @@ static void look_at_all(void)
 }
 
 /*
- * Three sequences of four ask for huge pages where mappings are served, which have them anyway; so the other process does
- * not spend most of the time on base pages.
+ * Three sequences of four ask for huge pages where mappings are served, which have them anyway; so the other process
+ * does not spend most of the time on base pages.
  */
 static void dress(void *p, unsigned nr)
 {
@@ -261,8 +262,8 @@ static void do_protect(unsigned first, unsigned nr)
 static void do_advise(unsigned first, unsigned nr)
 {
 	/* MADV_FREE: the kernel may take the pages at any time; it is made to, so that contents can be compared. */
-	static const int advices[] = { 0, 1, 2, 3, 4, 4, 4, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 23, 23, 24,
-				       77, 102, 103 };
+	static const int advices[] = { 0,  1,  2,  3,  4,  4,  4,  8,  9,  10, 11, 14,  15, 16,
+				       17, 18, 19, 20, 21, 22, 23, 23, 23, 24, 77, 102, 103 };
 	const int advice = advices[rnd(sizeof(advices) / sizeof(advices[0]))];
 
 	say("madvise(%u, %u, %d)", first, nr, advice);
@@ -313,8 +314,8 @@ static void do_remap(unsigned first, unsigned nr)
 	if ((flags & MREMAP_DONTUNMAP) != 0) {
 		old = nr = old < nr ? old : nr;
 		/*
-		 * It unlocks not what was moved but all of the kernel's mapping around it, and how neighbours were joined in
-		 * that may differ. So nothing is locked.
+		 * It unlocks not what was moved but all of the kernel's mapping around it, and how neighbours were
+		 * joined in that may differ. So nothing is locked.
 		 */
 		(void)munlockall();
 	}
@@ -479,7 +480,8 @@ static uint32_t rights(uint32_t step)
 		return rights_hash(at(0), at(PAGES));
 	if (!rights_are_cheap())
 		return 0;
-	return rights_hash(at(changed_first > 0 ? changed_first - 1 : 0), at(changed_end < PAGES ? changed_end + 1 : PAGES));
+	return rights_hash(at(changed_first > 0 ? changed_first - 1 : 0),
+			   at(changed_end < PAGES ? changed_end + 1 : PAGES));
 }
 
 void calls_run(uint64_t seed, uint32_t sequence, uint64_t leave_out, void (*out)(const struct calls_record *record))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Contiguous ranges out of arenas full of mappings: the mappings' slots are exchanged under programs that write, unmap, move
- * and fork meanwhile.
+ * Contiguous ranges out of arenas full of mappings: the mappings' slots are exchanged under programs that write, unmap,
+ * move and fork meanwhile.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -244,7 +244,8 @@ CHILD_TEST(ranges_are_taken_from_a_program_that_runs)
 	stop = true;
 	for (unsigned i = 0; i < 5; i++)
 		EXPECT_EQ(pthread_join(threads[i], NULL), 0);
-	printf("# %u ranges taken, %u refused, %llu slots exchanged\n", taken, refused, (unsigned long long)exchanged());
+	printf("# %u ranges taken, %u refused, %llu slots exchanged\n", taken, refused,
+	       (unsigned long long)exchanged());
 	EXPECT_EQ(wrong, 0);
 	EXPECT_GT(taken, 0);
 	EXPECT_GT(mapped, 0);

@@ -19,7 +19,8 @@ static void fixed_over(void)
 	say_sum("all", p, 6 * PB);
 	memset(p + PB, 3, PB);
 	say_map("not over", mmap(p, PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0));
-	say_map("a file over it", mmap(p + PB, PB, PROT_READ, MAP_PRIVATE | MAP_FIXED, open("/proc/self/exe", O_RDONLY), 0));
+	say_map("a file over it",
+		mmap(p + PB, PB, PROT_READ, MAP_PRIVATE | MAP_FIXED, open("/proc/self/exe", O_RDONLY), 0));
 	say_sum("the first", p, PB);
 	say_sum("the last", p + 3 * PB, 3 * PB);
 	say_map("nothing over it", mmap(p, 6 * PB, PROT_NONE, ANON | MAP_FIXED | MAP_NORESERVE, -1, 0));
@@ -113,7 +114,8 @@ static void locked(void)
 
 static void advices(void)
 {
-	static const int all[] = { 0, 1, 2, 3, 4, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 77, 102, 103 };
+	static const int all[] = { 0, 1, 2, 3, 4, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23,
+				   24, 77, 102, 103 };
 	char *p = map(4 * PB), what[32];
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
@@ -273,8 +275,9 @@ static void nobody(void)
 
 int main(void)
 {
-	static void (*const corners[])(void) = { fixed_over, remap_mistakes, remap, without_descriptors, locked, advices, forks,
-						 sealed, from_outside, shared, arguments, keys, cut_to_pieces, nobody };
+	static void (*const corners[])(void) = { fixed_over, remap_mistakes, remap, without_descriptors, locked,
+						 advices, forks, sealed, from_outside, shared, arguments, keys,
+						 cut_to_pieces, nobody };
 
 	return run_corners(corners, sizeof(corners) / sizeof(corners[0]));
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The corners of the mapping calls are the same with served mappings and without: corners.py CORNERS PRELOAD FAULTY_PRELOAD
+"""The corners of the mapping calls are the same with served mappings and without:
+corners.py CORNERS PRELOAD FAULTY_PRELOAD
 
 With a preload that is at fault they are not: else nothing is seen.
 """

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The differential test finds a planted fault and names a short sequence for it: detects.py DIFFERENTIAL FAULTY_PRELOAD CALL
+"""The differential test finds a planted fault and names a short sequence for it:
+detects.py DIFFERENTIAL FAULTY_PRELOAD CALL
 
 And it fails where there was nothing to find, because nothing was served: detects.py DIFFERENTIAL PRELOAD
 """

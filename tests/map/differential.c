@@ -3,7 +3,8 @@
  * The same random mapping calls in two processes, one of them with served mappings: every answer, every byte looked at
  * and every right has to be the same.
  *
- * usage: differential PRELOAD STEPS [SEED [SEQUENCE]]     STEPS in all, or those of one sequence; ASHLAR_CONF, or map:on
+ * usage: differential PRELOAD STEPS [SEED [SEQUENCE]]     STEPS in all, or those of one sequence; ASHLAR_CONF, or
+ * map:on
  *        differential child SEED FIRST END LEAVE_OUT      what it runs twice
  *
  * The first difference ends it. The sequence is run again with ever fewer of its steps, and what is left is printed.
@@ -101,8 +102,8 @@ static bool same(const struct calls_record *a, const struct calls_record *b)
 }
 
 /*
- * A comparison of the kernel with itself proves nothing. Where the kernel cannot move pages, the report says that they are
- * asked for and not served; a preload that is not ours, as those at fault, says nothing.
+ * A comparison of the kernel with itself proves nothing. Where the kernel cannot move pages, the report says that they
+ * are asked for and not served; a preload that is not ours, as those at fault, says nothing.
  */
 static bool nothing_was_served(void)
 {
@@ -148,8 +149,8 @@ static long compare(uint32_t first, uint32_t end, uint64_t leave_out, struct cal
 
 static void print(const char *who, const struct calls_record *r)
 {
-	printf("  %s: %s = %" PRId64 ", errno %d, content %08x, rights %08x\n", who, r->what, r->ret, r->error, r->content,
-	       r->access);
+	printf("  %s: %s = %" PRId64 ", errno %d, content %08x, rights %08x\n", who, r->what, r->ret, r->error,
+	       r->content, r->access);
 }
 
 static void print_steps(uint32_t sequence, uint64_t leave_out)
@@ -170,9 +171,9 @@ static uint32_t sequence_of(const struct calls_record differ[2])
 }
 
 /*
- * Whether the same calls from the same start differ there again. What is wrong with a call, or with memory that is warm from
- * earlier ones, does; what the machine did once (memory that had run out, a process that was killed) does not, and is told
- * and passed over, once.
+ * Whether the same calls from the same start differ there again. What is wrong with a call, or with memory that is warm
+ * from earlier ones, does; what the machine did once (memory that had run out, a process that was killed) does not, and
+ * is told and passed over, once.
  */
 static bool comes_again(uint32_t first, const struct calls_record differ[2])
 {

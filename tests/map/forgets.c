@@ -20,6 +20,7 @@ int mprotect(void *addr, size_t bytes, int prot)
 /* Up to a pageblock keeps what was written there: nothing but the contents shows it. */
 int madvise(void *addr, size_t bytes, int advice)
 {
-	return (int)syscall(SYS_madvise, addr, bytes, advice == MADV_DONTNEED && bytes <= 2 << 20 ? MADV_NORMAL : advice);
+	return (int)syscall(SYS_madvise, addr, bytes,
+			    advice == MADV_DONTNEED && bytes <= 2 << 20 ? MADV_NORMAL : advice);
 }
 #endif

@@ -3,8 +3,9 @@
  * Threads that map, fill, check, hand to the kernel and unmap, all at once, while recycling goes on under them. Nothing
  * may be lost, found where it was not put, or refused.
  *
- * Each kind of use lasts beyond the munmap where the kernel lets it: reads of a file that are in flight, pages in a pipe,
- * children of fork. A page that is recycled while somebody still refers to it shows as a word that nobody put there.
+ * Each kind of use lasts beyond the munmap where the kernel lets it: reads of a file that are in flight, pages in a
+ * pipe, children of fork. A page that is recycled while somebody still refers to it shows as a word that nobody put
+ * there.
  *
  * With ashlar another thread takes contiguous ranges out of the arenas meanwhile, as fast as it goes.
  *
@@ -59,8 +60,8 @@ static void complain(atomic_ulong *count, const char *what, const void *p, size_
 
 	if (atomic_fetch_add(count, 1) >= 5 || atomic_flag_test_and_set(&busy))
 		return;
-	printf("# %s at %p, %zu bytes: %016llx, expected %016llx, errno %d, thread %ld of process %d\n", what, p, bytes, got,
-	       want, error, syscall(SYS_gettid), getpid());
+	printf("# %s at %p, %zu bytes: %016llx, expected %016llx, errno %d, thread %ld of process %d\n", what, p, bytes,
+	       got, want, error, syscall(SYS_gettid), getpid());
 	print_maps(p, bytes);
 	(void)fflush(stdout);
 	atomic_flag_clear(&busy);
@@ -306,7 +307,8 @@ static void *allocator(void *arg)
 		return NULL;
 	while (!stop) {
 		const unsigned i = test_random(&state) % 64;
-		uint64_t *p = realloc(objects[i], 8 + test_random(&state) % (test_random(&state) % 64 == 0 ? 3 * PB : 9000));
+		uint64_t *p =
+			realloc(objects[i], 8 + test_random(&state) % (test_random(&state) % 64 == 0 ? 3 * PB : 9000));
 
 		if (p != NULL)
 			*p = state;
@@ -590,7 +592,8 @@ static int make_file(void)
 /* Whether a range can be had out of what the others use is not to be counted on; all else must have happened. */
 static bool each_has_had_a_round(bool reads)
 {
-	return rounds[0] > 0 && (rounds[1] > 0 || !reads) && rounds[2] > 0 && rounds[3] > 0 && rounds[4] > 0 && rounds[5] > 0;
+	return rounds[0] > 0 && (rounds[1] > 0 || !reads) && rounds[2] > 0 && rounds[3] > 0 && rounds[4] > 0 &&
+	       rounds[5] > 0;
 }
 
 TEST(recycling_loses_nothing)
@@ -618,9 +621,11 @@ TEST(recycling_loses_nothing)
 	stop = true;
 	for (unsigned i = 0; i < NR; i++)
 		EXPECT_EQ(pthread_join(threads[i], NULL), 0);
-	printf("# rounds: %lu mapped, %lu direct reads, %lu pipes, %lu forks, %lu signals, %lu allocations, %lu ranges\n",
+	printf("# rounds: %lu mapped, %lu direct reads, %lu pipes, %lu forks, %lu signals, "
+	       "%lu allocations, %lu ranges\n",
 	       rounds[0], rounds[1], rounds[2], rounds[3], rounds[4], rounds[5], rounds[6]);
-	printf("# %lu by io_uring, %lu futexes, %lu robust locks, %lu programs\n", rounds[7], rounds[8], rounds[9], rounds[10]);
+	printf("# %lu by io_uring, %lu futexes, %lu robust locks, %lu programs\n", rounds[7], rounds[8], rounds[9],
+	       rounds[10]);
 	EXPECT_EQ(wrong, 0);
 	EXPECT_EQ(refused, 0);
 	EXPECT(each_has_had_a_round(fd >= 0));

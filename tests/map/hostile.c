@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who means no good, or has been given little: calls over what is half served and half not, limits, filters of system calls,
- * children of every kind while threads map. See answers.h.
+ * Who means no good, or has been given little: calls over what is half served and half not, limits, filters of system
+ * calls, children of every kind while threads map. See answers.h.
  */
 #include "map/answers.h"
 
@@ -48,7 +48,8 @@ static void half(void)
 		(void)snprintf(what, sizeof(what), "advice %d", advices[i]);
 		say(what, advices[i] == MADV_FREE ? 0 : madvise(p + PB, 2 * PB, advices[i]));
 		say(what, advices[i] == MADV_FREE ? 0 : madvise(p + 3 * PB, 2 * PB, advices[i]));
-		say(what, fd < 0 || advices[i] == MADV_FREE ? 0 : syscall(SYS_PROCESS_MADVISE, fd, v, 2, advices[i], 0));
+		say(what,
+		    fd < 0 || advices[i] == MADV_FREE ? 0 : syscall(SYS_PROCESS_MADVISE, fd, v, 2, advices[i], 0));
 	}
 	say_sum("first", p, 2 * PB);
 	say("mlock", mlock(p + PB, 2 * PB));
@@ -89,9 +90,11 @@ static void sizes(void)
 	say("wrapping", mprotect(p, SIZE_MAX - PAGE, RW));
 	say_map("grows down onto it", mmap(p + PB, PB, RW, ANON | MAP_GROWSDOWN | MAP_FIXED, -1, 0));
 	say_map("hugetlb of a size that is none", mmap(NULL, 2 * PB, RW, ANON | MAP_HUGETLB | 63 << 26, -1, 0));
-	say_map("over the stack", mmap((void *)((uintptr_t)&p & ~(PB - 1)), 2 * PB, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0));
+	say_map("over the stack",
+		mmap((void *)((uintptr_t)&p & ~(PB - 1)), 2 * PB, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0));
 	say_map("over the program",
-		mmap((void *)((uintptr_t)&sizes & ~(uintptr_t)(PAGE - 1)), 2 * PB, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0));
+		mmap((void *)((uintptr_t)&sizes & ~(uintptr_t)(PAGE - 1)), 2 * PB, RW,
+		     ANON | MAP_FIXED_NOREPLACE, -1, 0));
 	say_sum("all", p, 4 * PB - PAGE);
 }
 

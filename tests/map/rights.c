@@ -94,7 +94,8 @@ static void read_all(struct joined *j)
 	setvbuf(f, text, _IOFBF, sizeof(text));
 	for (char line[512]; fgets(line, sizeof(line), f) != NULL;) {
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s", &start, &end, r) == 3)
-			add(j, start, end, (r[0] == 'r') | (r[1] == 'w') << 1 | (r[2] == 'x') << 2 | (r[3] == 's') << 3);
+			add(j, start, end,
+			    (r[0] == 'r') | (r[1] == 'w') << 1 | (r[2] == 'x') << 2 | (r[3] == 's') << 3);
 	}
 	(void)fclose(f);
 }

@@ -10,8 +10,8 @@
 bool rights_are_cheap(void);
 
 /*
- * A hash of start, end and rights (r, w, x, shared) of what is mapped in [from, to), neighbours with equal rights as one;
- * what goes beyond an end counts as far as that end.
+ * A hash of start, end and rights (r, w, x, shared) of what is mapped in [from, to), neighbours with equal rights as
+ * one; what goes beyond an end counts as far as that end.
  */
 uint32_t rights_hash(const void *from, const void *to);
 

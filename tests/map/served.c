@@ -189,7 +189,8 @@ CHILD_TEST(huge_pages_come_back_huge)
 	EXPECT(is_all(p, 16 * PB, 0));
 }
 
-/* Where page tables of base pages have been, a huge page comes to pieces: such a pageblock is no slot while there are others. */
+/* Where page tables of base pages have been, a huge page comes to pieces: such a pageblock is no slot while there are
+ * others. */
 CHILD_TEST(the_base_page_start_has_no_slots)
 {
 	struct ash_zonelist zl;

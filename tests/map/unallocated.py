@@ -17,8 +17,8 @@ del sys.argv[1:3]
 
 
 def report(options):
-    done = subprocess.run([PROGRAM], env=dict(os.environ, LD_PRELOAD=PRELOAD, ASHLAR_CONF=options), stderr=subprocess.PIPE,
-                          text=True, check=True)
+    done = subprocess.run([PROGRAM], env=dict(os.environ, LD_PRELOAD=PRELOAD, ASHLAR_CONF=options),
+                          stderr=subprocess.PIPE, text=True, check=True)
     return done.stderr
 
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Mappings of one size, BYTES, which the program that includes this defines: what is unmapped may come back in the next. */
+/* Mappings of one size, BYTES, which the program that includes this defines: what is unmapped may come back in the
+ * next. */
 #ifndef ASH_TESTS_MAP_WARM_H
 #define ASH_TESTS_MAP_WARM_H
 

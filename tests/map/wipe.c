@@ -71,7 +71,8 @@ TEST(pages_may_be_full_to_any_part)
 	make_memory();
 	for (unsigned round = 0; round < 200; round++) {
 		for (unsigned page = 0; page < PAGES; page++) {
-			const unsigned pieces = round < PIECES_OF_PAGE ? round + 1 : test_random(&random) % (PIECES_OF_PAGE + 1);
+			const unsigned pieces =
+				round < PIECES_OF_PAGE ? round + 1 : test_random(&random) % (PIECES_OF_PAGE + 1);
 			char *const p = block() + page * ASH_PAGE_SIZE;
 
 			if (round >= PIECES_OF_PAGE && test_random(&random) % 4 == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program that sends its mappings without copying (MSG_ZEROCOPY), and unmaps them before the network has read them: what
- * arrives is what was there. Run without and with the preload.
+ * A program that sends its mappings without copying (MSG_ZEROCOPY), and unmaps them before the network has read them:
+ * what arrives is what was there. Run without and with the preload.
  */
 #include "harness/test.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is in the memory: alignment, calloc's zeroes, realloc's bytes, nobody's overlap, for every size and alignment. */
+/* What is in the memory: alignment, calloc's zeroes, realloc's bytes, nobody's overlap, for every size and
+ * alignment. */
 #include "harness/test.h"
 
 #include <malloc.h>

@@ -67,7 +67,8 @@ static int exit_of(pid_t child)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
-/* Waits until SIGSEGV is somebody else's, while forks go on in another thread; where that never is, for a moment only. */
+/* Waits until SIGSEGV is somebody else's, while forks go on in another thread; where that never is, for a moment
+ * only. */
 static void await_window(void (*own)(int))
 {
 	struct sigaction now;

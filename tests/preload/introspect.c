@@ -121,7 +121,8 @@ TEST(trim_says_whether_it_released)
 		fclose(statm);
 		resident[i] = (size_t)pages << 12;
 	}
-	printf("# resident before, full, trimmed: %zu %zu %zu KiB\n", resident[0] >> 10, resident[1] >> 10, resident[2] >> 10);
+	printf("# resident before, full, trimmed: %zu %zu %zu KiB\n", resident[0] >> 10, resident[1] >> 10,
+	       resident[2] >> 10);
 	if (under_hugetlb())
 		return; /* hugetlb pages do not count as resident */
 	EXPECT_GE(resident[1], resident[0] + 20000ul * N / 10 * 9);

@@ -106,7 +106,8 @@ static void exhaust_under(int resource, size_t bytes)
 
 TEST(an_address_space_limit_ends_in_enomem)
 {
-	/* Known: the two spans that hugetlb needs do not fit beside a program in 64 MiB, and nothing can be allocated. */
+	/* Known: the two spans that hugetlb needs do not fit beside a program in 64 MiB, and nothing can be
+	 * allocated. */
 	if (!under_hugetlb())
 		exhaust_under(RLIMIT_AS, 64u << 20);
 	exhaust_under(RLIMIT_AS, 150u << 20);

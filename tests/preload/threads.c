@@ -173,7 +173,8 @@ TEST(objects_may_be_freed_by_other_threads)
 
 	for (int round = 0; round < 2; round++) {
 		for (int i = 0; i < 4; i++)
-			EXPECT_EQ(pthread_create(&threads[i], NULL, i % 2 == 0 ? producer : consumer, &rings[i / 2]), 0);
+			EXPECT_EQ(pthread_create(&threads[i], NULL, i % 2 == 0 ? producer : consumer, &rings[i / 2]),
+				  0);
 		for (int i = 0; i < 4; i++)
 			pthread_join(threads[i], NULL);
 		EXPECT_EQ(rings[0].wrong + rings[1].wrong, 0);

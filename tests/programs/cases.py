@@ -66,7 +66,8 @@ END
 ( cd / && echo /[a-e]* )
 printf '%s\n' {a..e}{1..3} | sort -r | paste -sd,
 [[ "alpha beta" =~ ([a-z]+)\ ([a-z]+) ]] && echo "${BASH_REMATCH[2]}"
-pids=(); for i in 1 2 3 4; do (sleep 0.01; exit "$i") & pids+=($!); done; for j in "${pids[@]}"; do wait "$j"; echo "$?"; done
+pids=(); for i in 1 2 3 4; do (sleep 0.01; exit "$i") & pids+=($!); done
+for j in "${pids[@]}"; do wait "$j"; echo "$?"; done
 trap 'echo trapped' USR1; kill -USR1 $$; eval 'echo "${text//word/w}" | cksum'
 exit 3
 """

@@ -9,9 +9,10 @@
  * where a process is past that. They count as memory needed, but not into the share on huge pages.
  *
  * Prints "size live huge-share memory-share"; ends with 0 if at least 95 % of the bytes are on huge pages and no more
- * than 10 % memory beyond the blocks' own was taken, else with 1 and the reason. nothp=1 forbids the process transparent
- * huge pages: the negative test, which must fail whatever the system's default is. raw=1 takes the bytes from the kernel
- * itself, in one mapping for which it is asked for huge pages: how many of them it has to give just now.
+ * than 10 % memory beyond the blocks' own was taken, else with 1 and the reason. nothp=1 forbids the process
+ * transparent huge pages: the negative test, which must fail whatever the system's default is. raw=1 takes the bytes
+ * from the kernel itself, in one mapping for which it is asked for huge pages: how many of them it has to give just
+ * now.
  *
  * The kernel is asked by PAGEMAP_SCAN (Linux 6.7), page by page. Where that is missing, by smaps: then a block counts
  * by the share of huge pages in its mapping.

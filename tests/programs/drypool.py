@@ -77,7 +77,8 @@ def bgsave(u, before):
     """redis forks with its heap on huge pages and none left: the child saves, the parent goes on writing."""
     cases.need("redis-server", "redis-benchmark", "redis-cli")
     with cases.Redis(u, "dry", True, before=before) as server:
-        if server.load("-n", "60000", "-r", "60000", "-d", "400", "-t", "set", "-P", "16").wait(timeout=under.HANG) != 0:
+        load = server.load("-n", "60000", "-r", "60000", "-d", "400", "-t", "set", "-P", "16")
+        if load.wait(timeout=under.HANG) != 0:
             raise under.Failure("redis-benchmark failed")
         load = server.load("-n", "100000", "-r", "60000", "-d", "400", "-t", "set", "-P", "16")
         for _ in range(3):

@@ -4,8 +4,9 @@
 
 usage: programs.py --preload LIB --source DIR --bench DIR --backing thp|2M|map CASE...
 
-With map their own mappings are served as well. With 2M the heap starts on hugetlb pages (no base-page start), of which PAGES are reserved for the time of the test, and
-the test proves that a program started so has some; that needs root, else it is skipped (77, the reason on the last line).
+With map their own mappings are served as well. With 2M the heap starts on hugetlb pages (no base-page start), of which
+PAGES are reserved for the time of the test, and the test proves that a program started so has some; that needs root,
+else it is skipped (77, the reason on the last line).
 """
 import argparse
 import contextlib

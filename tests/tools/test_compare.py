@@ -52,7 +52,8 @@ class Measure(Tool):
         cpu = busy['user_seconds']['median'] + busy['system_seconds']['median']
         self.assertGreaterEqual(cpu, 0.29)
         # A child's time counts once it has been waited for.
-        child = self.only('--runs', '1', 'sh', '-c', f"{PYTHON} -c 'import time\nwhile time.process_time() < 0.3: pass'")
+        child = self.only('--runs', '1', 'sh', '-c',
+                          f"{PYTHON} -c 'import time\nwhile time.process_time() < 0.3: pass'")
         self.assertGreaterEqual(child['user_seconds']['median'] + child['system_seconds']['median'], 0.29)
 
     def test_peak_of_one_short_process(self):
@@ -62,11 +63,13 @@ class Measure(Tool):
         self.assertGreaterEqual(a['page_faults']['median'], 100)
 
     def test_peak_is_summed_over_the_process_tree(self):
-        # All three hold their memory before any lets go, however long their starts take, and long enough for many looks.
+        # All three hold their memory before any lets go, however long their starts take, and long enough for many
+        # looks.
         hold = ('import os, time; x = b"x" * (60 << 20); open("%s." + str(os.getpid()), "w").close()\n'
                 'while len([n for n in os.listdir("%s") if n.startswith("held.")]) < 3: time.sleep(0.02)\n'
                 'time.sleep(2)') % (self.path('held'), os.path.dirname(self.path('held')))
-        a = self.only('--runs', '1', 'sh', '-c', f"({PYTHON} -c '{hold}' &) ; {PYTHON} -c '{hold}' & {PYTHON} -c '{hold}'; wait")
+        a = self.only('--runs', '1', 'sh', '-c',
+                      f"({PYTHON} -c '{hold}' &) ; {PYTHON} -c '{hold}' & {PYTHON} -c '{hold}'; wait")
         # Two are descendants for as long as they live; the one in the subshell is an orphan, nobody's descendant.
         self.assertGreaterEqual(a['peak_bytes']['median'], 120 << 20)
         self.assertLess(a['peak_bytes']['median'], 200 << 20)
@@ -119,7 +122,8 @@ class Measure(Tool):
 class Failures(Tool):
     def test_a_command_that_fails_by_itself(self):
         for code, word in (('exit 3', 'exit status 3'), ('kill -SEGV $$', 'signal 11')):
-            result = self.ashlar('compare', '--with', 'glibc', 'sh', '-c', f'echo first >&2; echo last words >&2; {code}')
+            result = self.ashlar('compare', '--with', 'glibc', 'sh', '-c',
+                                 f'echo first >&2; echo last words >&2; {code}')
             self.assertFails(result, 1, 'no preload at all', word, '| last words')
 
     def test_a_command_that_fails_under_one_allocator(self):
@@ -144,7 +148,8 @@ class Failures(Tool):
         with open(path, 'w', encoding='ascii') as f:
             f.write('not a library')
         self.addCleanup(os.unlink, path)
-        result = self.ashlar('compare', '--json', '--with', 'glibc,bad', '--preload', f'bad={path}', '--runs', '1', 'true')
+        result = self.ashlar('compare', '--json', '--with', 'glibc,bad', '--preload', f'bad={path}', '--runs', '1',
+                             'true')
         self.assertEqual(result.returncode, 1)
         self.assertIn(f'cannot preload {path}', result.stderr)
         self.assertIn('cannot preload', json.loads(result.stdout)['allocators'][1]['failed'])
@@ -164,7 +169,8 @@ class Failures(Tool):
         self.assertFails(self.ashlar('compare', '/bin/busybox', 'true'), 126, 'statically linked')
         self.assertFails(self.ashlar('compare', 'nonexistent-program'), 127, 'nonexistent-program')
         self.assertFails(self.ashlar('compare', ''), 127, 'empty')
-        self.assertFails(self.ashlar('compare', 'true', env={'ASHLAR_PRELOAD': '/nonexistent.so'}), 126, '/nonexistent.so')
+        self.assertFails(self.ashlar('compare', 'true', env={'ASHLAR_PRELOAD': '/nonexistent.so'}), 126,
+                         '/nonexistent.so')
 
     def test_a_preload_that_is_there_already(self):
         other = f'/tmp/libjemalloc-{os.getpid()}.so'

@@ -70,7 +70,8 @@ class Doctor(Tool):
         findings, fixes, _ = self.doctor(1, {'sys/kernel/mm/transparent_hugepage/enabled': 'always madvise [never]'})
         self.has(findings, 'problem', 'transparent huge pages are off')
         self.assertEqual(fixes, ['echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled'])
-        self.has(self.doctor(0, {'sys/kernel/mm/transparent_hugepage/enabled': '[always] madvise never'})[0], 'ok', 'always')
+        self.has(self.doctor(0, {'sys/kernel/mm/transparent_hugepage/enabled': '[always] madvise never'})[0], 'ok',
+                 'always')
         self.has(self.doctor(1, {'sys/kernel/mm/transparent_hugepage/enabled': None})[0], 'problem', 'no transparent')
 
     def test_pools(self):
@@ -87,8 +88,8 @@ class Doctor(Tool):
     def test_control_groups_of_version_2(self):
         findings, fixes, _ = self.doctor(0, {
             'proc/self/cgroup': '0::/kubepods/pod1/c1', 'sys/fs/cgroup/kubepods/hugetlb.2MB.max': '0',
-            'sys/fs/cgroup/kubepods/pod1/c1/hugetlb.2MB.max': 'max', 'sys/fs/cgroup/kubepods/pod1/memory.max': '1073741824',
-            'sys/fs/cgroup/other/memory.max': '1'})
+            'sys/fs/cgroup/kubepods/pod1/c1/hugetlb.2MB.max': 'max',
+            'sys/fs/cgroup/kubepods/pod1/memory.max': '1073741824', 'sys/fs/cgroup/other/memory.max': '1'})
         self.has(findings, 'note', '/sys/fs/cgroup/kubepods limits hugetlb 2 MiB to 0')
         self.has(findings, 'note', '/sys/fs/cgroup/kubepods/pod1 limits memory to 1.0 GiB')
         self.assertEqual(sorted(fixes), ['echo max | sudo tee /sys/fs/cgroup/kubepods/hugetlb.2MB.max',
@@ -127,7 +128,8 @@ class Doctor(Tool):
 
     def test_the_real_machine_and_bad_options(self):
         self.assertIn(self.ashlar('doctor').returncode, (0, 1))
-        for args, words in ((['--root', '/nonexistent'], ['/nonexistent: No such file']), (['--root'], ['needs a value']),
+        for args, words in ((['--root', '/nonexistent'], ['/nonexistent: No such file']),
+                            (['--root'], ['needs a value']),
                             (['x'], ['unexpected "x"']), (['--fix'], ['unknown option "--fix"'])):
             self.assertFails(self.ashlar('doctor', *args), 2, *words)
 

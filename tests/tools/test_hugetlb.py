@@ -54,8 +54,8 @@ class Hugetlb(Tool):
     def report(self, mib, *options):
         """Status, complaints and arenas summed by backing of a process that holds so much."""
         path = self.path('report')
-        result = self.ashlar('run', '-H', '2M', f'--report={path}', '--report-format', 'json', *options, '--', PYTHON, '-c',
-                             HOLD % mib)
+        result = self.ashlar('run', '-H', '2M', f'--report={path}', '--report-format', 'json', *options, '--', PYTHON,
+                             '-c', HOLD % mib)
         with open(path, encoding='ascii') as f:
             d = json.loads(f.readlines()[-1])['ashlar']
         total = {}
@@ -93,8 +93,8 @@ class Hugetlb(Tool):
 
     def test_comparison_counts_them(self):
         hold = HOLD % 32 + 'import time; time.sleep(2)'
-        result = self.ashlar('compare', '--json', '--with', 'glibc,ashlar', '--runs', '1', '--conf', 'huge:2M', '--', PYTHON,
-                             '-c', hold)
+        result = self.ashlar('compare', '--json', '--with', 'glibc,ashlar', '--runs', '1', '--conf', 'huge:2M', '--',
+                             PYTHON, '-c', hold)
         self.assertEqual(result.returncode, 0, result.stderr)
         peak = {a['name']: a['peak_bytes']['median'] for a in json.loads(result.stdout)['allocators']}
         self.assertGreaterEqual(peak['ashlar'], 40 * MIB)

@@ -9,7 +9,8 @@ import os
 from tool import SHIM, Tool, cases
 
 SMALL, LARGE = 'hugepages-2048kB', 'hugepages-1048576kB'
-FILES = {'nr_hugepages': 10, 'free_hugepages': 6, 'resv_hugepages': 1, 'surplus_hugepages': 0, 'nr_overcommit_hugepages': 0}
+FILES = {'nr_hugepages': 10, 'free_hugepages': 6, 'resv_hugepages': 1, 'surplus_hugepages': 0,
+         'nr_overcommit_hugepages': 0}
 
 
 class Pool(Tool):
@@ -62,7 +63,8 @@ class Pool(Tool):
 
     def test_what_cannot_be_had_whole_is_put_back(self):
         short = {'LD_PRELOAD': SHIM, 'SHIM_POOL_MAX': '40'}
-        self.assertFails(self.pool('2M', '64', env=short), 1, 'wanted 64 pages of 2.0 MiB', 'could make 40', 'put back to 10')
+        self.assertFails(self.pool('2M', '64', env=short), 1, 'wanted 64 pages of 2.0 MiB', 'could make 40',
+                         'put back to 10')
         self.assertEqual(self.number(), 10)
         with open(self.path('proc/sys/vm/compact_memory'), encoding='ascii') as f:
             self.assertEqual(f.read(), '1\n')
@@ -98,7 +100,8 @@ class Pool(Tool):
                             (['4M', '1'], 'no pool of pages of 4.0 MiB'), (['--node', 'x', '2M', '1'], '"x"'),
                             (['--node', '0'], 'are needed'), (['--on-demand', '--demote', '2M', '1'], 'two things'),
                             (['--demote', '1G', '+1'], 'only the pool itself'), (['2M', '1', '2'], 'are needed'),
-                            (['2M', '99999999999999999999'], 'is not a number of pages'), (['--nonsense'], 'unknown option')):
+                            (['2M', '99999999999999999999'], 'is not a number of pages'),
+                            (['--nonsense'], 'unknown option')):
             self.assertFails(self.pool(*args), 2, words, 'ashlar pool --help')
         self.assertEqual(self.number(), 10)
 

@@ -199,8 +199,8 @@ class Refusals(Tool):
         self.refuses(CANNOT, 'not a program', args=[self.elf('object', at={16: b'\x01\x00'})])
 
     def test_damaged_programs(self):
-        for name, kwargs in (('magic only', {'size': 4}), ('half a header', {'size': 40}), ('headers cut', {'size': 70}),
-                             ('far program headers', {'at': {32: b'\xff' * 8}}),
+        for name, kwargs in (('magic only', {'size': 4}), ('half a header', {'size': 40}),
+                             ('headers cut', {'size': 70}), ('far program headers', {'at': {32: b'\xff' * 8}}),
                              ('near the end of offsets', {'at': {32: struct.pack('<Q', 2**63 - 8)}}),
                              ('odd header size', {'at': {54: b'\x07\x00'}}),
                              ('many headers', {'at': {56: b'\xff\xff'}})):
@@ -218,7 +218,8 @@ class Refusals(Tool):
     def test_programs_of_other_c_libraries(self):
         if os.uname().machine != 'x86_64':
             self.skipTest('knows the loader of x86_64 only')
-        self.refuses(CANNOT, 'another C library', 'ld-musl', args=[self.patch_interp('musl', b'/lib/ld-musl-x86_64.so.1')])
+        self.refuses(CANNOT, 'another C library', 'ld-musl',
+                     args=[self.patch_interp('musl', b'/lib/ld-musl-x86_64.so.1')])
         self.refuses(CANNOT, 'needs the dynamic linker /x/ld-linux-x86-64.so.2: No such file',
                      args=[self.patch_interp('lost', b'/x/ld-linux-x86-64.so.2')])
 
@@ -332,8 +333,8 @@ class Usage(Tool):
         if subprocess.run([*command, 'true'], capture_output=True, check=False).returncode != 0:
             self.skipTest('no mount namespace to be had')
         for args, words in (([], 'the heap will be base pages'), (['-H', '2M'], 'beyond the hugetlb pool')):
-            result = subprocess.run([*command, ASHLAR, 'run', *args, TRUE], env=self.env, capture_output=True, text=True,
-                                    check=True)
+            result = subprocess.run([*command, ASHLAR, 'run', *args, TRUE], env=self.env, capture_output=True,
+                                    text=True, check=True)
             self.assertEqual(result.stderr.count('\n'), 1)
             self.assertIn('"never"', result.stderr)
             self.assertIn(words, result.stderr)

@@ -31,7 +31,8 @@ class Tool(unittest.TestCase):
                               errors='surrogateescape', **kwargs)
 
     def as_nobody(self):
-        """What makes ashlar() run as another user; skips where there is none to be, or none that gets to the command."""
+        """What makes ashlar() run as another user; skips where there is none to be, or none that gets to the
+        command."""
         if not ROOT:
             self.skipTest('needs root, to be somebody else')
         user = {'user': NOBODY, 'group': NOBODY, 'extra_groups': []}

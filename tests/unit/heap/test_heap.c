@@ -492,7 +492,8 @@ static bool dies(void (*fn)(void))
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 
-/* What a child finds whose copy of an object is older than its copy of the list's head: a head, and no link behind it. */
+/* What a child finds whose copy of an object is older than its copy of the list's head: a head, and no link behind
+ * it. */
 static void plant_torn_list(struct ash_heap *h, uintptr_t *object)
 {
 	*object = 0x5a5a5a5a5a5a5a50;

@@ -281,7 +281,8 @@ TEST(a_full_bin_is_put_aside_and_a_full_depot_gives_a_bounded_part_back)
 			EXPECT_EQ(held, bin_length(cls));
 			EXPECT_LE(held, max);
 			if (h->depot[cls].nr != aside) {
-				EXPECT_LE(h->depot_bytes, ash_max((uint64_t)256 << 10, h->slab_frames << (ASH_PAGE_SHIFT - 2)));
+				EXPECT_LE(h->depot_bytes,
+					  ash_max((uint64_t)256 << 10, h->slab_frames << (ASH_PAGE_SHIFT - 2)));
 				EXPECT_EQ(h->depot[cls].nr, aside + gone);
 				EXPECT_EQ(h->depot[cls].nr, depot_length(h, cls));
 				EXPECT_EQ(h->bins[cls].head, p[i]);

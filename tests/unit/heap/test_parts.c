@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Parts of slabs that go back to the system: which, when, that nothing alive is touched, and that all of it is had again. */
+/* Parts of slabs that go back to the system: which, when, that nothing alive is touched, and that all of it is had
+ * again. */
 #include "harness/test.h"
 
 #include <signal.h>
@@ -91,7 +92,8 @@ static size_t frames_without(unsigned cls, unsigned nr)
 		bool touched[16] = { false };
 
 		for (; i < nr && (uintptr_t)object[i] - start < slab; i++)
-			for (size_t at = (uintptr_t)object[i] - start; at < (uintptr_t)object[i] - start + c->size; at++)
+			for (size_t at = (uintptr_t)object[i] - start; at < (uintptr_t)object[i] - start + c->size;
+			     at++)
 				touched[at / part] = true;
 		for (unsigned n = 0; n < 16; n++)
 			frames += touched[n] ? 0 : part >> ASH_PAGE_SHIFT;
@@ -154,12 +156,14 @@ TEST(what_nothing_alive_touches_goes_and_comes_back)
 /* At random, with slabs thinned at any moment: no object is lost, had twice, or written to by another. */
 TEST(thinning_between_any_two_calls_is_not_noticed)
 {
-	static const size_t sizes[] = { 16, 48, 160, 640, 1280, 3072, 4608, 5376, 10752, 13056, 18688, 26112, 37376, 65536 };
+	static const size_t sizes[] = { 16,   48,    160,   640,   1280,  3072,  4608,
+					5376, 10752, 13056, 18688, 26112, 37376, 65536 };
 	uint64_t r = 1;
 
 	load();
 	for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
-		const unsigned cls = ash_class_of(sizes[s]), nr = ash_max(some_objects(cls) / 4, ash_classes[cls].capacity + 1u);
+		const unsigned cls = ash_class_of(sizes[s]),
+			       nr = ash_max(some_objects(cls) / 4, ash_classes[cls].capacity + 1u);
 		size_t before = fake_arena_discarded_frames();
 
 		memset(object, 0, sizeof(object));

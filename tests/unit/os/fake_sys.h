@@ -101,7 +101,8 @@ static long fake_call(long nr, long a, long b, long c, long d, long e, long f)
 	if ((nr == __NR_read || nr == __NR_close) && a >= FAKE_FD)
 		return nr == __NR_close ? 0 : fake_read(a, (char *)b, (size_t)c);
 	if (nr == __NR_write && a == 2 && fake.capture) {
-		size_t n = (size_t)c < sizeof(fake.log) - 1 - fake.log_len ? (size_t)c : sizeof(fake.log) - 1 - fake.log_len;
+		size_t n = (size_t)c < sizeof(fake.log) - 1 - fake.log_len ? (size_t)c
+									   : sizeof(fake.log) - 1 - fake.log_len;
 
 		memcpy(fake.log + fake.log_len, (const char *)b, n);
 		fake.log_len += n;
@@ -143,7 +144,8 @@ static inline void fake_file(const char *path, const char *text)
 }
 
 /* times UINT_MAX: always. */
-static inline void fake_fail(long nr, bool (*match)(long, long, long, long, long), unsigned skip, unsigned times, long ret)
+static inline void fake_fail(long nr, bool (*match)(long, long, long, long, long), unsigned skip, unsigned times,
+			     long ret)
 {
 	fake.rules[fake.nr_rules++] = (struct fake_rule){ nr, match, skip, times, ret };
 }

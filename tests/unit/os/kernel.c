@@ -437,7 +437,8 @@ TEST(smaps_sorts_bytes_by_backing)
 	fake_on();
 	fake_file("/proc/self/smaps",
 		  "0fff0000-10000000 rw-p 0 00:00 0\nKernelPageSize: 4 kB\nRss: 64 kB\n"
-		  "10000000-10400000 rw-p 0 00:00 0 [anon:x]\nKernelPageSize: 4 kB\nRss: 2052 kB\nAnonHugePages: 2048 kB\n"
+		  "10000000-10400000 rw-p 0 00:00 0 [anon:x]\nKernelPageSize: 4 kB\n"
+		  "Rss: 2052 kB\nAnonHugePages: 2048 kB\n"
 		  "10400000-10800000 rw-p 0 00:0f 1 /anon_hugepage (deleted)\nKernelPageSize: 2048 kB\nRss: 0 kB\n"
 		  "Shared_Hugetlb: 2048 kB\nPrivate_Hugetlb: 4096 kB\n"
 		  "40000000-80000000 rw-p 0 00:0f 1 /anon_hugepage (deleted)\nKernelPageSize: 1048576 kB\n"
