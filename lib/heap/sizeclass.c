@@ -2,7 +2,7 @@
 /* The size class tables, made by the compiler from sizeclass.def. */
 #include "heap/sizeclass.h"
 
-/* A bin holds up to 32 KiB, at least 4 objects, at most 512: enough to hide a slab's lists behind the fast path. */
+/* A bin holds up to 32 KiB, at least 4 objects, at most 256: enough to hide a slab's lists behind the fast path. */
 #define BIN_BYTES 32768
 #define BIN_MIN 4
 #define BIN_MAX 256
