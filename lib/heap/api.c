@@ -183,20 +183,23 @@ static ASH_NOINLINE void free_remote(void *p, uint32_t tag, struct ash_heap *sel
 		ash_heap_corrupt("free of an address that is not allocated", p);
 	if (ASH_UNLIKELY(self == &ash_heap_none))
 		self = ash_heap_get_slow();
-	if (ASH_LIKELY(self != NULL))
-		ash_remote_free(self, p, tag);
+	if (ASH_UNLIKELY(self == NULL))
+		ash_remote_send_one(ash_heap_by_tag(tag), p);
+	else if (ASH_UNLIKELY(self->owner == tag >> ASH_TAG_OWNER_SHIFT)) /* the heap it has just got */
+		ash_bin_push(self, tag & ASH_TAG_CLASS_MASK, p);
 	else
-		ash_remote_send_one(ash_heaps.table[tag >> ASH_TAG_OWNER_SHIFT], p);
+		ash_remote_free(self, p, tag);
 	ash_heap_settle();
 }
 
 /* differs: the tag of p's frame XOR that of self, whose slab it is not in. */
 ASH_HOT void ash_heap_free_other(void *p, uint32_t differs, struct ash_heap *self)
 {
-	const uint32_t tag = differs ^ self->tag;
+	uint32_t tag;
 
-	if (ASH_LIKELY(ash_outbox_push(self, p, tag)))
+	if (ASH_LIKELY(ash_outbox_push(self, p, differs)))
 		return;
+	tag = differs ^ (uint32_t)self->tag;
 	if ((tag & ASH_TAG_LARGE) == 0) {
 		free_remote(p, tag, self);
 	} else {

@@ -135,24 +135,49 @@ ASH_INLINE void *ash_fast_realloc(void *p, size_t size)
 	return ash_heap_realloc(p, size);
 }
 
-/*
- * Add an object to the outbox on its owner's way, if it has one and there is room for one object more. An empty outbox
- * has no credit, and so takes nothing, whatever its tag.
- */
-ASH_INLINE bool ash_outbox_push(struct ash_heap *self, struct ash_object *o, uint32_t tag)
+/* The object is linked into the batch, and what is pushed next it carries the addresses of, if it has room for any. */
+ASH_INLINE void ash_outbox_carry(struct ash_outbox *box, struct ash_object *o, unsigned cls)
 {
-	struct ash_outbox *box = &self->outbox[(tag >> ASH_TAG_OWNER_SHIFT) % ASH_OUTBOXES];
+	const size_t carries = ash_class_carries[cls];
+
+	o->link = (uintptr_t)box->head | carries;
+	box->head = o;
+	if (carries != 0) {
+		box->at = o->carried;
+		box->end = o->carried + carries;
+	}
+}
+
+/* Where objects wait whose tag XOR self's is this. The bits that say so are brought to bytes by one shift. */
+ASH_INLINE struct ash_outbox *ash_outbox_of(struct ash_heap *self, uint32_t differs)
+{
+	const uint32_t bits = differs & (ASH_OUTBOXES - 1) << ASH_TAG_OWNER_SHIFT;
+
+	ASH_BUILD_ASSERT(sizeof(struct ash_outbox) << 2 == 1u << ASH_TAG_OWNER_SHIFT, "as the shift below");
+	return (struct ash_outbox *)((char *)self->outbox + (bits >> 2));
+}
+
+/*
+ * Add an object, whose tag XOR self's is differs, to the outbox on its owner's way, if it has one and there is room for
+ * one object more. An object that another carries the address of is not touched.
+ */
+ASH_INLINE bool ash_outbox_push(struct ash_heap *self, struct ash_object *o, uint32_t differs)
+{
+	struct ash_outbox *box = ash_outbox_of(self, differs);
+	const size_t cls = differs ^ box->differs;
 	int64_t credit;
 
-	/* Of a large run, too, whose tag has no class in it. */
-	if (ASH_UNLIKELY(box->tag != (tag & ~ASH_TAG_CLASS_MASK)))
+	/* Of an empty outbox, and of a large run, whose tag has no class in it, too. */
+	if (ASH_UNLIKELY(cls >= ASH_NR_CLASSES))
 		return false;
-	credit = box->credit - ash_class_cost[tag & ASH_TAG_CLASS_MASK];
+	credit = box->credit - ash_class_cost[cls];
 	if (ASH_UNLIKELY(credit < 0))
 		return false;
 	box->credit = credit;
-	o->next = box->head;
-	box->head = o;
+	if (ASH_LIKELY(box->at != box->end))
+		*box->at++ = o;
+	else
+		ash_outbox_carry(box, o, (unsigned)cls);
 	return true;
 }
 

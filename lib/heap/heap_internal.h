@@ -36,16 +36,24 @@
 #define ASH_TAG_FRAMES_MASK (ASH_TAG_LISTED - 1)
 #define ASH_OWNER_MAX ((1u << 22) - 1) /* owner << 8 stays clear of the LARGE and LISTED bits */
 
-/* A free object: its first word links it to the next, in a bin, a slab or a remote list. */
+/*
+ * A free object: its first word links it to the next, in a bin, a slab or a remote list. On a remote list the lowest
+ * bits of that word, which are 0 in an address, say how many other objects it carries the addresses of.
+ */
 struct ash_object {
-	struct ash_object *next;
+	union {
+		struct ash_object *next;
+		uintptr_t link;
+	};
 	union {
 		/* of the first of a batch on a remote list: of the one before it; see remote.c */
 		struct ash_object *batch;
 		struct ash_object *magazine; /* of the first of a magazine in a depot: of the next one; see depot.c */
 		uintptr_t nr;                /* of the second of a magazine: how many objects it is */
 	};
+	struct ash_object *carried[]; /* as many as it has room for, and ASH_CARRIED_MAX at most; see remote.c */
 };
+ASH_BUILD_ASSERT(ASH_CARRIED_MAX == 15, "objects are aligned to sixteen bytes, so four bits of a link count");
 
 /* Full bins of one class, put aside; see depot.c. */
 struct ash_depot {
@@ -97,9 +105,13 @@ extern ASH_HIDDEN struct ash_slab *ash_slabs; /* (c) one per 2^ASH_SLAB_MIN_ORDE
 /* Objects of another heap on their way home, collected so that one atomic exchange sends many. */
 struct ash_outbox {
 	int64_t credit; /* (o) room for more, << 32, minus what ash_class_cost says per object; empty: 0 */
-	uint32_t tag;   /* (o) its owner's: owner << ASH_TAG_OWNER_SHIFT; 0: empty */
+	/* (o) the owner's tag XOR that of the heap whose outbox it is, as free() has it at hand; 0: empty */
+	uint32_t differs;
+	/* (o) the last that is linked; its link counts as many as it has room for */
 	struct ash_object *head;
-} ASH_ALIGNED(32); /* the fast path indexes outboxes by a shift */
+	/* (o) where it takes the next address, and where none any more */
+	struct ash_object **at, **end;
+} ASH_ALIGNED(64); /* the fast path indexes outboxes by a shift */
 #define ASH_OUTBOXES 8
 
 /*
@@ -165,7 +177,7 @@ struct ash_heap {
 /* Every heap there ever was: structures are reused, never given back, so a stale owner number is always readable. */
 struct ash_heaps {
 	struct ash_lock lock;
-	struct ash_heap **table;        /* [owner]; (l) to write, owners in tags are always valid to read */
+	_Atomic(struct ash_heap *) *table; /* [owner]; (l) to write, owners in tags are always valid to read */
 	uint32_t nr;                    /* (l) highest owner in use */
 	uint32_t max;                   /* (c) entries in table */
 	struct ash_heap **orphans;                    /* (l) [ASH_ZONELIST_HOMES] by the home of their memory */
@@ -174,6 +186,15 @@ struct ash_heaps {
 	_Atomic uint64_t foreign_frees;
 };
 extern ASH_HIDDEN struct ash_heaps ash_heaps;
+
+/*
+ * Whose an object with this tag is. A slab may be taken by a heap that was made after the object was: what is read of
+ * the heap is not to be older than its entry, so the load is an acquire.
+ */
+ASH_INLINE struct ash_heap *ash_heap_by_tag(uint32_t tag)
+{
+	return atomic_load_explicit(&ash_heaps.table[tag >> ASH_TAG_OWNER_SHIFT], memory_order_acquire);
+}
 
 /* The calling thread's heap; ash_heap_none (empty bins, a tag that matches nothing) until the first slow path. */
 extern ASH_HIDDEN ASH_TLS_DEFINE struct ash_heap *ash_heap_self;

@@ -5,8 +5,12 @@
  * The object goes home, so that a slab is touched by its owner alone, needs no lock, and two threads never share a
  * cache line they did not share before. It is collected in an outbox per destination (the push is inline, in fast.h); a
  * full outbox is put before the owner's remote list, a list of such batches, with one compare-and-swap. The owner takes
- * the whole list with one exchange when a bin runs dry. Each of its objects is a miss in the sender's cache, and only
- * behind it stands where the next one is; so the owner walks several batches at once.
+ * the whole list with one exchange when a bin runs dry.
+ *
+ * What that costs are cache lines. An object that is freed lies in its owner's cache, as a rule, and one that is linked
+ * into a batch is taken from there and fetched back. So one object in several is linked, and carries the addresses of
+ * the others, which nobody touches on their way. The owner waits for each that is linked, and only behind it stands
+ * where the next one is; so it walks several batches at once.
  *
  * An owner that does not run takes nothing home, and with more threads than processors many do not: others would free
  * to it all that they have, and grow new slabs for what they allocate. So who has a batch for a heap where many wait
@@ -52,12 +56,34 @@ void ash_remote_send_one(struct ash_heap *h, struct ash_object *o)
 	send(h, o);
 }
 
+/* What an object carries, and the next of its batch: to be read before the object or one of those is anybody's. */
+struct load {
+	struct ash_object *next;
+	uint32_t nr;
+};
+
+static struct load load_of(const struct ash_object *o)
+{
+	return (struct load){ (struct ash_object *)(o->link & ~(uintptr_t)ASH_CARRIED_MAX),
+			      (uint32_t)o->link & ASH_CARRIED_MAX };
+}
+
+/* An object's tag. Somebody may have written to what was free already, and it carried addresses. */
+static uint32_t tag_of(const struct ash_object *o)
+{
+	const size_t frame = ash_frame_index(o);
+
+	if (ASH_UNLIKELY(frame >= ash_registry.nr_frames))
+		ash_heap_corrupt("an object was written to after it was freed, and this found in it", o);
+	return ash_tag_load(frame);
+}
+
 /* A cached object keeps its slab from being given back, unless it was freed twice. */
 static struct ash_heap *owner_of(const struct ash_object *o, uint32_t tag)
 {
 	if (ASH_UNLIKELY((int32_t)tag <= 0))
 		ash_heap_corrupt("double free", o);
-	return ash_heaps.table[tag >> ASH_TAG_OWNER_SHIFT];
+	return ash_heap_by_tag(tag);
 }
 
 static bool has_room(const struct ash_heap *self, unsigned cls)
@@ -65,28 +91,39 @@ static bool has_room(const struct ash_heap *self, unsigned cls)
 	return self->bins[cls].room > ash_classes[cls].cache_max / 2;
 }
 
+/* Whether self has room for the object, which is in its bin then. */
+static bool keep_one(struct ash_heap *self, struct ash_object *o)
+{
+	const unsigned cls = tag_of(o) & ASH_TAG_CLASS_MASK;
+
+	if (!has_room(self, cls))
+		return false;
+	self->keeps_others = true;
+	ash_bin_push(self, cls, o);
+	return true;
+}
+
 /*
- * Of a batch what self has room for goes into its bins. What is left, linked as it was; NULL: nothing. Not inline: it
- * is seldom, and every batch would pay for the registers that it needs.
+ * Of a batch what self has room for goes into its bins. What is left, each object for itself; NULL: nothing. Not
+ * inline: it is seldom, and every batch would pay for the registers that it needs.
  */
 static ASH_NOINLINE struct ash_object *keep_some(struct ash_heap *self, struct ash_object *o)
 {
-	struct ash_object *left = NULL, **link = &left;
+	struct ash_object *left = NULL;
 
 	while (o != NULL) {
-		struct ash_object *next = o->next;
-		const unsigned cls = ash_tag_load(ash_frame_index(o)) & ASH_TAG_CLASS_MASK;
+		const struct load l = load_of(o);
 
-		if (has_room(self, cls)) {
-			self->keeps_others = true;
-			ash_bin_push(self, cls, o);
-		} else {
-			*link = o;
-			link = &o->next;
+		for (uint32_t i = 0; i <= l.nr; i++) {
+			struct ash_object *one = i < l.nr ? o->carried[i] : o;
+
+			if (!keep_one(self, one)) {
+				one->next = left;
+				left = one;
+			}
 		}
-		o = next;
+		o = l.next;
 	}
-	*link = NULL;
 	return left;
 }
 
@@ -107,10 +144,11 @@ static bool may_keep(const struct ash_heap *self, const struct ash_heap *h, cons
 static void outbox_send(struct ash_heap *self, struct ash_outbox *box, bool keep)
 {
 	struct ash_object *head = box->head;
-	struct ash_heap *h = ash_heaps.table[box->tag >> ASH_TAG_OWNER_SHIFT];
+	struct ash_heap *h = ash_heap_by_tag(box->differs ^ (uint32_t)self->tag);
 
+	head->link -= (uintptr_t)(box->end - box->at);
 	self->remote_frees += (uint32_t)box->credit;
-	box->tag = 0;
+	box->differs = 0;
 	box->credit = 0;
 	if (keep && may_keep(self, h, head))
 		head = keep_some(self, head);
@@ -121,36 +159,35 @@ static void outbox_send(struct ash_heap *self, struct ash_outbox *box, bool keep
 void ash_remote_flush(struct ash_heap *self)
 {
 	for (unsigned i = 0; i < ASH_OUTBOXES; i++)
-		if (self->outbox[i].tag != 0)
+		if (self->outbox[i].differs != 0)
 			outbox_send(self, &self->outbox[i], false);
 }
 
-static struct ash_outbox *outbox_of(struct ash_heap *self, uint32_t owner)
+static void outbox_start(struct ash_outbox *box, struct ash_object *o, uint32_t differs)
 {
-	return &self->outbox[owner % ASH_OUTBOXES];
-}
+	const unsigned cls = differs & ASH_TAG_CLASS_MASK;
 
-static void outbox_start(struct ash_outbox *box, struct ash_object *o, uint32_t tag)
-{
-	box->tag = tag & ~ASH_TAG_CLASS_MASK;
-	box->credit = ((int64_t)ASH_OUTBOX_BYTES << 32) - ash_class_cost[tag & ASH_TAG_CLASS_MASK];
-	box->head = o;
-	o->next = NULL;
+	box->differs = differs & ~ASH_TAG_CLASS_MASK;
+	box->credit = ((int64_t)ASH_OUTBOX_BYTES << 32) - ash_class_cost[cls];
+	box->head = NULL;
+	box->at = box->end = NULL;
+	ash_outbox_carry(box, o, cls);
 }
 
 void ash_remote_give(struct ash_heap *self, struct ash_object *head, struct ash_object *tail)
 {
-	const uint32_t tag = ash_tag_load(ash_frame_index(head));
-	struct ash_outbox *box = outbox_of(self, owner_of(head, tag)->owner);
+	const uint32_t tag = ash_tag_load(ash_frame_index(head)), differs = tag ^ (uint32_t)self->tag;
+	struct ash_outbox *box = ash_outbox_of(self, differs);
 
+	(void)owner_of(head, tag);
 	tail->next = NULL;
 	while (head != NULL) {
 		struct ash_object *next = head->next;
 
-		if (!ash_outbox_push(self, head, tag)) {
-			if (box->tag != 0)
+		if (!ash_outbox_push(self, head, differs)) {
+			if (box->differs != 0)
 				outbox_send(self, box, false);
-			outbox_start(box, head, tag);
+			outbox_start(box, head, differs);
 		}
 		head = next;
 	}
@@ -160,16 +197,17 @@ void ash_remote_give(struct ash_heap *self, struct ash_object *head, struct ash_
  * one. */
 void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag)
 {
-	const uint32_t owner = tag >> ASH_TAG_OWNER_SHIFT;
-	struct ash_outbox *box = outbox_of(self, owner);
+	const uint32_t differs = tag ^ (uint32_t)self->tag;
+	struct ash_heap *h = ash_heap_by_tag(tag);
+	struct ash_outbox *box = ash_outbox_of(self, differs);
 
-	if (ash_heaps.table[owner]->first_class) {
-		ash_remote_send_one(ash_heaps.table[owner], o);
+	if (h->first_class) {
+		ash_remote_send_one(h, o);
 		return;
 	}
-	if (box->tag != 0)
+	if (box->differs != 0)
 		outbox_send(self, box, true);
-	outbox_start(box, o, tag);
+	outbox_start(box, o, differs);
 }
 
 static struct ash_object *remote_take(struct ash_heap *h)
@@ -183,7 +221,7 @@ static struct ash_object *remote_take(struct ash_heap *h)
 
 static void bring_home(struct ash_heap *h, struct ash_object *o)
 {
-	const uint32_t tag = ash_tag_load(ash_frame_index(o));
+	const uint32_t tag = tag_of(o);
 	const size_t cls = tag ^ h->tag;
 
 	if (ASH_LIKELY(cls < ASH_NR_CLASSES))
@@ -220,13 +258,15 @@ bool ash_remote_drain(struct ash_heap *h)
 		walked = 0;
 		for (unsigned i = 0; i < LANES; i++) {
 			struct ash_object *o = lane[i];
+			struct load l;
 
 			if (o == NULL)
 				continue;
-			lane[i] = o->next;
-			if (o->next == NULL)
-				lane[i] = next_batch(&batches);
+			l = load_of(o);
+			lane[i] = l.next != NULL ? l.next : next_batch(&batches);
 			__builtin_prefetch(lane[i], 1);
+			for (uint32_t k = 0; k < l.nr; k++)
+				bring_home(h, o->carried[k]);
 			bring_home(h, o);
 			walked++;
 		}
@@ -237,7 +277,7 @@ bool ash_remote_drain(struct ash_heap *h)
 /* Under ash_heaps.lock, where no heap becomes an orphan or ceases to be one. */
 static void bring_to_slab(struct ash_object *o)
 {
-	const uint32_t tag = ash_tag_load(ash_frame_index(o));
+	const uint32_t tag = tag_of(o);
 	struct ash_heap *h = owner_of(o, tag);
 
 	if (ASH_LIKELY(atomic_load_explicit(&h->state, memory_order_relaxed) == ASH_HEAP_ORPHAN)) {
@@ -257,10 +297,12 @@ void ash_remote_drain_to_slabs(struct ash_heap *h)
 
 	while ((o = next_batch(&batches)) != NULL) {
 		while (o != NULL) {
-			struct ash_object *next = o->next;
+			const struct load l = load_of(o);
 
+			for (uint32_t i = 0; i < l.nr; i++)
+				bring_to_slab(o->carried[i]);
 			bring_to_slab(o);
-			o = next;
+			o = l.next;
 		}
 	}
 }

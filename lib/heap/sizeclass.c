@@ -31,6 +31,13 @@ const int64_t ash_class_cost[ASH_NR_CLASSES] = {
 };
 #undef ASH_SIZE_CLASS
 
+#define ASH_SIZE_CLASS(bytes, below, order)                                                                            \
+	[ASH_CLASS_OF_##bytes] = CLAMP((bytes) / sizeof(void *) - 2, 0, ASH_CARRIED_MAX),
+const uint8_t ash_class_carries[ASH_NR_CLASSES] = {
+#include "heap/sizeclass.def"
+};
+#undef ASH_SIZE_CLASS
+
 /*
  * A class covers the table indices above the one of the class below. Where a table does not reach, the class is given
  * an empty range at index 0, which class 16 overwrites: it stands last.

@@ -35,9 +35,12 @@ extern ASH_HIDDEN const struct ash_class ash_classes[ASH_NR_CLASSES];
  * What an object takes of an outbox's credit, << 32, less one: so the credit's low half counts objects. A batch is at
  * most this many bytes and this many objects.
  */
-#define ASH_OUTBOX_BYTES 16384
+#define ASH_OUTBOX_BYTES 24576
 #define ASH_OUTBOX_COUNT 64
 extern ASH_HIDDEN const int64_t ash_class_cost[ASH_NR_CLASSES];
+/* How many addresses an object has room for behind its two links, on its way home; at most ASH_CARRIED_MAX. */
+#define ASH_CARRIED_MAX 15
+extern ASH_HIDDEN const uint8_t ash_class_carries[ASH_NR_CLASSES];
 
 extern ASH_HIDDEN const uint8_t ash_class_by_16[ASH_FAST_MAX / 16 + 1];
 extern ASH_HIDDEN const uint8_t ash_class_by_256[ASH_SMALL_MAX / 256 + 1];

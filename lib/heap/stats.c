@@ -63,7 +63,7 @@ void ash_heap_stats(struct ash_heap_stats *out)
 		return;
 	ash_heaps_lock();
 	for (uint32_t owner = 1; owner <= ash_heaps.nr; owner++) {
-		const struct ash_heap *h = ash_heaps.table[owner];
+		const struct ash_heap *h = atomic_load_explicit(&ash_heaps.table[owner], memory_order_relaxed);
 		const uint32_t state = atomic_load_explicit(&h->state, memory_order_relaxed);
 
 		out->heaps += state == ASH_HEAP_ACTIVE || state == ASH_HEAP_ORPHAN;

@@ -78,7 +78,8 @@ bool ash_heaps_boot(void)
 						  ASH_OWNER_MAX);
 		/* One piece for both, and the first heaps' entries on one page with the lists. */
 		ash_heaps.orphans = ash_meta_alloc((ash_heaps.max + ASH_ZONELIST_HOMES) * sizeof(struct ash_heap *));
-		ash_heaps.table = ash_heaps.orphans != NULL ? ash_heaps.orphans + ASH_ZONELIST_HOMES : NULL;
+		if (ash_heaps.orphans != NULL)
+			ash_heaps.table = (void *)(ash_heaps.orphans + ASH_ZONELIST_HOMES);
 	}
 	ok = ash_slabs != NULL && ash_heaps.table != NULL;
 	ash_heaps_unlock();
@@ -105,7 +106,7 @@ static struct ash_heap *heap_structure(bool first_class)
 	if (ash_heaps.nr + 1 < ash_heaps.max) {
 		h->owner = ++ash_heaps.nr;
 		h->tag = h->owner << ASH_TAG_OWNER_SHIFT;
-		ash_heaps.table[h->owner] = h;
+		atomic_store_explicit(&ash_heaps.table[h->owner], h, memory_order_release);
 	}
 	ash_heaps_unlock();
 	return h->owner != 0 ? h : NULL;
@@ -369,7 +370,7 @@ void ash_heap_fork_parent(void)
 void ash_heap_fork_child(void)
 {
 	for (uint32_t owner = 1; owner <= ash_heaps.nr; owner++) {
-		struct ash_heap *h = ash_heaps.table[owner];
+		struct ash_heap *h = atomic_load_explicit(&ash_heaps.table[owner], memory_order_relaxed);
 
 		atomic_store_explicit(&h->remote, NULL, memory_order_relaxed);
 		atomic_store_explicit(&h->batches, 0, memory_order_relaxed);

@@ -75,6 +75,27 @@ static void small_twice_in_another_thread(void)
 	malloc_trim(0);
 }
 
+static void *free_and_write(void *objects)
+{
+	uintptr_t **p = objects;
+
+	free(p[0]);
+	free(p[1]);
+	/* Behind the two links of a free object; that of the second it was free to find is there. */
+	((uintptr_t *)OPAQUE(p[0]))[2] = 0x6b6b6b6b6b6b6b60;
+	return NULL;
+}
+
+static void written_to_on_its_way_home(void)
+{
+	void *p[] = { malloc(100), malloc(100) };
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, free_and_write, p);
+	pthread_join(thread, NULL);
+	malloc_trim(0);
+}
+
 static void small_twice_and_an_end(void)
 {
 	/* So large that few are ever made, and more free ones than that stand out. */
@@ -136,6 +157,13 @@ TEST(other_double_frees_that_ashlar_sees)
 		SKIP("of ashlar's own making");
 	expect_abort(small_twice_in_another_thread, "double free: 0x");
 	expect_abort(small_twice_and_an_end, "double free: 0x");
+}
+
+TEST(a_write_after_another_thread_s_free_that_ashlar_sees)
+{
+	if (!under_ashlar())
+		SKIP("of ashlar's own making");
+	expect_abort(written_to_on_its_way_home, "was written to after it was freed");
 }
 
 TEST(frees_of_what_was_never_handed_out_are_seen)

@@ -462,7 +462,7 @@ TEST(frees_to_first_class_heaps_leave_the_outboxes_alone)
 		ash_heap_free(ash_heap_new_alloc(heaps[i], 1, 100, false));
 	}
 	for (unsigned i = 0; i < ASH_OUTBOXES; i++)
-		waiting += ash_heap_self->outbox[i].tag != 0;
+		waiting += ash_heap_self->outbox[i].differs != 0;
 	EXPECT_EQ(waiting, 1);
 	for (unsigned i = 0; i < ASH_OUTBOXES; i++)
 		ash_heap_new_destroy(heaps[i]);

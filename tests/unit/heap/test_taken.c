@@ -43,7 +43,7 @@ static void run_thread(void *(*fn)(void *))
 
 static struct ash_heap *owner_of(const void *p)
 {
-	return ash_heaps.table[ash_tag_load(ash_frame_index(p)) >> ASH_TAG_OWNER_SHIFT];
+	return ash_heap_by_tag(ash_tag_load(ash_frame_index(p)));
 }
 
 static void verify_survivors(void)
