@@ -212,9 +212,10 @@ void ash_run_free_zeroed(void *addr, size_t nr_frames);
 
 /*
  * The system may have the memory of frames in use back: what they hold is lost, and they are touched again as fresh
- * ones. Where that cannot be (hugetlb, locked memory, a watcher, another thread that grows the arena) nothing happens.
+ * ones. Where that cannot be (hugetlb, locked memory, a watcher, another thread that grows the arena) nothing happens:
+ * false.
  */
-void ash_run_discard(void *addr, size_t nr_frames);
+bool ash_run_discard(void *addr, size_t nr_frames);
 
 /*
  * So many frames more (or less) of what is in use in the arena of addr are discarded, and are to stay so: what is free

@@ -132,15 +132,17 @@ static uint32_t part_frames(const struct ash_zone_free *now)
 	return (uint32_t)(now->free - ash_min(now->blocks, now->free));
 }
 
-void ash_run_discard(void *addr, size_t nr_frames)
+bool ash_run_discard(void *addr, size_t nr_frames)
 {
 	struct ash_arena *a = ash_arena_of(addr);
+	bool done = false;
 
 	if (!ash_lock_try(&a->growth))
-		return;
+		return false;
 	if (!ash_arena_is_watched() && !(a->kind == ASH_ARENA_H && ash_arena_has_hugetlb(a)))
-		(void)ash_vmem_discard(addr, nr_frames << ASH_PAGE_SHIFT);
+		done = ash_vmem_discard(addr, nr_frames << ASH_PAGE_SHIFT) == 0;
 	ash_arena_end_turn(a);
+	return done;
 }
 
 void ash_run_note_discarded(const void *addr, int64_t nr_frames)

@@ -47,8 +47,12 @@ extern ASH_HIDDEN const struct ash_foreign_ops *const ash_heap_foreign;
  */
 extern ASH_HIDDEN int (*ash_heap_boot)(void);
 
-/* Give what the calling thread and all orphaned heaps cache back to the arenas; then arenas may return it. */
+/* Give what the calling thread caches back to the arenas. */
 void ash_heap_flush_thread(void);
+/*
+ * The same, and what orphaned heaps cache, and the parts of the thread's slabs that nothing alive touches; then the
+ * arenas return what they have. The bytes.
+ */
 size_t ash_heap_trim(void);
 
 /* The calling thread ends: its heap becomes an orphan that the next new thread adopts. Idempotent. */

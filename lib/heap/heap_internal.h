@@ -295,6 +295,7 @@ void ash_heap_release_empty(struct ash_heap *h);
  * do. */
 void ash_heap_thin(struct ash_heap *h, unsigned cls, int64_t *work);
 void ash_heap_thin_turn(struct ash_heap *h);
+size_t ash_heap_thin_now(struct ash_heap *h);
 /* Some of the nr_away objects of a slab with parts away, as a list, to be handed out. */
 unsigned ash_slab_come_back(struct ash_slab *s, struct ash_object **list);
 void ash_slab_forget_away(struct ash_slab *s);

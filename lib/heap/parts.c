@@ -70,28 +70,35 @@ static uint32_t free_parts(const struct ash_slab *s, const struct ash_class *c)
 	return parts;
 }
 
-/* So many parts as there are bits are away more than before, or less. */
-static void note(const struct ash_slab *s, const struct ash_class *c, uint32_t parts, bool more)
+static int64_t frames_of(const struct ash_class *c, uint32_t parts)
 {
 	int64_t frames = 0;
 
 	for (; parts != 0; parts &= parts - 1)
 		frames += (int64_t)1 << (part_shift(c) - ASH_PAGE_SHIFT);
+	return frames;
+}
+
+/* So many parts as there are bits are away more than before, or less. */
+static void note(const struct ash_slab *s, const struct ash_class *c, uint32_t parts, bool more)
+{
+	const int64_t frames = frames_of(c, parts);
+
 	ash_run_note_discarded(ash_frame_address(ash_slab_frame(s)), more ? frames : -frames);
 }
 
-/* The number of system calls that it took. */
+/* The number of system calls that it took; 0: none of it can go back now. */
 static unsigned give_back(const struct ash_slab *s, const struct ash_class *c)
 {
 	char *const start = ash_frame_address(ash_slab_frame(s));
 	uint32_t parts = s->away;
 	unsigned calls = 0;
 
-	for (; parts != 0; calls++) {
+	while (parts != 0) {
 		const unsigned first = (unsigned)__builtin_ctz(parts), nr = (unsigned)__builtin_ctz(~(parts >> first));
 
-		ash_run_discard(start + ((size_t)first << part_shift(c)),
-				(size_t)nr << (part_shift(c) - ASH_PAGE_SHIFT));
+		calls += ash_run_discard(start + ((size_t)first << part_shift(c)),
+					 (size_t)nr << (part_shift(c) - ASH_PAGE_SHIFT));
 		parts &= parts + (1u << first);
 	}
 	return calls;
@@ -183,6 +190,33 @@ void ash_heap_thin(struct ash_heap *h, unsigned cls, int64_t *work)
 			s->alone = 0;
 		}
 	}
+}
+
+/*
+ * At once, and however little it is: somebody has asked for it. The bytes that went. A slab
+ * that is not carved to its end stays as it is, as in a sweep.
+ */
+size_t ash_heap_thin_now(struct ash_heap *h)
+{
+	size_t bytes = 0;
+
+	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++) {
+		const struct ash_class *c = &ash_classes[cls];
+
+		for (struct ash_slab *s = h->partial[cls]; s != NULL; s = s->next) {
+			const uint32_t before = s->away;
+
+			if (s->carved < c->capacity)
+				continue;
+			slab_thin(s, c);
+			if (s->away == before)
+				continue;
+			s->alone = 0;
+			if (give_back(s, c) != 0)
+				bytes += (size_t)frames_of(c, s->away & ~before) << ASH_PAGE_SHIFT;
+		}
+	}
+	return bytes;
 }
 
 /* After all classes: whether what is free, and in memory, is worth it. */

@@ -280,13 +280,19 @@ static void orphans_drain(bool flush)
 	}
 }
 
+/* Parts of orphans' slabs stay: giving them back enters the kernel, and orphans are safe under the lock only. */
 size_t ash_heap_trim(void)
 {
+	struct ash_heap *h = own_heap();
+	size_t bytes = 0;
+
 	ash_heap_flush_thread();
+	if (h != NULL)
+		bytes = ash_heap_thin_now(h);
 	ash_heaps_lock();
 	orphans_drain(true);
 	ash_heaps_unlock();
-	return ash_arena_ready() ? ash_arena_trim() : 0;
+	return ash_arena_ready() ? bytes + ash_arena_trim() : 0;
 }
 
 /*

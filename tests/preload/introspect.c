@@ -99,6 +99,16 @@ TEST(mallinfo_is_mallinfo2_in_ints)
 	EXPECT_EQ(m.keepcost, (int)m2.keepcost);
 }
 
+static size_t resident_bytes(void)
+{
+	long pages = 0;
+	FILE *statm = fopen("/proc/self/statm", "r");
+
+	EXPECT_EQ(fscanf(statm, "%*d %ld", &pages), 1);
+	fclose(statm);
+	return (size_t)pages << 12;
+}
+
 TEST(trim_says_whether_it_released)
 {
 	size_t resident[3];
@@ -107,19 +117,13 @@ TEST(trim_says_whether_it_released)
 	malloc_trim(0);
 	EXPECT_EQ(malloc_trim(0), 0);
 	for (int i = 0; i < 3; i++) {
-		long pages = 0;
-		FILE *statm;
-
 		if (i == 1)
 			hold(20000, N);
 		if (i == 2) {
 			let_go(N);
 			EXPECT_EQ(malloc_trim(0), 1);
 		}
-		statm = fopen("/proc/self/statm", "r");
-		EXPECT_EQ(fscanf(statm, "%*d %ld", &pages), 1);
-		fclose(statm);
-		resident[i] = (size_t)pages << 12;
+		resident[i] = resident_bytes();
 	}
 	printf("# resident before, full, trimmed: %zu %zu %zu KiB\n", resident[0] >> 10, resident[1] >> 10,
 	       resident[2] >> 10);
@@ -127,6 +131,33 @@ TEST(trim_says_whether_it_released)
 		return; /* hugetlb pages do not count as resident */
 	EXPECT_GE(resident[1], resident[0] + 20000ul * N / 10 * 9);
 	EXPECT_LE(resident[2], resident[0] + (6u << 20));
+}
+
+TEST(trim_gives_back_what_lies_between_survivors)
+{
+	enum { NR = 40000, SIZE = 1000, KEEP_EVERY = 64 };
+	static unsigned char *block[NR];
+	size_t full, trimmed;
+
+	for (unsigned i = 0; i < NR; i++) {
+		block[i] = malloc(SIZE);
+		memset(block[i], (int)(i / KEEP_EVERY % 251), SIZE);
+	}
+	full = resident_bytes();
+	for (unsigned i = 0; i < NR; i++)
+		if (i % KEEP_EVERY != 0)
+			free(block[i]);
+	EXPECT(malloc_trim(0) == 1 || under_hugetlb());
+	trimmed = resident_bytes();
+	printf("# resident full, trimmed: %zu %zu KiB\n", full >> 10, trimmed >> 10);
+	for (unsigned i = 0; i < NR; i += KEEP_EVERY) {
+		for (unsigned k = 0; k < SIZE; k++)
+			EXPECT_EQ(block[i][k], i / KEEP_EVERY % 251);
+		free(block[i]);
+	}
+	/* A page in sixteen of each slab has a survivor. */
+	if (!under_hugetlb())
+		EXPECT_LE(trimmed, full - (size_t)NR * SIZE / 2);
 }
 
 TEST(mallopt_accepts_what_glibc_documents)

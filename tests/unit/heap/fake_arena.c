@@ -178,7 +178,7 @@ static bool discard(size_t f)
 	return n < ASH_PAGE_SIZE;
 }
 
-void ash_run_discard(void *addr, size_t nr)
+bool ash_run_discard(void *addr, size_t nr)
 {
 	const size_t first = ash_frame_index(addr);
 
@@ -189,6 +189,7 @@ void ash_run_discard(void *addr, size_t nr)
 		else
 			nr_discarded += discard(f);
 	pthread_mutex_unlock(&lock);
+	return true;
 }
 
 void ash_run_note_discarded(const void *addr, int64_t nr)

@@ -229,6 +229,37 @@ TEST(a_slab_in_use_and_a_little_that_is_free_stay)
 	EXPECT_EQ(fake_arena_used_frames(), 0);
 }
 
+TEST(a_trim_gives_back_all_that_nothing_alive_touches_at_once)
+{
+	const unsigned cls = ash_class_of(1024), nr = some_objects(cls);
+	const size_t before = fake_arena_discarded_frames();
+	size_t expected;
+	unsigned left;
+
+	for (unsigned i = 0; i < nr; i++)
+		take(cls, i);
+	qsort(object, nr, sizeof(object[0]), by_address);
+	left = free_most(nr, ash_classes[cls].capacity);
+	for (unsigned i = 0; i < left; i++)
+		memset(object[i], (int)(i % 251 + 1), ash_classes[cls].size);
+	expected = frames_without(cls, left);
+	EXPECT_GT(expected, 0);
+	EXPECT_GE(ash_heap_trim(), expected << ASH_PAGE_SHIFT);
+	EXPECT_EQ(fake_arena_discarded_frames() - before, expected);
+	EXPECT_LT(ash_heap_trim(), ASH_PAGE_SIZE);
+	EXPECT_EQ(fake_arena_discarded_frames() - before, expected);
+	for (unsigned i = left; i < nr; i++)
+		take(cls, i);
+	for (unsigned i = 0; i < nr; i++)
+		EXPECT(is_whole(cls, i));
+	for (unsigned i = 0; i < nr; i++)
+		ash_heap_free(object[i]);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+	EXPECT_EQ(fake_arena_away_frames(), 0);
+	EXPECT_EQ(fake_arena_faults(), 0);
+}
+
 /* A free list that leads out of its slab has been written to. */
 TEST(a_freed_object_that_was_written_to_is_found)
 {
