@@ -1,22 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs of any length: allocate, grow in place, free whole or in part. */
+/* Runs of any length: allocate, grow in place. run_gap.c: from gaps; run_free.c: whole or in part back. */
 #include "page/run.h"
 
-#include "page/deferred.h"
 #include "page/fallback.h"
 #include "page/harden.h"
-#include "page/migrate.h"
-#include "page/pcp.h"
 #include "page/reserve.h"
-
-/* Pieces freed in one zone lock hold. */
-#define FREE_BATCH 64
-
-/* Free buddies of an order, used before or not, that a search for a gap looks at. */
-#define GAP_LOOKS 8
-
-/* Pieces looked at in one zone lock hold. */
-#define CHECK_BATCH 1024
 
 /* How many free buddies a search for a run above max_order looks at before it gives up. */
 #define SEARCH_LIMIT 1024
@@ -158,103 +146,6 @@ static bool take_one_buddy(struct ash_zone *z, ash_pfn_t nr, unsigned order, enu
 	return true;
 }
 
-/* Whether word is that of a free buddy in a partly used pageblock of type mt. */
-static bool is_gap_piece(const struct ash_zone *z, uint32_t word, enum ash_migratetype mt)
-{
-	return ash_word_state(word) == ASH_FRAME_BUDDY && ash_word_type(word) == mt &&
-	       ash_word_order(word) < z->pageblock_order;
-}
-
-/* The free piece that ends at pfn, a border of pieces, in a partly used pageblock of type mt; ASH_PFN_NONE: none. */
-static ash_pfn_t gap_piece_below(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
-{
-	ash_pfn_t head;
-	uint32_t word;
-
-	/*
-	 * It is as large as pfn is aligned, at most. The first head met, going down, is that of the piece in question,
-	 * since pieces do not overlap.
-	 */
-	for (unsigned order = 0; order < z->pageblock_order; order++) {
-		if (pfn == 0 || (pfn & (ash_order_frames(order) - 1)) != 0)
-			break;
-		head = pfn - ash_order_frames(order);
-		word = ash_frame_load(z->frames, head);
-
-		if (ash_word_state(word) != ASH_FRAME_NONE)
-			return is_gap_piece(z, word, mt) && ash_word_order(word) == order ? head : ASH_PFN_NONE;
-	}
-	return ASH_PFN_NONE;
-}
-
-/* The gap around pfn, the head of a free buddy: up from there and then down, until it is `enough`. */
-static void gap_around(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt, ash_pfn_t enough,
-		       ash_pfn_t *start, ash_pfn_t *end)
-{
-	uint32_t word = ash_frame_load(z->frames, pfn);
-	ash_pfn_t head = pfn;
-
-	*end = pfn;
-	do {
-		*end += ash_order_frames(ash_word_order(word));
-		word = *end < z->nr_frames ? ash_frame_load(z->frames, *end) : 0;
-	} while (*end - pfn < enough && is_gap_piece(z, word, mt));
-	do {
-		*start = head;
-		head = *end - head < enough ? gap_piece_below(z, head, mt) : ASH_PFN_NONE;
-	} while (head != ASH_PFN_NONE);
-}
-
-/*
- * From neighbouring free buddies in partly used pageblocks, each too small for the run. Where runs come and go whose
- * lengths are no powers of two, much of the room that they leave is like this, and without it they would have fresh
- * memory time and again. A gap that holds the run, of more than half of 2^order frames, has a whole buddy of a quarter
- * of that at least: so those of the two orders below lead to every gap that has no buddy for the run by itself. Of the
- * few that are looked at the shortest is taken; what is in memory goes before what is not.
- */
-static bool take_gap(struct ash_zone *z, ash_pfn_t nr, unsigned order, unsigned align_order, enum ash_migratetype mt,
-		     struct ash_taken *taken)
-{
-	const ash_pfn_t align = ash_order_frames(align_order), enough = 2 * ash_order_frames(order);
-	ash_pfn_t best = ASH_PFN_NONE;
-
-	taken->pfn = ASH_PFN_NONE;
-	for (unsigned i = 0; i < 4 && taken->pfn == ASH_PFN_NONE; i++) {
-		ash_pfn_t pfn = z->freelist[mt][order - 1 - i % 2].first[i / 2];
-
-		for (unsigned looked = 0; pfn != ASH_PFN_NONE && looked < GAP_LOOKS && best > nr; looked++) {
-			ash_pfn_t start, end, at;
-
-			gap_around(z, pfn, mt, enough, &start, &end);
-			at = (start + align - 1) & ~(align - 1);
-			if (at < end && end - at >= nr && end - start < best) {
-				taken->pfn = at;
-				best = end - start;
-			}
-			pfn = ash_frame_at(z->frames, pfn)->next;
-		}
-	}
-	if (taken->pfn == ASH_PFN_NONE)
-		return false;
-	taken->zeroed = ash_run_take(z, taken->pfn, taken->pfn + nr, mt);
-	ash_run_mark_used(z, taken->pfn, taken->pfn + nr, mt);
-	return true;
-}
-
-/*
- * Whether a gap may serve better than a buddy: not while a buddy of a partly used pageblock is to be had that is in
- * memory, for a search costs more. A guard is behind the run in the same one.
- */
-static bool may_take_gap(const struct ash_zone *z, ash_pfn_t nr, unsigned order, enum ash_migratetype mt)
-{
-	if (order < 2 || order > z->pageblock_order || nr == ash_order_frames(order) || z->guard_order != 0)
-		return false;
-	for (; order < z->pageblock_order; order++)
-		if (z->freelist[mt][order].first[0] != ASH_PFN_NONE)
-			return false;
-	return true;
-}
-
 /*
  * From free buddies that happen to be neighbours. Every run that is long enough to need this covers a buddy of at least
  * pageblock order from its first frame, so those are the starts that are tried, largest first.
@@ -300,8 +191,8 @@ static bool alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, en
 		return false;
 	if (!(flags & ASH_ALLOC_TRYLOCK))
 		ash_zone_lock(z);
-	if (may_take_gap(z, nr, order, mt))
-		ok = take_gap(z, nr, order, align_order, mt, taken);
+	if (ash_run_may_take_gap(z, nr, order, mt))
+		ok = ash_run_take_gap(z, nr, order, align_order, mt, taken);
 	if (!ok && order <= z->max_order)
 		ok = take_one_buddy(z, nr, order, mt, flags, taken);
 	if (!ok && nr > ash_pageblock_frames(z))
@@ -366,136 +257,4 @@ ash_pfn_t ash_zone_free_tail(struct ash_zone *z, ash_pfn_t end)
 	}
 	ash_zone_unlock(z);
 	return end;
-}
-
-/* Goes over the next CHECK_BATCH pieces from *start on. false: *start is now a frame that is not in a USED piece. */
-static bool next_used(const struct ash_zone *z, ash_pfn_t *start, ash_pfn_t end)
-{
-	for (unsigned n = 0; n < CHECK_BATCH && *start < end; n++) {
-		const ash_pfn_t head = ash_frame_head(z, *start);
-		uint32_t word;
-
-		if (head == ASH_PFN_NONE)
-			return false;
-		word = ash_frame_load(z->frames, head);
-		if (ash_word_state(word) != ASH_FRAME_USED || (word >> 24 & ASH_FRAME_FREE_PENDING))
-			return false;
-		/* A piece being moved can be freed as a whole only. */
-		if ((word >> 24 & ASH_FRAME_MOVING) &&
-		    (head < *start || end - head < ash_order_frames(ash_word_order(word))))
-			return false;
-		*start = head + ash_order_frames(ash_word_order(word));
-	}
-	return true;
-}
-
-/*
- * Whether [start, end) is all USED; else *bad is a frame that is not. Holds the zone lock on return, not all the time.
- */
-static bool all_used(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, ash_pfn_t *bad)
-{
-	bool again = false;
-
-	*bad = start;
-	while (next_used(z, bad, end)) {
-		if (*bad >= end && !again)
-			return true;
-		if (*bad >= end)
-			break;
-		/* What is the caller's stays so while the lock is open. */
-		again = true;
-		ash_zone_unlock(z);
-		ash_zone_lock(z);
-	}
-	if (*bad < end)
-		return false;
-	/* Except that a move of the piece that sticks out at the start may have begun, and then it may not be cut. */
-	*bad = start;
-	return ash_frame_head(z, start) == start || next_used(z, bad, start + 1);
-}
-
-/* Make pfn the head of its USED piece, or of none: cut the piece that covers it so that a piece border is at pfn. */
-static void cut_used(struct ash_zone *z, ash_pfn_t pfn)
-{
-	const ash_pfn_t head = pfn < z->nr_frames ? ash_frame_head(z, pfn) : ASH_PFN_NONE;
-	ash_pfn_t end;
-	uint32_t word;
-
-	if (head == ASH_PFN_NONE || head == pfn)
-		return;
-	word = ash_frame_load(z->frames, head);
-	end = head + ash_order_frames(ash_word_order(word));
-	ash_run_mark_used(z, head, pfn, ash_word_type(word));
-	ash_run_mark_used(z, pfn, end, ash_word_type(word));
-}
-
-/* Free pieces from start on until the batch is used up; both borders are piece borders. Returns where it stopped. */
-static ash_pfn_t free_pieces(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
-{
-	for (unsigned n = 0; n < FREE_BATCH && start < end; n++) {
-		const uint32_t word = ash_frame_load(z->frames, start);
-		const unsigned order = ash_word_order(word);
-
-		if (ASH_UNLIKELY(word >> 24 & ASH_FRAME_MOVING)) {
-			/* Completed when the move is over; next_used() has refused a second free. */
-			ash_migrate_note_free(z, start);
-		} else {
-			ash_frame_store(z->frames, start, 0);
-			ash_buddy_free(z, start, order, flags);
-			z->pgfree += ash_order_frames(order);
-		}
-		start += ash_order_frames(order);
-	}
-	return start;
-}
-
-/* Take the lock to free [pfn, end), all of which must be allocated. */
-static void lock_used(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t end)
-{
-	ash_pfn_t bad;
-
-	ash_zone_lock(z);
-	ash_deferred_drain(z);
-	if (ASH_UNLIKELY(!all_used(z, pfn, end, &bad))) {
-		ash_zone_unlock(z);
-		ash_zone_bug(z, "free of frames that are not allocated", bad, pfn, end - pfn);
-	}
-}
-
-static void free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, unsigned flags)
-{
-	const ash_pfn_t end = pfn + nr;
-
-	if (ASH_UNLIKELY((uint64_t)pfn + nr > z->nr_frames))
-		ash_zone_bug(z, "free of foreign frames", pfn, nr, z->nr_frames);
-	lock_used(z, pfn, end);
-	if (ash_hardened(z)) {
-		/* The frames are the caller's until they are freed: filling them needs no lock. */
-		ash_zone_unlock(z);
-		ash_harden_free(z, pfn, nr, (flags & ASH_FREE_ZEROED) != 0);
-		lock_used(z, pfn, end);
-	}
-	if (nr > 0) {
-		cut_used(z, pfn);
-		cut_used(z, end);
-	}
-	while (pfn < end) {
-		pfn = free_pieces(z, pfn, end, flags);
-		if (pfn < end) {
-			/* The rest is still the caller's: nobody else may touch it while the lock is open. */
-			ash_zone_unlock(z);
-			ash_zone_lock(z);
-		}
-	}
-	ash_zone_unlock(z);
-}
-
-void ash_zone_free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr)
-{
-	free_run(z, pfn, nr, 0);
-}
-
-void ash_zone_free_run_zeroed(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr)
-{
-	free_run(z, pfn, nr, ASH_FREE_ZEROED | ASH_FREE_TAIL);
 }

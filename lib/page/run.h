@@ -27,4 +27,20 @@ bool ash_run_takeable(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, 
  */
 bool ash_run_take(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt);
 
+/*
+ * Whether a gap may serve better than a buddy: not while a buddy of a partly used pageblock is to be had that is in
+ * memory, for a search costs more. A guard is behind the run in the same one.
+ */
+bool ash_run_may_take_gap(const struct ash_zone *z, ash_pfn_t nr, unsigned order, enum ash_migratetype mt);
+
+/*
+ * From neighbouring free buddies in partly used pageblocks, each too small for the run. Where runs come and go whose
+ * lengths are no powers of two, much of the room that they leave is like this, and without it they would have fresh
+ * memory time and again. A gap that holds the run, of more than half of 2^order frames, has a whole buddy of a quarter
+ * of that at least: so those of the two orders below lead to every gap that has no buddy for the run by itself. Of the
+ * few that are looked at the shortest is taken; what is in memory goes before what is not.
+ */
+bool ash_run_take_gap(struct ash_zone *z, ash_pfn_t nr, unsigned order, unsigned align_order, enum ash_migratetype mt,
+		      struct ash_taken *taken);
+
 #endif
