@@ -234,13 +234,39 @@ void ash_buddy_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned 
 		ash_buddy_free_one(z, pfn, z->pageblock_order, ash_pageblock_type(z, pfn), flags);
 }
 
+/* A part of a pageblock, but not all of it. */
+static void free_part(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
+{
+	const enum ash_migratetype mt = ash_pageblock_type(z, start);
+	unsigned zeroed = zeroed_by_flags(z, start, 0, flags);
+
+	if (ash_freelist_free_part(z, start, end, mt, &zeroed,
+				   (flags & ASH_FREE_TAIL) ? ASH_LIST_TAIL : ASH_LIST_HEAD))
+		return;
+	start = ash_pageblock_start(z, start);
+	ash_pageblock_set_zeroed(z, start, z->pageblock_order, zeroed);
+	free_and_merge(z, start, z->pageblock_order, mt, zeroed, flags);
+}
+
 void ash_buddy_free_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
 {
-	while (start < end) {
-		const unsigned order = ash_piece_order(start, end, z->max_order);
+	const ash_pfn_t block = ash_pageblock_frames(z);
+	/* As in ash_buddy_free_one(): pieces need not be looked at one by one. */
+	const bool plain = z->plain_order != 0 && z->capture == NULL;
+	ash_pfn_t nr;
 
-		ash_buddy_free(z, start, order, flags);
-		start += ash_order_frames(order);
+	for (; start < end; start += nr) {
+		const ash_pfn_t to_border = block - (start & (block - 1)), left = end - start;
+
+		if (ASH_LIKELY(plain) && (to_border < block || left < block)) {
+			nr = to_border < left ? to_border : left;
+			free_part(z, start, start + nr, flags);
+		} else {
+			const unsigned order = ash_piece_order(start, end, z->max_order);
+
+			nr = ash_order_frames(order);
+			ash_buddy_free(z, start, order, flags);
+		}
 	}
 }
 

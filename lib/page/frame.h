@@ -119,12 +119,10 @@ ASH_INLINE bool ash_frame_change(struct ash_frame *frames, ash_pfn_t pfn, uint32
 /* The largest order at which a piece starting at pfn and not reaching past end is naturally aligned. pfn < end. */
 ASH_INLINE unsigned ash_piece_order(ash_pfn_t pfn, ash_pfn_t end, unsigned max_order)
 {
-	unsigned order = 31u - (unsigned)__builtin_clz(end - pfn);
-	const unsigned align = pfn == 0 ? max_order : (unsigned)__builtin_ctz(pfn);
+	const unsigned order = 31u ^ (unsigned)__builtin_clz(end - pfn);
+	const unsigned align = (unsigned)__builtin_ctz(pfn | 1u << max_order);
 
-	if (order > align)
-		order = align;
-	return order < max_order ? order : max_order;
+	return order < align ? order : align;
 }
 
 #endif

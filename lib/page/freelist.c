@@ -56,10 +56,10 @@ static void account_buddy(struct ash_zone *z, unsigned order, enum ash_migratety
 	}
 }
 
-ASH_INLINE void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned zeroed,
-			   enum ash_list_end end)
+/* part: whether all of it is zeroed. */
+ASH_INLINE void link_part(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned zeroed,
+			  unsigned part, enum ash_list_end end)
 {
-	const unsigned part = zeroed == ash_zeroed_full(z, order);
 	struct ash_freelist *l = &z->freelist[mt][order];
 	struct ash_frame *f = ash_frame_at(z->frames, pfn);
 
@@ -86,11 +86,18 @@ ASH_INLINE void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, en
 	ash_frame_store(z->frames, pfn, ash_frame_word(ASH_FRAME_BUDDY, order, mt, part ? ASH_FRAME_ZEROED : 0));
 }
 
-ASH_INLINE unsigned unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
+ASH_INLINE void link_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned zeroed,
+			   enum ash_list_end end)
+{
+	link_part(z, pfn, order, mt, zeroed, zeroed == ash_zeroed_full(z, order), end);
+}
+
+/* f: pfn's. */
+ASH_INLINE unsigned unlink_frame(struct ash_zone *z, struct ash_frame *f, ash_pfn_t pfn, unsigned order,
+				 enum ash_migratetype mt)
 {
 	struct ash_freelist *l = &z->freelist[mt][order];
-	const struct ash_frame *f = ash_frame_at(z->frames, pfn);
-	const uint32_t word = ash_frame_load(z->frames, pfn);
+	const uint32_t word = atomic_load_explicit(&f->word, memory_order_relaxed);
 	const unsigned part = ash_word_zeroed(word);
 
 	/* In every build: unlinking from a list the buddy is not on would spread the damage. */
@@ -106,8 +113,13 @@ ASH_INLINE unsigned unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned ord
 		l->last[part] = f->prev;
 	if (--l->nr == 0)
 		set_orders(z, mt, ash_freelist_orders(z, mt) & ~(1u << order));
-	ash_frame_store(z->frames, pfn, 0);
+	atomic_store_explicit(&f->word, 0, memory_order_relaxed);
 	return f->private;
+}
+
+ASH_INLINE unsigned unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
+{
+	return unlink_frame(z, ash_frame_at(z->frames, pfn), pfn, order, mt);
 }
 
 void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned zeroed,
@@ -142,6 +154,83 @@ bool ash_freelist_free(struct ash_zone *z, ash_pfn_t *pfn, unsigned order, enum 
 	if (order + 1u < z->max_order && ash_buddy_is_free(z, ash_order_start(head, order + 1), order + 1))
 		end = ASH_LIST_TAIL;
 	link_buddy(z, head, order, mt, all_zeroed, end);
+	account(z, mt, frames);
+	return true;
+}
+
+/* A part of a pageblock that is being freed, and as zeroed as it are the pieces at its low and its high end. */
+struct part {
+	ash_pfn_t start, end;
+	unsigned low, high;
+};
+
+/* Take the buddy of this order at pfn off its list, if there is one. */
+ASH_INLINE bool absorb(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned *zeroed)
+{
+	struct ash_frame *f = ash_frame_at(z->frames, pfn);
+	const uint32_t word = atomic_load_explicit(&f->word, memory_order_relaxed);
+
+	if ((word & 0xffff) != ash_frame_word(ASH_FRAME_BUDDY, order, 0, 0))
+		return false;
+	assert_type(z, pfn, order, mt);
+	*zeroed &= unlink_frame(z, f, pfn, order, mt);
+	return true;
+}
+
+/* Put free buddies at either end to it, as merging would. */
+static void grow_part(struct ash_zone *z, struct part *part, enum ash_migratetype mt)
+{
+	const ash_pfn_t inside = ash_pageblock_frames(z) - 1;
+	ash_pfn_t start = part->start, end = part->end;
+	bool grown;
+
+	/*
+	 * All that could merge across a border is one buddy, as large as the border is aligned; and that does if the
+	 * part reaches as far on this side. The low end may have to wait for the high end to grow.
+	 */
+	do {
+		grown = false;
+		while ((start & inside) != 0 && end - start >= (start & -start) &&
+		       absorb(z, start - (start & -start), (unsigned)__builtin_ctz(start), mt, &part->low))
+			start &= start - 1;
+		while ((end & inside) != 0 && end - start >= (end & -end) && end < z->nr_frames &&
+		       absorb(z, end, (unsigned)__builtin_ctz(end), mt, &part->high)) {
+			end += end & -end;
+			grown = true;
+		}
+	} while (grown);
+	part->start = start;
+	part->end = end;
+}
+
+bool ash_freelist_free_part(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt,
+			    unsigned *zeroed, enum ash_list_end to)
+{
+	struct part part = { start, end, *zeroed, *zeroed };
+	const ash_pfn_t frames = end - start;
+
+	grow_part(z, &part, mt);
+	if (part.end - part.start == ash_pageblock_frames(z)) {
+		account(z, mt, frames - (uint64_t)ash_pageblock_frames(z));
+		*zeroed = part.low & part.high;
+		return false;
+	}
+	for (ash_pfn_t pfn = part.start, nr; pfn < part.end; pfn += nr) {
+		enum ash_list_end where = to;
+		unsigned order, all_zeroed = *zeroed;
+
+		/* As large as pfn is aligned, 0 being so to anything, but not larger than what is left. */
+		nr = pfn & -pfn;
+		if (nr - 1 >= part.end - pfn)
+			nr = ash_order_frames(31u - (unsigned)__builtin_clz(part.end - pfn));
+		order = (unsigned)__builtin_ctz(nr);
+		if (ASH_UNLIKELY(all_zeroed))
+			all_zeroed = (pfn > part.start || part.low) && (pfn + nr < part.end || part.high);
+		if (order + 1u < z->max_order && ash_buddy_is_free(z, ash_order_start(pfn, order + 1), order + 1))
+			where = ASH_LIST_TAIL;
+		assert_type(z, pfn, order, mt);
+		link_part(z, pfn, order, mt, all_zeroed, all_zeroed, where);
+	}
 	account(z, mt, frames);
 	return true;
 }

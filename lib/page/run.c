@@ -11,10 +11,13 @@
 
 void ash_run_mark_used(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt)
 {
-	while (start < end) {
-		const unsigned order = ash_piece_order(start, end, z->max_order);
+	const unsigned max_order = z->max_order;
+	struct ash_frame *frames = z->frames;
 
-		ash_frame_store(z->frames, start, ash_frame_word(ASH_FRAME_USED, order, mt, 0));
+	while (start < end) {
+		const unsigned order = ash_piece_order(start, end, max_order);
+
+		ash_frame_store(frames, start, ash_frame_word(ASH_FRAME_USED, order, mt, 0));
 		start += ash_order_frames(order);
 	}
 }
@@ -98,8 +101,11 @@ static bool take_from_small(struct ash_zone *z, ash_pfn_t head, unsigned order, 
 		z->extfrag_claim++;
 	}
 	flags = ash_freelist_del(z, head, order, mt) ? ASH_FREE_ZEROED : 0;
-	ash_buddy_free_range(z, head, start, flags);
-	ash_buddy_free_range(z, end, head + ash_order_frames(order), flags);
+	/* Most are taken whole. */
+	if (start > head)
+		ash_buddy_free_range(z, head, start, flags);
+	if (end < head + ash_order_frames(order))
+		ash_buddy_free_range(z, end, head + ash_order_frames(order), flags);
 	return flags != 0;
 }
 

@@ -12,24 +12,38 @@
 /* Pieces looked at in one zone lock hold. */
 #define CHECK_BATCH 1024
 
+/* Whether a piece with this word may be freed, as a whole or a part of it. */
+static bool freeable(uint32_t word, bool whole)
+{
+	const unsigned flags = ash_word_flags(word);
+
+	/* A piece being moved can be freed as a whole only, and once. */
+	return ash_word_state(word) == ASH_FRAME_USED && !(flags & ASH_FRAME_FREE_PENDING) &&
+	       (whole || !(flags & ASH_FRAME_MOVING));
+}
+
 /* Goes over the next CHECK_BATCH pieces from *start on. false: *start is now a frame that is not in a USED piece. */
 static bool next_used(const struct ash_zone *z, ash_pfn_t *start, ash_pfn_t end)
 {
-	for (unsigned n = 0; n < CHECK_BATCH && *start < end; n++) {
-		const ash_pfn_t head = ash_frame_head(z, *start);
-		uint32_t word;
+	ash_pfn_t at = *start, head;
 
-		if (head == ASH_PFN_NONE)
+	if (at >= end)
+		return true;
+	head = ash_frame_head(z, at);
+	if (head == ASH_PFN_NONE)
+		return false;
+	for (unsigned n = CHECK_BATCH; n > 0 && at < end; n--) {
+		const uint32_t word = ash_frame_load(z->frames, head);
+		const ash_pfn_t frames = ash_order_frames(ash_word_order(word));
+
+		*start = at;
+		if (ASH_UNLIKELY((word & 0xff0000ff) != ash_frame_word(ASH_FRAME_USED, 0, 0, 0)) &&
+		    !freeable(word, head >= at && end - head >= frames))
 			return false;
-		word = ash_frame_load(z->frames, head);
-		if (ash_word_state(word) != ASH_FRAME_USED || (word >> 24 & ASH_FRAME_FREE_PENDING))
-			return false;
-		/* A piece being moved can be freed as a whole only. */
-		if ((word >> 24 & ASH_FRAME_MOVING) &&
-		    (head < *start || end - head < ash_order_frames(ash_word_order(word))))
-			return false;
-		*start = head + ash_order_frames(ash_word_order(word));
+		/* Behind a piece is the head of another, or what is offline. */
+		at = head = head + frames;
 	}
+	*start = at;
 	return true;
 }
 
@@ -58,14 +72,19 @@ static bool all_used(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, ash_pfn
 	return ash_frame_head(z, start) == start || next_used(z, bad, start + 1);
 }
 
-/* Make pfn the head of its USED piece, or of none: cut the piece that covers it so that a piece border is at pfn. */
-static void cut_used(struct ash_zone *z, ash_pfn_t pfn)
+static bool heads_piece(const struct ash_zone *z, ash_pfn_t pfn)
 {
-	const ash_pfn_t head = pfn < z->nr_frames ? ash_frame_head(z, pfn) : ASH_PFN_NONE;
+	return ash_word_state(ash_frame_load(z->frames, pfn)) != ASH_FRAME_NONE;
+}
+
+/* pfn heads nothing: cut the USED piece that covers it, if one does, so that a piece border is there. */
+static ASH_NOINLINE void cut_used(struct ash_zone *z, ash_pfn_t pfn)
+{
+	const ash_pfn_t head = ash_frame_head(z, pfn);
 	ash_pfn_t end;
 	uint32_t word;
 
-	if (head == ASH_PFN_NONE || head == pfn)
+	if (head == ASH_PFN_NONE)
 		return;
 	word = ash_frame_load(z->frames, head);
 	end = head + ash_order_frames(ash_word_order(word));
@@ -73,23 +92,41 @@ static void cut_used(struct ash_zone *z, ash_pfn_t pfn)
 	ash_run_mark_used(z, pfn, end, ash_word_type(word));
 }
 
+/* The frames head nothing any more. */
+static void free_row(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
+{
+	ash_buddy_free_range(z, start, end, flags);
+	z->pgfree += end - start;
+}
+
 /* Free pieces from start on until the batch is used up; both borders are piece borders. Returns where it stopped. */
 static ash_pfn_t free_pieces(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
 {
-	for (unsigned n = 0; n < FREE_BATCH && start < end; n++) {
-		const uint32_t word = ash_frame_load(z->frames, start);
-		const unsigned order = ash_word_order(word);
+	/* Which buddies form on the way matters to a request that waits for one: it is told of each piece. */
+	const bool one_by_one = z->capture != NULL;
+	struct ash_frame *frames = z->frames;
+	ash_pfn_t row = start;
+
+	/* What stands in a row is freed as one: most of its pieces merge with each other, or not at all. */
+	for (unsigned n = FREE_BATCH; n > 0 && start < end; n--) {
+		const uint32_t word = ash_frame_load(frames, start);
+		const ash_pfn_t next = start + ash_order_frames(ash_word_order(word));
 
 		if (ASH_UNLIKELY(word >> 24 & ASH_FRAME_MOVING)) {
+			free_row(z, row, start, flags);
 			/* Completed when the move is over; next_used() has refused a second free. */
 			ash_migrate_note_free(z, start);
+			row = next;
 		} else {
-			ash_frame_store(z->frames, start, 0);
-			ash_buddy_free(z, start, order, flags);
-			z->pgfree += ash_order_frames(order);
+			ash_frame_store(frames, start, 0);
+			if (ASH_UNLIKELY(one_by_one)) {
+				free_row(z, start, next, flags);
+				row = next;
+			}
 		}
-		start += ash_order_frames(order);
+		start = next;
 	}
+	free_row(z, row, start, flags);
 	return start;
 }
 
@@ -119,10 +156,10 @@ static void free_run(struct ash_zone *z, ash_pfn_t pfn, ash_pfn_t nr, unsigned f
 		ash_harden_free(z, pfn, nr, (flags & ASH_FREE_ZEROED) != 0);
 		lock_used(z, pfn, end);
 	}
-	if (nr > 0) {
+	if (nr > 0 && !heads_piece(z, pfn))
 		cut_used(z, pfn);
+	if (nr > 0 && end < z->nr_frames && !heads_piece(z, end))
 		cut_used(z, end);
-	}
 	while (pfn < end) {
 		pfn = free_pieces(z, pfn, end, flags);
 		if (pfn < end) {

@@ -15,21 +15,23 @@ static bool is_gap_piece(const struct ash_zone *z, uint32_t word, enum ash_migra
 /* The free piece that ends at pfn, a border of pieces, in a partly used pageblock of type mt; ASH_PFN_NONE: none. */
 static ash_pfn_t gap_piece_below(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
 {
-	ash_pfn_t head;
+	const struct ash_frame *frames = z->frames;
+	unsigned order = z->pageblock_order - 1u;
 	uint32_t word;
 
+	if (pfn == 0)
+		return ASH_PFN_NONE;
 	/*
-	 * It is as large as pfn is aligned, at most. The first head met, going down, is that of the piece in question,
-	 * since pieces do not overlap.
+	 * It is as large as pfn is aligned, at most; and a head is its head if it ends at pfn. The large are looked for
+	 * first, because the pieces of a gap grow towards its middle.
 	 */
-	for (unsigned order = 0; order < z->pageblock_order; order++) {
-		if (pfn == 0 || (pfn & (ash_order_frames(order) - 1)) != 0)
-			break;
-		head = pfn - ash_order_frames(order);
-		word = ash_frame_load(z->frames, head);
-
-		if (ash_word_state(word) != ASH_FRAME_NONE)
-			return is_gap_piece(z, word, mt) && ash_word_order(word) == order ? head : ASH_PFN_NONE;
+	if (order > (unsigned)__builtin_ctz(pfn))
+		order = (unsigned)__builtin_ctz(pfn);
+	word = ash_frame_word(ASH_FRAME_BUDDY, order, mt, 0);
+	for (ash_pfn_t nr = ash_order_frames(order); nr > 0; nr /= 2) {
+		if ((ash_frame_load(frames, pfn - nr) & 0xffffff) == word)
+			return pfn - nr;
+		word -= ash_frame_word(ASH_FRAME_NONE, 1, 0, 0);
 	}
 	return ASH_PFN_NONE;
 }

@@ -13,9 +13,10 @@
 
 #include <limits.h>
 
-#define PAGEBLOCK_ORDER 2
+#define MIN_PAGEBLOCK_ORDER 2
 #define MAX_FRAMES 16
-#define MAX_BLOCKS (MAX_FRAMES >> PAGEBLOCK_ORDER)
+#define MAX_BLOCKS (MAX_FRAMES >> MIN_PAGEBLOCK_ORDER)
+#define MAX_LISTED (MAX_FRAMES + ASH_MT_NR * ASH_NR_ORDERS * 2) /* buddies and ends of lists */
 
 /* One frame of a state: only the first of a piece says anything. */
 struct piece {
@@ -34,13 +35,15 @@ struct subject {
 	struct ash_taken (*take)(struct ash_zone *z, unsigned order, enum ash_migratetype mt);
 	unsigned (*row)(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned nr,
 			struct ash_taken *taken);
+	void (*range)(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags);
 };
 
-static const struct subject core = { ash_buddy_free_one, ash_buddy_take_smallest, ash_buddy_take_row };
+static const struct subject core = { ash_buddy_free_one, ash_buddy_take_smallest, ash_buddy_take_row,
+				     ash_buddy_free_range };
 
 static struct {
 	ash_pfn_t nr_frames;
-	unsigned max_order, nr_blocks;
+	unsigned pageblock_order, max_order, nr_blocks;
 	bool zeroes; /* free pieces are zeroed or not; else none is, to begin with */
 	const struct subject *subject;
 	struct state state;
@@ -64,7 +67,7 @@ static const struct ash_zone_ops ops = { .bug = on_bug };
 
 static unsigned block_of(ash_pfn_t pfn)
 {
-	return pfn >> PAGEBLOCK_ORDER;
+	return pfn >> p.pageblock_order;
 }
 
 static bool mergeable(unsigned mt)
@@ -84,7 +87,7 @@ static void spec_free(struct state *s, ash_pfn_t pfn, unsigned order, bool zeroe
 
 		if (buddy >= p.nr_frames || !b->head || !b->free || b->order != order)
 			break;
-		if (order >= PAGEBLOCK_ORDER && s->type[block_of(buddy)] != mt &&
+		if (order >= p.pageblock_order && s->type[block_of(buddy)] != mt &&
 		    !(mergeable(mt) && mergeable(s->type[block_of(buddy)])))
 			break;
 		zeroed = zeroed && b->zeroed;
@@ -121,13 +124,28 @@ static unsigned spec_smallest(const struct state *s, unsigned order, unsigned mt
 	return found;
 }
 
+/* The naturally aligned pieces of [start, end), in ascending order, each pageblock with the type it has then. */
+static void spec_free_range(struct state *s, ash_pfn_t start, ash_pfn_t end, bool zeroed)
+{
+	while (start < end) {
+		unsigned order = 0;
+
+		while (order < p.max_order && (start & (1u << order)) == 0 && start + (2u << order) <= end &&
+		       (order < p.pageblock_order ||
+			s->type[block_of(start)] == s->type[block_of(start + (1u << order))]))
+			order++;
+		spec_free(s, start, order, zeroed);
+		start += 1u << order;
+	}
+}
+
 /* --- From a state to a zone, and back --- */
 
 static void build(const struct state *s)
 {
 	const struct ash_zone_config config = {
 		.nr_frames = p.nr_frames,
-		.geometry = { PAGEBLOCK_ORDER, (uint8_t)p.max_order },
+		.geometry = { (uint8_t)p.pageblock_order, (uint8_t)p.max_order },
 		.frames = p.frames,
 		.pageblocks = p.pageblocks,
 		.ops = &ops,
@@ -142,10 +160,10 @@ static void build(const struct state *s)
 	for (unsigned b = 0; b < p.nr_blocks; b++) {
 		const bool isolated = s->type[b] == ASH_MT_ISOLATE;
 
-		ash_pageblock_set_online(&p.zone, b << PAGEBLOCK_ORDER,
+		ash_pageblock_set_online(&p.zone, b << p.pageblock_order,
 					 isolated ? ASH_MT_MOVABLE : (enum ash_migratetype)s->type[b]);
 		if (isolated)
-			ash_pageblock_set_isolated(&p.zone, b << PAGEBLOCK_ORDER, true);
+			ash_pageblock_set_isolated(&p.zone, b << p.pageblock_order, true);
 	}
 	for (ash_pfn_t pfn = 0; pfn < p.nr_frames; pfn++) {
 		const struct piece *f = &s->at[pfn];
@@ -156,7 +174,7 @@ static void build(const struct state *s)
 			ash_frame_store(p.frames, pfn, ash_frame_word(ASH_FRAME_USED, f->order, ASH_MT_MOVABLE, 0));
 			continue;
 		}
-		if (f->order >= PAGEBLOCK_ORDER)
+		if (f->order >= p.pageblock_order)
 			ash_pageblock_set_zeroed(&p.zone, pfn, f->order, f->zeroed);
 		ash_freelist_add(&p.zone, pfn, f->order, (enum ash_migratetype)s->type[block_of(pfn)],
 				 f->zeroed ? ash_zeroed_full(&p.zone, f->order) : 0, ASH_LIST_HEAD);
@@ -174,7 +192,7 @@ static void compare(const struct state *s)
 	struct ash_zone_fault fault;
 
 	for (unsigned b = 0; b < p.nr_blocks; b++) {
-		if (ash_pageblock_type(&p.zone, b << PAGEBLOCK_ORDER) != s->type[b])
+		if (ash_pageblock_type(&p.zone, b << p.pageblock_order) != s->type[b])
 			differs("the type of a pageblock");
 	}
 	for (ash_pfn_t pfn = 0; pfn < p.nr_frames; pfn++) {
@@ -186,7 +204,7 @@ static void compare(const struct state *s)
 		else if (f->head && (ash_word_order(word) != f->order ||
 				     (ash_word_state(word) == ASH_FRAME_BUDDY) != f->free))
 			differs("what a piece is");
-		else if (f->head && f->free && f->order < PAGEBLOCK_ORDER && ash_word_zeroed(word) != f->zeroed)
+		else if (f->head && f->free && f->order < p.pageblock_order && ash_word_zeroed(word) != f->zeroed)
 			differs("whether a piece is zeroed");
 	}
 	ash_zone_unlock(&p.zone);
@@ -216,6 +234,46 @@ static void frees(const struct state *s, ash_pfn_t pfn)
 				zeroed ? ASH_FREE_ZEROED : 0);
 		compare(&after);
 	}
+}
+
+/* What is on each list, in its order. */
+static void write_lists(ash_pfn_t *out)
+{
+	for (unsigned i = 0; i < ASH_MT_NR * ASH_NR_ORDERS * 2; i++) {
+		ash_pfn_t pfn = p.zone.freelist[i / 2 / ASH_NR_ORDERS][i / 2 % ASH_NR_ORDERS].first[i % 2];
+
+		for (; pfn != ASH_PFN_NONE; pfn = ash_frame_at(p.frames, pfn)->next)
+			*out++ = pfn;
+		*out++ = ASH_PFN_NONE;
+	}
+}
+
+/* The pieces of [start, end), all allocated, at once; and one by one, which has to leave every list as it is then. */
+static void frees_range(const struct state *s, ash_pfn_t start, ash_pfn_t end, unsigned flags)
+{
+	static ash_pfn_t at_once[MAX_LISTED], one_by_one[MAX_LISTED];
+	struct state after = *s;
+
+	for (ash_pfn_t pfn = start; pfn < end; pfn++)
+		after.at[pfn].head = false;
+	spec_free_range(&after, start, end, (flags & ASH_FREE_ZEROED) != 0);
+	for (unsigned how = 0; how < 2; how++) {
+		build(s);
+		for (ash_pfn_t pfn = start; pfn < end; pfn++)
+			ash_frame_store(p.frames, pfn, 0);
+		if (how == 0)
+			p.subject->range(&p.zone, start, end, flags);
+		for (ash_pfn_t pfn = start; how == 1 && pfn < end;) {
+			const unsigned order = ash_piece_order(pfn, end, p.max_order);
+
+			ash_buddy_free(&p.zone, pfn, order, flags);
+			pfn += 1u << order;
+		}
+		write_lists(how == 0 ? at_once : one_by_one);
+		compare(&after);
+	}
+	if (memcmp(at_once, one_by_one, sizeof(at_once)) != 0)
+		differs("the order of a list");
 }
 
 static void takes(const struct state *s, unsigned order, unsigned mt)
@@ -288,6 +346,11 @@ static void every_operation(const struct state *s)
 			frees(s, pfn);
 		else if (s->at[pfn].head)
 			passes_the_door(s, pfn);
+		for (ash_pfn_t end = pfn; end < p.nr_frames && s->at[end].head && !s->at[end].free;) {
+			end += 1u << s->at[end].order;
+			frees_range(s, pfn, end, 0);
+			frees_range(s, pfn, end, ASH_FREE_ZEROED | ASH_FREE_TAIL);
+		}
 	}
 	for (unsigned order = 0; order <= p.max_order; order++) {
 		for (unsigned mt = 0; mt < ASH_MT_ISOLATE; mt++) {
@@ -333,7 +396,8 @@ static void divide(ash_pfn_t pfn)
 		place(pfn, order);
 }
 
-static void prove(const struct subject *subject, ash_pfn_t nr_frames, unsigned max_order, const char *types)
+static void prove(const struct subject *subject, ash_pfn_t nr_frames, unsigned pageblock_order, unsigned max_order,
+		  const char *types)
 {
 	static const char letters[] = "UMRHCI";
 	const unsigned nr_types = (unsigned)strlen(types);
@@ -343,9 +407,10 @@ static void prove(const struct subject *subject, ash_pfn_t nr_frames, unsigned m
 	memset(&p, 0, sizeof(p));
 	p.subject = subject;
 	p.nr_frames = nr_frames;
-	p.zeroes = nr_frames <= 1u << PAGEBLOCK_ORDER || getenv("ASH_TEST_LONG") != NULL;
+	p.pageblock_order = pageblock_order;
+	p.zeroes = nr_frames <= 1u << p.pageblock_order || getenv("ASH_TEST_LONG") != NULL;
 	p.max_order = max_order;
-	p.nr_blocks = nr_frames >> PAGEBLOCK_ORDER;
+	p.nr_blocks = nr_frames >> p.pageblock_order;
 	for (unsigned b = 0; b < p.nr_blocks; b++)
 		combinations *= nr_types;
 	if (setjmp(bug) != 0)
@@ -357,29 +422,33 @@ static void prove(const struct subject *subject, ash_pfn_t nr_frames, unsigned m
 	}
 }
 
-static void prove_core(ash_pfn_t nr_frames, unsigned max_order, const char *types)
+static void prove_core(ash_pfn_t nr_frames, unsigned pageblock_order, unsigned max_order, const char *types)
 {
-	prove(&core, nr_frames, max_order, types);
-	printf("# %u frames, orders %u and %u, types %s: %llu states, %llu operations\n", nr_frames, PAGEBLOCK_ORDER,
-	       max_order,
-	       types, (unsigned long long)p.states, (unsigned long long)p.operations);
+	prove(&core, nr_frames, pageblock_order, max_order, types);
+	printf("# %u frames, orders %u and %u, types %s: %llu states, %llu operations\n", nr_frames,
+	       pageblock_order, max_order, types, (unsigned long long)p.states, (unsigned long long)p.operations);
 	if (p.wrong != NULL)
 		TEST_FAIL("not as specified: %s", p.wrong);
 }
 
 TEST(one_pageblock)
 {
-	prove_core(4, 2, "UMRHCI");
+	prove_core(4, 2, 2, "UMRHCI");
 }
 
 TEST(two_pageblocks_that_do_not_merge)
 {
-	prove_core(8, 2, getenv("ASH_TEST_LONG") != NULL ? "UMRHCI" : "UHI");
+	prove_core(8, 2, 2, getenv("ASH_TEST_LONG") != NULL ? "UMRHCI" : "UHI");
 }
 
 TEST(two_pageblocks_that_merge)
 {
-	prove_core(8, 3, getenv("ASH_TEST_LONG") != NULL ? "UMRHCI" : "UMC");
+	prove_core(8, 2, 3, getenv("ASH_TEST_LONG") != NULL ? "UMRHCI" : "UMC");
+}
+
+TEST(one_pageblock_of_eight)
+{
+	prove_core(8, 3, 3, "U");
 }
 
 /* --- What must be found --- */
@@ -433,7 +502,7 @@ static void expect_found(struct subject lie)
 	static struct subject subject;
 
 	subject = lie;
-	prove(&subject, 8, 3, "UM");
+	prove(&subject, 8, 2, 3, "UM");
 	if (p.wrong == NULL)
 		TEST_FAIL("the planted bug went unnoticed in %llu states", (unsigned long long)p.states);
 	printf("# found after %llu states: %s\n", (unsigned long long)p.states, p.wrong);
@@ -441,25 +510,55 @@ static void expect_found(struct subject lie)
 
 TEST(a_free_without_merging_is_found)
 {
-	expect_found((struct subject){ free_without_merging, core.take, core.row });
+	expect_found((struct subject){ free_without_merging, core.take, core.row, core.range });
 }
 
 TEST(a_merge_that_leaves_a_block_its_type_is_found)
 {
-	expect_found((struct subject){ free_that_forgets_to_retype, core.take, core.row });
+	expect_found((struct subject){ free_that_forgets_to_retype, core.take, core.row, core.range });
 }
 
 TEST(a_free_that_says_zeroed_of_what_is_not_is_found)
 {
-	expect_found((struct subject){ free_that_says_zeroed, core.take, core.row });
+	expect_found((struct subject){ free_that_says_zeroed, core.take, core.row, core.range });
 }
 
 TEST(a_split_of_the_wrong_buddy_is_found)
 {
-	expect_found((struct subject){ core.free, take_the_largest, core.row });
+	expect_found((struct subject){ core.free, take_the_largest, core.row, core.range });
 }
 
 TEST(a_row_that_loses_a_piece_is_found)
 {
-	expect_found((struct subject){ core.free, core.take, row_that_keeps_the_rest });
+	expect_found((struct subject){ core.free, core.take, row_that_keeps_the_rest, core.range });
+}
+
+/* Merges as it must, but lists the pieces from the last to the first. */
+static void range_from_its_end(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
+{
+	while (start < end) {
+		const unsigned align = (unsigned)__builtin_ctz(end);
+		unsigned order = 31u - (unsigned)__builtin_clz(end - start);
+
+		order = order < align ? order : align;
+		order = order < z->max_order ? order : z->max_order;
+		end -= ash_order_frames(order);
+		ash_buddy_free(z, end, order, flags);
+	}
+}
+
+TEST(a_range_that_is_listed_in_another_order_is_found)
+{
+	expect_found((struct subject){ core.free, core.take, core.row, range_from_its_end });
+}
+
+static void range_that_does_not_merge(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
+{
+	for (; start < end; start++)
+		free_without_merging(z, start, 0, ash_pageblock_type(z, start), flags);
+}
+
+TEST(a_range_that_does_not_merge_is_found)
+{
+	expect_found((struct subject){ core.free, core.take, core.row, range_that_does_not_merge });
 }

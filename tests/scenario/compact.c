@@ -217,6 +217,22 @@ static ash_pfn_t captured_from(const char *types, enum ash_migratetype mt, unsig
 	return capture.pfn;
 }
 
+/* A row of pieces that is freed at once is not put together behind the back of who waits for a part of it. */
+TEST(T43_capture_out_of_a_row)
+{
+	struct ash_capture capture = { .order = 2, .mt = ASH_MT_MOVABLE, .pfn = ASH_PFN_NONE };
+
+	scene_open(&s, 4, 5, "MM");
+	for (ash_pfn_t pfn = 0; pfn < 12; pfn++)
+		scene_used(&s, pfn, 0, ASH_MT_MOVABLE);
+	s.z->capture = &capture;
+	ash_zone_free_run(s.z, 0, 12);
+	s.z->capture = NULL;
+	EXPECT_EQ(capture.pfn, 0);
+	EXPECT_EQ(scene_stats(&s).free, 8);
+	EXPECT_STATE(&s, "4:2 M, 8:2 M", "MM");
+}
+
 /* Never from CMA, the reserve or isolated blocks; less than a pageblock only of the own type. */
 TEST(T43_what_is_not_captured)
 {

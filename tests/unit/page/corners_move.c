@@ -51,6 +51,33 @@ TEST(a_mover_that_always_asks_for_another_try)
 	fixture_end(&f);
 }
 
+/* Freed in the middle of a run: its own free waits until the move is over, and those around it do not. */
+TEST(a_piece_that_is_being_moved_in_a_run)
+{
+	const uint32_t used = ash_frame_word(ASH_FRAME_USED, 0, ASH_MT_MOVABLE, 0);
+	const uint32_t moving = used | ash_frame_word(0, 0, 0, ASH_FRAME_MOVING);
+	struct fixture f;
+	uint64_t before;
+	ash_pfn_t pfn;
+
+	open_zone(&f);
+	before = ash_zone_digest(f.z);
+	for (ash_pfn_t i = 0; i < 8; i++)
+		EXPECT_EQ(alloc_pages(&f, 0, ASH_MT_MOVABLE) & 7, i);
+	pfn = 2;
+	while (ash_frame_load(f.frames, pfn) != used || (pfn & 7) != 2)
+		pfn++;
+	ash_frame_store(f.frames, pfn, moving);
+	ash_zone_free_run(f.z, pfn - 2, 8);
+	EXPECT_EQ(ash_frame_load(f.frames, pfn), moving | ash_frame_word(0, 0, 0, ASH_FRAME_FREE_PENDING));
+	EXPECT_EQ(stats(&f).free, stats(&f).present - 1);
+	EXPECT_BUG(ash_zone_free_run(f.z, pfn, 1));
+	ash_frame_store(f.frames, pfn, used);
+	ash_zone_free_run(f.z, pfn, 1);
+	EXPECT_EQ(ash_zone_digest(f.z), before);
+	fixture_end(&f);
+}
+
 /* A zone that has no ops at all, or no mover. */
 TEST(nothing_moves_without_a_mover)
 {
