@@ -311,6 +311,7 @@ void *ash_meta_table(size_t entry_bytes, unsigned shift);
  * slow paths, cheap when nothing is due) or all of them (ash_arena_trim). Returns the bytes given back.
  */
 size_t ash_arena_decay(void);
+size_t ash_arena_decay_at(uint64_t now_ms); /* ash_arena_decay() for who has just read ash_clock_ms() */
 size_t ash_arena_trim(void);
 
 /*

@@ -265,14 +265,20 @@ static size_t all_arenas(size_t (*fn)(struct ash_arena *a, uint64_t arg), uint64
 size_t ash_arena_decay(void)
 {
 	const uint32_t decay_ms = ash_arenas.config.decay_ms;
+
+	return ash_arena_decay_at(decay_ms != 0 && decay_ms != UINT32_MAX ? ash_clock_ms() : 0);
+}
+
+size_t ash_arena_decay_at(uint64_t now)
+{
+	const uint32_t decay_ms = ash_arenas.config.decay_ms;
 	uint64_t due = atomic_load_explicit(&ash_arenas.decay_due, memory_order_relaxed);
-	uint64_t now, looks;
+	uint64_t looks;
 
 	if (decay_ms == UINT32_MAX || !ash_arena_ready() || ash_arena_is_watched())
 		return 0;
 	if (decay_ms == 0)
 		return ash_arena_trim();
-	now = ash_clock_ms();
 	if (now < due)
 		return 0;
 	/* By the clock, not by when somebody passes: seldom passing makes no time longer. */

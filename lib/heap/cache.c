@@ -171,7 +171,7 @@ size_t ash_heap_decay(struct ash_heap *h)
 
 	if (now >= h->sweep_due && !h->first_class && decay_ms != UINT32_MAX)
 		sweep(h, now, decay_ms);
-	return ash_arena_decay();
+	return ash_arena_decay_at(now);
 }
 
 /* For a thread that ends: the objects stay of which many are little memory, for the next thread to start with. */

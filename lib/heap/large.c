@@ -96,7 +96,7 @@ void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroe
 		align_order = (unsigned)ash_max(align_order, ASH_SLAB_MIN_ORDER);
 		flags |= ASH_TAG_LISTED;
 	}
-	run.addr = align_order == 0 ? kept_take(&h->kept, &nr) : NULL;
+	run.addr = nr <= ASH_KEPT_RUN_FRAMES && align_order == 0 ? kept_take(&h->kept, &nr) : NULL;
 	run.zeroed = false;
 	if (run.addr == NULL) {
 		if (ash_run_alloc(h->zonelist, nr, align_order, ASH_MT_UNMOVABLE, &run) != 0)

@@ -237,15 +237,17 @@ void ash_buddy_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned 
 /* A part of a pageblock, but not all of it. */
 static void free_part(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
 {
-	const enum ash_migratetype mt = ash_pageblock_type(z, start);
-	unsigned zeroed = zeroed_by_flags(z, start, 0, flags);
+	const unsigned word = ash_pageblock_word(z, start);
+	const enum ash_migratetype mt = ash_pageblock_word_type(word);
+	const bool zeroed = (flags & ASH_FREE_KEEP) ? (word & ASH_PB_ZEROED) != 0 : (flags & ASH_FREE_ZEROED) != 0;
+	const int whole = ash_freelist_free_part(z, start, end, mt, zeroed,
+						 (flags & ASH_FREE_TAIL) ? ASH_LIST_TAIL : ASH_LIST_HEAD);
 
-	if (ash_freelist_free_part(z, start, end, mt, &zeroed,
-				   (flags & ASH_FREE_TAIL) ? ASH_LIST_TAIL : ASH_LIST_HEAD))
+	if (whole < 0)
 		return;
 	start = ash_pageblock_start(z, start);
-	ash_pageblock_set_zeroed(z, start, z->pageblock_order, zeroed);
-	free_and_merge(z, start, z->pageblock_order, mt, zeroed, flags);
+	ash_pageblock_set_zeroed(z, start, z->pageblock_order, whole != 0);
+	free_and_merge(z, start, z->pageblock_order, mt, (unsigned)whole, flags);
 }
 
 void ash_buddy_free_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
@@ -253,13 +255,12 @@ void ash_buddy_free_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, un
 	const ash_pfn_t block = ash_pageblock_frames(z);
 	/* As in ash_buddy_free_one(): pieces need not be looked at one by one. */
 	const bool plain = z->plain_order != 0 && z->capture == NULL;
-	ash_pfn_t nr;
 
-	for (; start < end; start += nr) {
+	while (start < end) {
 		const ash_pfn_t to_border = block - (start & (block - 1)), left = end - start;
+		ash_pfn_t nr = to_border < left ? to_border : left;
 
-		if (ASH_LIKELY(plain) && (to_border < block || left < block)) {
-			nr = to_border < left ? to_border : left;
+		if (ASH_LIKELY(plain) && nr < block) {
 			free_part(z, start, start + nr, flags);
 		} else {
 			const unsigned order = ash_piece_order(start, end, z->max_order);
@@ -267,6 +268,7 @@ void ash_buddy_free_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, un
 			nr = ash_order_frames(order);
 			ash_buddy_free(z, start, order, flags);
 		}
+		start += nr;
 	}
 }
 

@@ -203,28 +203,27 @@ static void grow_part(struct ash_zone *z, struct part *part, enum ash_migratetyp
 	part->end = end;
 }
 
-bool ash_freelist_free_part(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt,
-			    unsigned *zeroed, enum ash_list_end to)
+int ash_freelist_free_part(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt, unsigned zeroed,
+			   enum ash_list_end to)
 {
-	struct part part = { start, end, *zeroed, *zeroed };
+	struct part part = { start, end, zeroed, zeroed };
 	const ash_pfn_t frames = end - start;
 
 	grow_part(z, &part, mt);
 	if (part.end - part.start == ash_pageblock_frames(z)) {
 		account(z, mt, frames - (uint64_t)ash_pageblock_frames(z));
-		*zeroed = part.low & part.high;
-		return false;
+		return (int)(part.low & part.high);
 	}
 	for (ash_pfn_t pfn = part.start, nr; pfn < part.end; pfn += nr) {
 		enum ash_list_end where = to;
-		unsigned order, all_zeroed = *zeroed;
+		unsigned order, all_zeroed = zeroed;
 
 		/* As large as pfn is aligned, 0 being so to anything, but not larger than what is left. */
 		nr = pfn & -pfn;
 		if (nr - 1 >= part.end - pfn)
 			nr = ash_order_frames(31u - (unsigned)__builtin_clz(part.end - pfn));
 		order = (unsigned)__builtin_ctz(nr);
-		if (ASH_UNLIKELY(all_zeroed))
+		if (ASH_UNLIKELY(zeroed))
 			all_zeroed = (pfn > part.start || part.low) && (pfn + nr < part.end || part.high);
 		if (order + 1u < z->max_order && ash_buddy_is_free(z, ash_order_start(pfn, order + 1), order + 1))
 			where = ASH_LIST_TAIL;
@@ -232,7 +231,7 @@ bool ash_freelist_free_part(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, 
 		link_part(z, pfn, order, mt, all_zeroed, all_zeroed, where);
 	}
 	account(z, mt, frames);
-	return true;
+	return -1;
 }
 
 unsigned ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)

@@ -47,10 +47,10 @@ bool ash_freelist_free(struct ash_zone *z, ash_pfn_t *pfn, unsigned order, enum 
 /*
  * The same for any part of a pageblock: lists what comes of freeing the pieces of [start, end) one by one, in ascending
  * order, at the same places. Only what lies behind either end can merge with it, and what lies between is listed once.
- * false: the whole pageblock has come together, which is not added; *zeroed is its.
+ * Returns -1, or, when the whole pageblock has come together, which is not added, its zeroed.
  */
-bool ash_freelist_free_part(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt,
-			    unsigned *zeroed, enum ash_list_end to);
+int ash_freelist_free_part(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt, unsigned zeroed,
+			   enum ash_list_end to);
 
 /* Leaves the head frame ASH_FRAME_NONE: for an instant, under the lock, nobody heads the piece. Returns its zeroed. */
 unsigned ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt);

@@ -148,7 +148,8 @@ static bool take_one_buddy(struct ash_zone *z, ash_pfn_t nr, unsigned order, enu
 		keep = taken->zeroed ? ASH_FREE_ZEROED : 0;
 	else
 		taken->zeroed = blocks_zeroed(z, taken->pfn, end);
-	ash_buddy_free_range(z, rest, taken->pfn + ash_order_frames(order), keep);
+	if (nr < ash_order_frames(order))
+		ash_buddy_free_range(z, rest, taken->pfn + ash_order_frames(order), keep);
 	return true;
 }
 

@@ -12,6 +12,11 @@
 /* Pieces looked at in one zone lock hold. */
 #define CHECK_BATCH 1024
 
+static bool heads_piece(const struct ash_zone *z, ash_pfn_t pfn)
+{
+	return ash_word_state(ash_frame_load(z->frames, pfn)) != ASH_FRAME_NONE;
+}
+
 /* Whether a piece with this word may be freed, as a whole or a part of it. */
 static bool freeable(uint32_t word, bool whole)
 {
@@ -25,12 +30,13 @@ static bool freeable(uint32_t word, bool whole)
 /* Goes over the next CHECK_BATCH pieces from *start on. false: *start is now a frame that is not in a USED piece. */
 static bool next_used(const struct ash_zone *z, ash_pfn_t *start, ash_pfn_t end)
 {
-	ash_pfn_t at = *start, head;
+	ash_pfn_t at = *start, head = at;
 
 	if (at >= end)
 		return true;
-	head = ash_frame_head(z, at);
-	if (head == ASH_PFN_NONE)
+	if (ASH_UNLIKELY(!heads_piece(z, at)))
+		head = ash_frame_head(z, at);
+	if (ASH_UNLIKELY(head == ASH_PFN_NONE))
 		return false;
 	for (unsigned n = CHECK_BATCH; n > 0 && at < end; n--) {
 		const uint32_t word = ash_frame_load(z->frames, head);
@@ -70,11 +76,6 @@ static bool all_used(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, ash_pfn
 	/* Except that a move of the piece that sticks out at the start may have begun, and then it may not be cut. */
 	*bad = start;
 	return ash_frame_head(z, start) == start || next_used(z, bad, start + 1);
-}
-
-static bool heads_piece(const struct ash_zone *z, ash_pfn_t pfn)
-{
-	return ash_word_state(ash_frame_load(z->frames, pfn)) != ASH_FRAME_NONE;
 }
 
 /* pfn heads nothing: cut the USED piece that covers it, if one does, so that a piece border is there. */

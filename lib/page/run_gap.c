@@ -36,22 +36,29 @@ static ash_pfn_t gap_piece_below(const struct ash_zone *z, ash_pfn_t pfn, enum a
 	return ASH_PFN_NONE;
 }
 
-/* The gap around pfn, the head of a free buddy: up from there and then down, until it is `enough`. */
-static void gap_around(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt, ash_pfn_t enough,
+/*
+ * The gap around pfn, the head of a free buddy: up from there and then down, until it is `enough`, or will not come to
+ * nr. From the largest pieces of a gap down to its low end each is larger than all below it together.
+ */
+static void gap_around(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt, ash_pfn_t nr, ash_pfn_t enough,
 		       ash_pfn_t *start, ash_pfn_t *end)
 {
 	uint32_t word = ash_frame_load(z->frames, pfn);
-	ash_pfn_t head = pfn;
+	ash_pfn_t last = ash_order_frames(ash_word_order(word));
 
-	*end = pfn;
+	*start = *end = pfn;
 	do {
 		*end += ash_order_frames(ash_word_order(word));
 		word = *end < z->nr_frames ? ash_frame_load(z->frames, *end) : 0;
 	} while (*end - pfn < enough && is_gap_piece(z, word, mt));
-	do {
-		*start = head;
-		head = *end - head < enough ? gap_piece_below(z, head, mt) : ASH_PFN_NONE;
-	} while (head != ASH_PFN_NONE);
+	while (*end - *start < enough) {
+		const ash_pfn_t below = gap_piece_below(z, *start, mt), frames = *start - below;
+
+		if (below == ASH_PFN_NONE || (frames <= last && *end - below + frames <= nr))
+			break;
+		last = frames;
+		*start = below;
+	}
 }
 
 bool ash_run_take_gap(struct ash_zone *z, ash_pfn_t nr, unsigned order, unsigned align_order, enum ash_migratetype mt,
@@ -67,7 +74,7 @@ bool ash_run_take_gap(struct ash_zone *z, ash_pfn_t nr, unsigned order, unsigned
 		for (unsigned looked = 0; pfn != ASH_PFN_NONE && looked < GAP_LOOKS && best > nr; looked++) {
 			ash_pfn_t start, end, at;
 
-			gap_around(z, pfn, mt, enough, &start, &end);
+			gap_around(z, pfn, mt, nr, enough, &start, &end);
 			at = (start + align - 1) & ~(align - 1);
 			if (at < end && end - at >= nr && end - start < best) {
 				taken->pfn = at;

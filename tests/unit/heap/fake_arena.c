@@ -256,6 +256,12 @@ size_t ash_arena_decay(void)
 	return 0;
 }
 
+size_t ash_arena_decay_at(uint64_t now_ms)
+{
+	(void)now_ms;
+	return 0;
+}
+
 size_t ash_arena_trim(void)
 {
 	return 0;
