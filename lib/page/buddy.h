@@ -55,7 +55,10 @@ void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum 
 /* Free one piece of any order, each pageblock with the type it has now. */
 void ash_buddy_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned flags);
 
-/* Free [start, end), none of whose frames heads anything, as naturally aligned pieces. */
+/*
+ * Free [start, end), none of whose frames heads anything. What comes of it is what freeing its naturally aligned pieces
+ * in ascending order comes to, and as listed.
+ */
 void ash_buddy_free_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags);
 
 /*
