@@ -69,7 +69,7 @@ struct ash_arena_config {
 	bool strict;           /* refuse rather than go down a rung */
 	bool quiet;            /* no degradation line on stderr (still counted) */
 	uint32_t decay_ms;     /* how long a free whole pageblock stays resident; UINT32_MAX = for ever, 0 = no time */
-	size_t small_start;    /* bytes of base pages before the first huge page; rounded to pageblocks */
+	size_t small_start;    /* bytes of base pages before the first huge page (start.c); rounded to pageblocks */
 	size_t limit;          /* most bytes online in all arenas together; 0 = none (option "limit") */
 	size_t reserve;        /* bytes of address space per span; 0 = by the size of the machine */
 	/* Layers against misuse (struct ash_hardening of page/zone.h): */

@@ -3,7 +3,7 @@
  * Growing: bringing memory online at the end of an arena, and taking the run it was brought for.
  *
  * A T arena commits address space and leaves faulting to the first touch. Its first pageblock is committed in halves
- * and never asked to be huge: a mapping shorter than a pageblock cannot be, so a small process has base pages without a
+ * and not asked to be huge: a mapping shorter than a pageblock cannot be, so a small process has base pages without a
  * single madvise. What follows wants huge pages, and once the process has clearly outgrown its start, that too is made
  * huge, so that nearly all of a grown heap is.
  *
@@ -169,14 +169,17 @@ static int t_grow_to(struct ash_arena *a, size_t need_end)
 {
 	/* What is touched is taken pageblock by pageblock. */
 	const bool touch = need_end - atomic_load_explicit(&a->end, memory_order_relaxed) <= SHARED_FRAMES;
+	bool first_huge;
 	int err;
 
 	if (need_end > a->nr_frames)
 		return -ENOMEM;
-	ash_start_extend(a, need_end, touch);
+	first_huge = ash_start_extend(a, need_end, touch);
 	err = t_extend(a, t_round(a, need_end, !touch), touch);
 	if (err < 0 && !touch)
 		err = t_extend(a, t_round(a, need_end, false), touch);
+	if (first_huge && err == 0)
+		(void)ash_vmem_advise((void *)a->start, ASH_PB_BYTES, ASH_VMEM_COLLAPSE);
 	return err;
 }
 

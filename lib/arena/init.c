@@ -27,7 +27,7 @@ void ash_arena_config_default(struct ash_arena_config *config)
 		.huge = ASH_HUGE_AUTO,
 		.fork = ASH_FORK_COPY,
 		.decay_ms = 10000,
-		.small_start = ASH_MIB(4),
+		.small_start = ASH_MIB(2),
 	};
 }
 

@@ -56,6 +56,7 @@ struct ash_arena {
 	_Atomic uint32_t growths;    /* (g,a) turns that brought something online: "look again before growing" */
 	_Atomic ash_pfn_t end;       /* (g,a) frames from here on were never online */
 	ash_pfn_t covered;           /* (g) metadata is writable below this */
+	ash_pfn_t seen_used, seen_resident; /* (g) T: frames given out, and in memory, at start.c's last look */
 	bool huge_advised;           /* (g) T: the kernel was told that the span wants huge pages */
 	_Atomic size_t promote_due;  /* (a) T: bytes online when the start is looked at again, to make it huge */
 	uint64_t dry_until;          /* (g) H: clock before which a growth of dry_frames or more is not tried again */
@@ -241,9 +242,11 @@ ASH_INLINE ash_pfn_t ash_start_frames(const struct ash_arena *a)
 	return atomic_load_explicit(&a->small_frames, memory_order_relaxed);
 }
 void ash_start_init(struct ash_arena *a);
-/* Caller holds the growth turn. The arena is about to grow to need_end; is_short: for a run that shares its
- * pageblock. */
-void ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short);
+/*
+ * Caller holds the growth turn. The arena is about to grow to need_end; is_short: for a run that shares its pageblock.
+ * True: the start has ended within the arena's first pageblock, which is to be made huge once the arena has grown.
+ */
+bool ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short);
 /* The process has grown, and perhaps out of its start. */
 void ash_start_promote(const struct ash_arena *a);
 

@@ -4,9 +4,13 @@
  *
  * A huge page makes 2 MiB resident for the first byte that is touched. A small process may leave most of what it takes
  * untouched: a slab for each size of each of its threads, a buffer made for more than there is. So the start,
- * small_start at first, goes on while much of what is given out is not in memory: a pageblock at a time for short runs,
- * or for the length of a longer one. Not in large processes, where the waste is little beside what is used. What is in
- * memory the kernel is asked (mincore), seldom: when an arena outgrows its start.
+ * small_start at first, goes on while much of what is given out is not touched: a pageblock at a time for short runs,
+ * or for the length of a longer one. What is in memory the kernel is asked (mincore), seldom: when an arena outgrows
+ * its start. What counts is what has come since the last look. What lay idle then may lie idle for ever, and base pages
+ * have spared it already; they spare nothing where what is added now is used.
+ *
+ * A start of one pageblock may also end in the middle of it, for a long run. That pageblock is made huge then, with the
+ * little that it holds. Slabs are not looked at there: of the first of a process a page each has been touched.
  *
  * What was left in base pages is looked at again when the process has grown, and made huge where it has filled. All of
  * it is in the end, sparse or not.
@@ -17,7 +21,8 @@
 
 #define START_MAX (ASH_MIB(16) >> ASH_PAGE_SHIFT) /* frames up to which the start may grow */
 #define LONG_MAX (ASH_MIB(8) >> ASH_PAGE_SHIFT)   /* and of the longest run for which it does */
-#define TELLING (ASH_MIB(1) >> ASH_PAGE_SHIFT)    /* frames given out that say how the process uses its memory */
+#define TELLING (ASH_KIB(128) >> ASH_PAGE_SHIFT)  /* frames given out that say how the process uses its memory */
+#define HALF (ASH_PB_FRAMES / 2)                  /* what a T arena begins with */
 #define OUTGROWN ASH_MIB(16) /* online in the whole process, when what has filled of the start is made huge, */
 #define LARGE ASH_MIB(256)   /* and all of it */
 
@@ -43,30 +48,49 @@ static size_t resident(const void *addr, size_t nr)
 	return ash_resident_pages(addr, nr << ASH_PAGE_SHIFT, &pages) == 0 ? pages : nr;
 }
 
-/*
- * Much of what the arena has given out is not in memory: a quarter, where slabs have filled the start, and half, where
- * a run in one piece is asked for, beside which slabs are little. Or it is too little to tell by.
- */
-static bool is_sparse(const struct ash_arena *a, bool is_short)
+/* Of what the arena has given out since it was looked at last, more than a quarter has not been touched. */
+static bool is_sparse(struct ash_arena *a, size_t end, size_t used)
 {
-	const size_t end = atomic_load_explicit(&a->end, memory_order_relaxed), free = ash_zone_free_now(a->zone).free;
-	const size_t used = end - ash_min(end, free);
+	const size_t in_memory = may_ask() ? resident((void *)a->start, end) : end;
+	const size_t more = used - ash_min(used, a->seen_used);
+	const size_t touched = in_memory - ash_min(in_memory, a->seen_resident);
 
-	return used < TELLING || (may_ask() && resident((void *)a->start, end) * 4 <= used * (is_short ? 3 : 2));
+	a->seen_used = (ash_pfn_t)used;
+	a->seen_resident = (ash_pfn_t)in_memory;
+	return touched * 4 < more * 3;
 }
 
-void ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short)
+/*
+ * Whether a run of nr frames is to be on base pages still. at_half: it is a long one that does not fit beside what the
+ * first half of a pageblock holds. If it is shorter than that, it fills its part of a huge page well enough.
+ */
+static bool goes_on(struct ash_arena *a, size_t end, size_t nr, bool at_half)
 {
-	const size_t start = ash_start_frames(a), start_end = ash_align_up(need_end, ASH_PB_FRAMES);
+	const size_t used = end - ash_min(end, ash_zone_free_now(a->zone).free);
 
-	if (start == 0 || need_end <= start || a->huge_advised || ash_arenas.config.strict || ash_wants_hugetlb() ||
-	    ash_arenas.config.huge == ASH_HUGE_NONE)
-		return;
-	if (start_end > ash_min(START_MAX, a->nr_frames) ||
-	    need_end - atomic_load_explicit(&a->end, memory_order_relaxed) > LONG_MAX)
-		return;
-	if (is_sparse(a, is_short))
+	if (used < TELLING)
+		return true;
+	return !(at_half && nr < HALF) && is_sparse(a, end, used);
+}
+
+bool ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short)
+{
+	const size_t end = atomic_load_explicit(&a->end, memory_order_relaxed), start = ash_start_frames(a);
+	const size_t start_end = ash_align_up(need_end, ASH_PB_FRAMES);
+	const bool at_half = start == ASH_PB_FRAMES && end == HALF && !is_short;
+
+	if (start == 0 || need_end <= (at_half ? HALF : start) || a->huge_advised || ash_arenas.config.strict ||
+	    ash_wants_hugetlb() || ash_arenas.config.huge == ASH_HUGE_NONE)
+		return false;
+	if (start_end > ash_min(START_MAX, a->nr_frames) || need_end - end > LONG_MAX)
+		return false;
+	if (goes_on(a, end, need_end - end, at_half)) {
 		atomic_store_explicit(&a->small_frames, (ash_pfn_t)start_end, memory_order_relaxed);
+		return false;
+	}
+	if (at_half)
+		atomic_store_explicit(&a->small_frames, 0, memory_order_relaxed);
+	return at_half;
 }
 
 /* Make huge what is full of it, but for an eighth; whether that is all. Best effort: less than all of a pageblock may

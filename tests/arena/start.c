@@ -81,7 +81,7 @@ CHILD_TEST(a_start_that_is_not_goes_on)
 {
 	const struct ash_zonelist *zl = start(test_config());
 
-	resident = 12;
+	resident = 11;
 	take_slabs(zl, 10);
 	EXPECT_EQ(mib(ASH_BACKING_THP), 0);
 	EXPECT_EQ(advised, 0);
@@ -112,7 +112,7 @@ CHILD_TEST(a_run_beside_what_is_not_used_is_base_pages)
 	const struct ash_zonelist *zl = start(test_config());
 	void *first;
 
-	resident = 8;
+	resident = 11;
 	(void)take(zl, PB);
 	first = take(zl, 4 * PB);
 	EXPECT_EQ(mib(ASH_BACKING_THP), 0);
@@ -120,7 +120,7 @@ CHILD_TEST(a_run_beside_what_is_not_used_is_base_pages)
 	EXPECT_EQ(mib(ASH_BACKING_THP), 0);
 	EXPECT(ash_arena_is_base_start(first));
 	/* Until what there is is used. */
-	resident = 9;
+	resident = 13;
 	(void)take(zl, PB);
 	EXPECT_EQ(mib(ASH_BACKING_BASE), 12);
 	resident = 2;
@@ -128,6 +128,105 @@ CHILD_TEST(a_run_beside_what_is_not_used_is_base_pages)
 	EXPECT_EQ(mib(ASH_BACKING_BASE), 12);
 	EXPECT(ash_arena_is_base_start(first));
 	check_zones();
+}
+
+CHILD_TEST(what_counts_is_what_has_come_since_the_last_look)
+{
+	const struct ash_zonelist *zl = start(test_config());
+
+	/* 4 MiB with a quarter touched, then 2 MiB of which four fifths are: less than half of all 6 MiB. */
+	resident = 4;
+	take_slabs(zl, 6);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 6);
+	resident = 7;
+	take_slabs(zl, 8);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 6);
+	check_zones();
+}
+
+/* A start of one pageblock, of which the first half is full but for 32 frames; sixteenths of it are in memory. */
+static const struct ash_zonelist *half_full(struct ash_arena_config config, unsigned sixteenths)
+{
+	const struct ash_zonelist *zl = start(config);
+
+	resident = sixteenths;
+	for (unsigned i = 0; i < 14; i++)
+		(void)take(zl, 16);
+	return zl;
+}
+
+CHILD_TEST(a_start_ends_within_a_pageblock_for_a_run_that_fills_the_other_half)
+{
+	const struct ash_zonelist *zl = half_full(test_config(), 1);
+	void *run = take(zl, PB / 2 - 16);
+
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 1);
+	EXPECT_EQ(mib(ASH_BACKING_THP), 1);
+	EXPECT_EQ(collapsed, 1);
+	EXPECT_EQ(advised, 1);
+	EXPECT(!ash_arena_is_base_start(run));
+	/* And does not begin again. */
+	take_slabs(zl, 8);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 1);
+	EXPECT_EQ(collapsed, 1);
+	check_zones();
+}
+
+CHILD_TEST(a_start_ends_within_a_pageblock_for_a_longer_run_beside_what_is_used)
+{
+	const struct ash_zonelist *zl = half_full(test_config(), 12);
+
+	(void)take(zl, 2 * PB);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 1);
+	EXPECT_EQ(collapsed, 1);
+	check_zones();
+}
+
+CHILD_TEST(and_not_beside_what_is_not)
+{
+	const struct ash_zonelist *zl = half_full(test_config(), 10);
+	void *run = take(zl, 2 * PB);
+
+	EXPECT_EQ(mib(ASH_BACKING_THP), 0);
+	EXPECT_EQ(collapsed, 0);
+	EXPECT(ash_arena_is_base_start(run));
+	check_zones();
+}
+
+CHILD_TEST(nor_where_there_is_too_little_to_tell_by)
+{
+	const struct ash_zonelist *zl = start(test_config());
+
+	resident = 16;
+	(void)take(zl, 16);
+	(void)take(zl, PB / 2);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 2);
+	EXPECT_EQ(mib(ASH_BACKING_THP), 0);
+	EXPECT_EQ(collapsed, 0);
+	check_zones();
+}
+
+CHILD_TEST(slabs_do_not_end_it_there)
+{
+	const struct ash_zonelist *zl = start(test_config());
+
+	resident = 16;
+	take_slabs(zl, 2);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 2);
+	EXPECT_EQ(fake.calls[__NR_mincore], 0);
+	take_slabs(zl, 4);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 2);
+	EXPECT_EQ(collapsed, 0);
+}
+
+CHILD_TEST(a_start_that_is_asked_for_longer_does_not_end_within_a_pageblock)
+{
+	struct ash_arena_config config = test_config();
+
+	config.small_start = ASH_MIB(4);
+	(void)take(half_full(config, 16), PB / 2 - 16);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 2);
+	EXPECT_EQ(collapsed, 0);
 }
 
 CHILD_TEST(a_run_that_is_long_is_huge)
