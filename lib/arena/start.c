@@ -48,8 +48,11 @@ static size_t resident(const void *addr, size_t nr)
 	return ash_resident_pages(addr, nr << ASH_PAGE_SHIFT, &pages) == 0 ? pages : nr;
 }
 
-/* Of what the arena has given out since it was looked at last, more than a quarter has not been touched. */
-static bool is_sparse(struct ash_arena *a, size_t end, size_t used)
+/*
+ * Much of what the arena has given out since it was looked at last has not been touched: more than a quarter, where
+ * slabs have filled the start, and than half, where a run in one piece is asked for, beside which slabs are little.
+ */
+static bool is_sparse(struct ash_arena *a, size_t end, size_t used, bool is_short)
 {
 	const size_t in_memory = may_ask() ? resident((void *)a->start, end) : end;
 	const size_t more = used - ash_min(used, a->seen_used);
@@ -57,20 +60,20 @@ static bool is_sparse(struct ash_arena *a, size_t end, size_t used)
 
 	a->seen_used = (ash_pfn_t)used;
 	a->seen_resident = (ash_pfn_t)in_memory;
-	return touched * 4 < more * 3;
+	return touched * 4 < more * (is_short ? 3 : 2);
 }
 
 /*
  * Whether a run of nr frames is to be on base pages still. at_half: it is a long one that does not fit beside what the
  * first half of a pageblock holds. If it is shorter than that, it fills its part of a huge page well enough.
  */
-static bool goes_on(struct ash_arena *a, size_t end, size_t nr, bool at_half)
+static bool goes_on(struct ash_arena *a, size_t end, size_t nr, bool is_short, bool at_half)
 {
 	const size_t used = end - ash_min(end, ash_zone_free_now(a->zone).free);
 
 	if (used < TELLING)
 		return true;
-	return !(at_half && nr < HALF) && is_sparse(a, end, used);
+	return !(at_half && nr < HALF) && is_sparse(a, end, used, is_short);
 }
 
 bool ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short)
@@ -84,7 +87,7 @@ bool ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short)
 		return false;
 	if (start_end > ash_min(START_MAX, a->nr_frames) || need_end - end > LONG_MAX)
 		return false;
-	if (goes_on(a, end, need_end - end, at_half)) {
+	if (goes_on(a, end, need_end - end, is_short, at_half)) {
 		atomic_store_explicit(&a->small_frames, (ash_pfn_t)start_end, memory_order_relaxed);
 		return false;
 	}

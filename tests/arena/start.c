@@ -112,7 +112,7 @@ CHILD_TEST(a_run_beside_what_is_not_used_is_base_pages)
 	const struct ash_zonelist *zl = start(test_config());
 	void *first;
 
-	resident = 11;
+	resident = 7;
 	(void)take(zl, PB);
 	first = take(zl, 4 * PB);
 	EXPECT_EQ(mib(ASH_BACKING_THP), 0);
@@ -120,7 +120,7 @@ CHILD_TEST(a_run_beside_what_is_not_used_is_base_pages)
 	EXPECT_EQ(mib(ASH_BACKING_THP), 0);
 	EXPECT(ash_arena_is_base_start(first));
 	/* Until what there is is used. */
-	resident = 13;
+	resident = 9;
 	(void)take(zl, PB);
 	EXPECT_EQ(mib(ASH_BACKING_BASE), 12);
 	resident = 2;
@@ -174,7 +174,7 @@ CHILD_TEST(a_start_ends_within_a_pageblock_for_a_run_that_fills_the_other_half)
 
 CHILD_TEST(a_start_ends_within_a_pageblock_for_a_longer_run_beside_what_is_used)
 {
-	const struct ash_zonelist *zl = half_full(test_config(), 12);
+	const struct ash_zonelist *zl = half_full(test_config(), 8);
 
 	(void)take(zl, 2 * PB);
 	EXPECT_EQ(mib(ASH_BACKING_BASE), 1);
@@ -184,7 +184,7 @@ CHILD_TEST(a_start_ends_within_a_pageblock_for_a_longer_run_beside_what_is_used)
 
 CHILD_TEST(and_not_beside_what_is_not)
 {
-	const struct ash_zonelist *zl = half_full(test_config(), 10);
+	const struct ash_zonelist *zl = half_full(test_config(), 6);
 	void *run = take(zl, 2 * PB);
 
 	EXPECT_EQ(mib(ASH_BACKING_THP), 0);
