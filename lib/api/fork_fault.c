@@ -147,7 +147,13 @@ void ash_fork_fault_begin(void)
 void ash_fork_fault_end(void)
 {
 	struct sigaction action;
+	sigset_t fault;
 
+	/* What is sent from here on finds the program's handler, which may allocate: until the locks have been given
+	 * back it waits, as all other signals do. */
+	sigemptyset(&fault);
+	sigaddset(&fault, SIGSEGV);
+	pthread_sigmask(SIG_BLOCK, &fault, NULL);
 	if (sigaction(SIGSEGV, NULL, &action) == 0 && is_ours(&action))
 		(void)sigaction(SIGSEGV, &window.before, NULL);
 	if (window.stack != NULL) {

@@ -5,6 +5,7 @@
  */
 #include "harness/test.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -326,6 +327,61 @@ TEST(a_signal_that_is_sent_waits_for_fork_to_end)
 	if (!under_ashlar())
 		SKIP("glibc 2.36 itself may hang when a handler allocates in the middle of its fork");
 	EXPECT_EQ(ends(fork_while_one_sends), 0);
+}
+
+/* The lock of stdio's list is the last that the library gives back in fork, and it takes this function for it. */
+void _IO_list_unlock(void);
+
+static void (*list_unlock)(void);
+static _Atomic bool raise_before_unlock;
+static _Atomic unsigned too_early;
+
+__attribute__((constructor)) static void find_list_unlock(void)
+{
+	*(void **)&list_unlock = dlsym(RTLD_NEXT, "_IO_list_unlock");
+}
+
+void _IO_list_unlock(void)
+{
+	if (atomic_exchange(&raise_before_unlock, false)) {
+		raise(SIGSEGV);
+		too_early = received;
+	}
+	list_unlock();
+}
+
+static void *does_nothing(void *arg)
+{
+	return arg;
+}
+
+static int fork_and_send_before_its_end(void)
+{
+	struct sigaction action = { .sa_handler = on_sent };
+	pthread_t thread;
+	pid_t child;
+
+	take_ballast();
+	pthread_create(&thread, NULL, does_nothing, NULL);
+	pthread_join(thread, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	atomic_store(&raise_before_unlock, true);
+	child = fork();
+	if (child == 0)
+		_exit(0);
+	if (exit_of(child) != 0)
+		return 4;
+	if (atomic_load(&raise_before_unlock))
+		return 5;
+	return too_early == 0 && received == 1 ? 0 : 6;
+}
+
+/* The program's action is back by then, but not yet the locks that its handler may need. */
+TEST(a_signal_that_is_sent_waits_for_the_last_lock_of_fork)
+{
+	if (!under_ashlar())
+		SKIP("it is the library's fork that takes the lock of stdio's list by its name");
+	EXPECT_EQ(ends(fork_and_send_before_its_end), 0);
 }
 
 /* fork of many threads at once, with streams in use all the while. */
