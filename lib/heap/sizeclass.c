@@ -32,7 +32,7 @@ const int64_t ash_class_cost[ASH_NR_CLASSES] = {
 #undef ASH_SIZE_CLASS
 
 #define ASH_SIZE_CLASS(bytes, below, order)                                                                            \
-	[ASH_CLASS_OF_##bytes] = CLAMP((bytes) / sizeof(void *) - 2, 0, ASH_CARRIED_MAX),
+	[ASH_CLASS_OF_##bytes] = (uint8_t)CLAMP((bytes) / 8 - 2, 0, ASH_CARRIED_MAX),
 const uint8_t ash_class_carries[ASH_NR_CLASSES] = {
 #include "heap/sizeclass.def"
 };
