@@ -179,7 +179,7 @@ void ash_remote_give(struct ash_heap *self, struct ash_object *head, struct ash_
 	const uint32_t tag = ash_tag_load(ash_frame_index(head)), differs = tag ^ (uint32_t)self->tag;
 	struct ash_outbox *box = ash_outbox_of(self, differs);
 
-	(void)owner_of(head, tag);
+	(void)owner_of(head, tag); /* which ends the program if it was freed twice */
 	tail->next = NULL;
 	while (head != NULL) {
 		struct ash_object *next = head->next;
