@@ -128,15 +128,16 @@ def published(args, tmp):
         file.write("before\n<!-- bench: verdict -->\n<!-- end: verdict -->\n<!-- bench: others -->\nstale\n"
                    "<!-- end: others -->\nafter\n")
     with open(notes, "w", encoding="utf-8") as file:
-        file.write("<!-- what: this is -->\n\nbehind: It is slow\nby nature.\n\nother: Not here.\n")
+        file.write("<!-- what: this is -->\n\nbehind: It is slow\nby nature, as has been found out.\n\n"
+                   "other: Not here.\n")
     publish = [os.path.join(args.source, "bench", "publish"), "--verdict", "--notes", notes, document]
     subprocess.run(publish + ["others=" + os.path.join(folder, "*.json")], check=True)
     with open(document, encoding="utf-8") as file:
         text = file.read()
     for line in ("before\n", "\nafter\n", "| behind | 2.000 | 4.000 | 3.000 | 1.50 | 1.50 | **lost** |",
                  "| fat | 1.0 | 1.0 | 2.0 | 2.00 | 2.00 | **above 1.3** |",
-                 "- *behind*: 1.50 of glibc's time (lost; by the fastest runs 1.50 of glibc's). It is slow\n  by "
-                 "nature.\n",
+                 "- *behind*: 1.50 of glibc's time (lost; by the fastest runs 1.50 of glibc's). It is slow by "
+                 "nature, as has been found\n  out.\n",
                  "- *fat*, memory: 2.00 of jemalloc's. Not looked into.\n",
                  "| *geometric mean of 2* | 2.828 | 2.828 | 1.732 | 0.61 | 0.61 |  |\n",
                  "| mimalloc-bench | 2 | 0.61 of glibc | 0.61 | 0.61 | 1.41 | 1.41 | behind |  | fat |\n"):
