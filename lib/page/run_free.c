@@ -17,14 +17,10 @@ static bool heads_piece(const struct ash_zone *z, ash_pfn_t pfn)
 	return ash_word_state(ash_frame_load(z->frames, pfn)) != ASH_FRAME_NONE;
 }
 
-/* Whether a piece with this word may be freed, as a whole or a part of it. */
+/* Whether a piece whose word is not plainly USED may be freed all the same: one being moved, as a whole and once. */
 static bool freeable(uint32_t word, bool whole)
 {
-	const unsigned flags = ash_word_flags(word);
-
-	/* A piece being moved can be freed as a whole only, and once. */
-	return ash_word_state(word) == ASH_FRAME_USED && !(flags & ASH_FRAME_FREE_PENDING) &&
-	       (whole || !(flags & ASH_FRAME_MOVING));
+	return ash_word_state(word) == ASH_FRAME_USED && !(ash_word_flags(word) & ASH_FRAME_FREE_PENDING) && whole;
 }
 
 /* Goes over the next CHECK_BATCH pieces from *start on. false: *start is now a frame that is not in a USED piece. */
