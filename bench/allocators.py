@@ -4,6 +4,7 @@ import ctypes.util
 import glob
 import os
 import subprocess
+import time
 
 PEERS = (
     # name, library, package that says its version
@@ -60,6 +61,13 @@ def _ours():
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def measured(chosen=None):
+    """A line to stand below a table: the day, and the versions of what was compared, or of the source alone."""
+    versions = ["ashlar " + _ours()] if chosen is None else [
+        a.version if a.version.startswith(a.name) else a.name + " " + a.version for a in chosen if a.version]
+    return "Measured on %s: %s." % (time.strftime("%Y-%m-%d"), ", ".join(versions))
 
 
 def _noted(path):

@@ -61,6 +61,22 @@ def contiguous(folder):
         yield "bench_contig is content though frames that cannot be moved are in the way"
 
 
+def tables(folder):
+    """What bench/page/contig and bench/page/compare make of it: every column of every row."""
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench", "page")
+    build = os.path.join(folder, "..", "..")
+    page = os.path.join(folder, "bench_page")
+    for words, rows, columns in ((["contig", "--build", build, "--turns", 2, "--frames", 16], 9, 11),
+                                 (["compare", "--medians", "--turns", 1, "--frames", 14, "--orders", "0-1",
+                                   "--threads", 1, "a=" + page, "b=" + page], 8, 8)):
+        status, out, err = run(source, *words)
+        lines = [line.split("|") for line in out.splitlines() if line.startswith("|")]
+        if status != 0 or len(lines) != rows or any(len(line) != columns + 2 for line in lines):
+            yield "bench/page/%s: %s%s" % (words[0], err, out)
+        if not out.splitlines()[-1:] or not out.splitlines()[-1].startswith("Measured on 20"):
+            yield "bench/page/%s does not say when it was" % words[0]
+
+
 def fragmentation(folder):
     status, out, err = run(folder, "bench_frag", "quarter", 17)
     if status != 0 or float(table(out)[0]["percent"]) < 98:
@@ -91,7 +107,7 @@ def start(folder):
 
 
 def main():
-    problems = [p for check in (speed, pairs, contiguous, fragmentation, start) for p in check(sys.argv[1])]
+    problems = [p for check in (speed, pairs, contiguous, tables, fragmentation, start) for p in check(sys.argv[1])]
     for problem in problems:
         print("page.py: %s" % problem)
     print("page.py: %d problems" % len(problems))
