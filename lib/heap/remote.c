@@ -14,8 +14,8 @@
  *
  * An owner that does not run takes nothing home, and with more threads than processors many do not: others would free
  * to it all that they have, and grow new slabs for what they allocate. So who has a batch for a heap where many wait
- * keeps for himself what he has room for, in the lower half of his bins. Those objects are still their owner's: a bin
- * that is emptied gives them to him.
+ * keeps for himself what he has room for, up to three quarters of his bins. Those objects are still their owner's: a
+ * bin that is emptied gives them to him.
  *
  * Memory order: the splice is a release (the links and the program's own last writes to the object), the owner's
  * exchange an acquire. Between an owner that becomes an orphan and a sender, both sides store and then load with
@@ -29,7 +29,8 @@
  */
 #include "heap/fast.h"
 
-#define BATCHES_MANY 16u /* up to 256 KiB */
+#define BATCHES_MANY 4u /* up to 96 KiB */
+#define KEEP_FREE 4     /* of a bin, for what its thread frees of its own */
 
 static void splice(struct ash_heap *h, struct ash_object *head)
 {
@@ -88,7 +89,7 @@ static struct ash_heap *owner_of(const struct ash_object *o, uint32_t tag)
 
 static bool has_room(const struct ash_heap *self, unsigned cls)
 {
-	return self->bins[cls].room > ash_classes[cls].cache_max / 2;
+	return self->bins[cls].room > ash_classes[cls].cache_max / KEEP_FREE;
 }
 
 /* Whether self has room for the object, which is in its bin then. */

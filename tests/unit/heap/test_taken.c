@@ -260,6 +260,42 @@ TEST(who_frees_to_a_heap_that_takes_nothing_home_keeps_some)
 	expect_nothing_left();
 }
 
+/*
+ * Of what it frees to a heap whose thread takes nothing home four batches wait; then three quarters of its bin are
+ * filled, and what is left is sent.
+ */
+static void *fill_its_bin(void *arg)
+{
+	const unsigned cls = ash_class_of(SIZE), max = ash_classes[cls].cache_max, batch = ASH_OUTBOX_BYTES / SIZE;
+	struct ash_heap *other = owner_of(blocks[0]), *self;
+	unsigned i = 0;
+
+	ash_heap_free(ash_heap_malloc(16));
+	self = ash_heap_self;
+	while (i < 5 * batch)
+		ash_heap_free(blocks[i++]);
+	EXPECT_EQ(atomic_load(&other->batches), 4);
+	EXPECT_EQ(ash_bin_held(&self->bins[cls], cls), 0);
+	/* The first of the next sends the fifth. */
+	ash_heap_free(blocks[i++]);
+	EXPECT_EQ(atomic_load(&other->batches), 4);
+	EXPECT_EQ(ash_bin_held(&self->bins[cls], cls), batch);
+	EXPECT_LT(batch, max - max / 4);
+	while (i < NR)
+		ash_heap_free(blocks[i++]);
+	EXPECT_EQ(ash_bin_held(&self->bins[cls], cls), max - max / 4);
+	ash_heap_thread_exit();
+	return arg;
+}
+
+TEST(four_batches_wait_before_three_quarters_of_a_bin_are_kept)
+{
+	allocate_in_one_span();
+	run_thread(fill_its_bin);
+	EXPECT(ash_remote_drain(ash_heap_self));
+	expect_nothing_left();
+}
+
 /* Kept objects are given back one slab's after the other, and an emptied bin holds none. */
 static void *free_and_flush(void *arg)
 {
