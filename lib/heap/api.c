@@ -122,7 +122,7 @@ static unsigned aligned_class(size_t align, size_t size)
 	if (align > ASH_PAGE_SIZE || size > ASH_SMALL_MAX)
 		return ASH_NR_CLASSES;
 	for (cls = ash_class_of(ash_max(ash_align_up(size, align), align)); cls < ASH_NR_CLASSES; cls++)
-		if ((ash_classes[cls].size & (align - 1)) == 0)
+		if (ash_class_aligned(&ash_classes[cls], align))
 			break;
 	if (cls < ASH_NR_CLASSES && size > ASH_PAGE_SIZE && ash_classes[cls].size > size + size / 4)
 		return ASH_NR_CLASSES;

@@ -18,7 +18,7 @@ static unsigned slab_carve(struct ash_slab *s, const struct ash_class *c, struct
 {
 	const uint32_t more = (uint32_t)ash_min(ash_max(c->carve, s->carved), CARVE_GROWTH * c->carve);
 	const unsigned nr = (unsigned)ash_min(more, c->capacity - s->carved);
-	char *first = (char *)ash_frame_address(ash_slab_frame(s)) + (size_t)s->carved * c->size;
+	char *first = ash_slab_objects(s, c) + (size_t)s->carved * c->size;
 	struct ash_object *o = (struct ash_object *)first;
 
 	for (unsigned i = 1; i < nr; i++) {

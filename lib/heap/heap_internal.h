@@ -211,6 +211,14 @@ ASH_INLINE size_t ash_slab_frame(const struct ash_slab *s)
 	return (size_t)(s - ash_slabs) << ASH_SLAB_MIN_ORDER;
 }
 
+/* Where the first object of a slab of class c is. */
+ASH_INLINE char *ash_slab_objects(const struct ash_slab *s, const struct ash_class *c)
+{
+	const size_t frame = ash_slab_frame(s);
+
+	return (char *)ash_frame_address(frame) + ash_class_colour(c, frame >> c->slab_order);
+}
+
 ASH_INLINE struct ash_slab *ash_slab_of(const void *p, unsigned cls)
 {
 	return ash_slab_at(ash_frame_index(p), ash_classes[cls].slab_order);

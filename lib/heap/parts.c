@@ -35,17 +35,23 @@ static unsigned part_shift(const struct ash_class *c)
 	return ASH_PAGE_SHIFT + c->slab_order - 4;
 }
 
-/* The parts that the slab's i-th object touches. */
-static uint32_t parts_of(const struct ash_class *c, uint32_t i)
+/* Bytes from the slab's start to its i-th object. */
+static uint32_t offset_of(const struct ash_slab *s, const struct ash_class *c, uint32_t i)
 {
-	const uint32_t first = i * c->size >> part_shift(c), last = (i * c->size + c->size - 1) >> part_shift(c);
+	return (uint32_t)ash_class_colour(c, ash_slab_frame(s) >> c->slab_order) + i * c->size;
+}
+
+/* The parts that the slab's i-th object touches. */
+static uint32_t parts_of(const struct ash_slab *s, const struct ash_class *c, uint32_t i)
+{
+	const uint32_t at = offset_of(s, c, i), first = at >> part_shift(c), last = (at + c->size - 1) >> part_shift(c);
 
 	return (2u << last) - (1u << first);
 }
 
 static uint32_t index_of(const struct ash_slab *s, const struct ash_class *c, const struct ash_object *o)
 {
-	const size_t offset = (size_t)((const char *)o - (const char *)ash_frame_address(ash_slab_frame(s)));
+	const size_t offset = (size_t)((const char *)o - ash_slab_objects(s, c));
 
 	if (ASH_UNLIKELY(offset >= (size_t)s->carved * c->size))
 		ash_heap_corrupt("write to a freed object", o);
@@ -65,8 +71,8 @@ static uint32_t free_parts(const struct ash_slab *s, const struct ash_class *c)
 		is_free[i / 64] |= (uint64_t)1 << i % 64;
 	}
 	for (uint32_t i = 0; i < s->carved; i++)
-		if ((is_free[i / 64] >> i % 64 & 1) == 0 && (parts_of(c, i) & s->away) == 0)
-			parts &= ~parts_of(c, i);
+		if ((is_free[i / 64] >> i % 64 & 1) == 0 && (parts_of(s, c, i) & s->away) == 0)
+			parts &= ~parts_of(s, c, i);
 	return parts;
 }
 
@@ -116,7 +122,7 @@ static void slab_thin(struct ash_slab *s, const struct ash_class *c)
 	note(s, c, parts & ~(uint32_t)s->away, true);
 	s->away = (uint16_t)parts;
 	for (struct ash_object *o = s->free; o != NULL; o = o->next) {
-		if ((parts_of(c, index_of(s, c, o)) & s->away) != 0)
+		if ((parts_of(s, c, index_of(s, c, o)) & s->away) != 0)
 			continue;
 		*link = o;
 		link = &o->next;
@@ -131,20 +137,20 @@ static void slab_thin(struct ash_slab *s, const struct ash_class *c)
 unsigned ash_slab_come_back(struct ash_slab *s, struct ash_object **list)
 {
 	const struct ash_class *c = &ash_classes[s->cls];
-	char *const start = ash_frame_address(ash_slab_frame(s));
+	char *const objects = ash_slab_objects(s, c);
 	struct ash_object **link = list;
-	const uint32_t before = s->away;
+	const uint32_t before = s->away, colour = offset_of(s, c, 0);
 	unsigned nr = 0;
 
 	while (s->away != 0 && nr == 0) {
-		const uint32_t part = (uint32_t)__builtin_ctz(s->away);
+		const uint32_t part = (uint32_t)__builtin_ctz(s->away), at = part << part_shift(c);
 
 		s->away &= (uint16_t)(s->away - 1u);
-		for (uint32_t i = (part << part_shift(c)) / c->size;
-		     i < s->carved && i * c->size >> part_shift(c) <= part; i++) {
-			if ((parts_of(c, i) & s->away) != 0)
+		for (uint32_t i = (at - ash_min(at, colour)) / c->size;
+		     i < s->carved && offset_of(s, c, i) >> part_shift(c) <= part; i++) {
+			if ((parts_of(s, c, i) & s->away) != 0)
 				continue;
-			*link = (struct ash_object *)(start + (size_t)i * c->size);
+			*link = (struct ash_object *)(objects + (size_t)i * c->size);
 			link = &(*link)->next;
 			nr++;
 		}

@@ -11,12 +11,22 @@
 /* Untouched memory is carved a base page at a time, so that a small process touches no more than it uses. */
 #define CARVE(size) CLAMP(4096 / (size), 1, 256)
 
+/*
+ * Places of the first object are a cache line apart. Sizes that the inline path of aligned requests knows stay as
+ * aligned as they are by themselves.
+ */
+#define LOWEST_BIT(size) ((size) & -(size))
+#define STEP(size) ((size) <= ASH_FAST_MAX ? CLAMP(LOWEST_BIT((size) | ASH_FAST_MAX), 64, ASH_FAST_MAX) : 64)
+#define COLOURS(size, order) ((4096 << (order)) % (size) / STEP(size) + 1)
+
 #define ASH_SIZE_CLASS(bytes, below, order)                                                                            \
 	[ASH_CLASS_OF_##bytes] = { .size = (bytes),                                                                    \
 				   .capacity = (4096u << (order)) / (bytes),                                           \
 				   .cache_max = CLAMP(BIN_BYTES / (bytes), BIN_MIN, BIN_MAX),                          \
 				   .carve = CARVE(bytes),                                                              \
 				   .slab_order = (order),                                                              \
+				   .colours = COLOURS(bytes, order),                                                   \
+				   .step = COLOURS(bytes, order) > 1 ? STEP(bytes) : 0,                                \
 				   .keep_min = (bytes) <= 64 ? 1 : (bytes) / 2 },
 const struct ash_class ash_classes[ASH_NR_CLASSES] = {
 #include "heap/sizeclass.def"

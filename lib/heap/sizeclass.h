@@ -3,6 +3,7 @@
 #ifndef ASH_HEAP_SIZECLASS_H
 #define ASH_HEAP_SIZECLASS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,9 +28,31 @@ struct ash_class {
 	uint16_t cache_max;  /* objects a thread's bin holds before it gives them back to their slabs */
 	uint16_t carve;      /* objects made at once from a slab's untouched tail */
 	uint8_t slab_order;  /* a slab is 2^slab_order frames, naturally aligned */
+	uint8_t colours;     /* in how many places of a slab its first object may be */
 	uint16_t keep_min;   /* bytes to which realloc shrinks an object in place */
+	uint16_t step;       /* bytes between these places; 0: there is one */
 };
+ASH_BUILD_ASSERT(sizeof(struct ash_class) == 16, "realloc in place indexes classes by a shift");
 extern ASH_HIDDEN const struct ash_class ash_classes[ASH_NR_CLASSES];
+
+/*
+ * Slabs are naturally aligned, so that the i-th objects of all slabs would lie on the same few sets of a cache, and
+ * what a program looks at first of each of many objects would not fit in it. What a slab loses at its end is at its
+ * beginning as well, in turns (slab colouring, Bonwick 1994). By the golden ratio, slabs in a row have places far from
+ * each other, and all places. number: the slab's, among those of its order.
+ */
+ASH_INLINE size_t ash_class_colour(const struct ash_class *c, size_t number)
+{
+	const uint32_t turn = (uint32_t)number * 2654435769u;
+
+	return (size_t)((uint64_t)turn * c->colours >> 32) * c->step;
+}
+
+/* Every object of the class lies on a multiple of align, a power of two up to a page. */
+ASH_INLINE bool ash_class_aligned(const struct ash_class *c, size_t align)
+{
+	return ((c->size | c->step) & (align - 1)) == 0;
+}
 
 /*
  * What an object takes of an outbox's credit, << 32, less one: so the credit's low half counts objects. A batch is at

@@ -231,6 +231,37 @@ TEST(the_lower_slab_is_used_first)
 	ash_heap_trim();
 }
 
+/* Objects of slabs in a row are in as many places as there are. A small heap has runs for those above 16 KiB. */
+TEST(slabs_are_coloured)
+{
+	static void *p[4096];
+
+	for (unsigned cls = ash_class_of(129); cls <= ash_class_of(16384); cls++) {
+		const struct ash_class *c = &ash_classes[cls];
+		const uintptr_t slab = ASH_PAGE_SIZE << c->slab_order;
+		const unsigned nr = 2u * c->colours * c->capacity;
+		uint64_t seen = 0;
+
+		ash_heap_trim();
+		EXPECT_LE(nr, ASH_ARRAY_LEN(p));
+		for (unsigned i = 0; i < nr; i++) {
+			uintptr_t first;
+
+			p[i] = ash_heap_aligned(ash_min(c->size & -c->size, 64), c->size);
+			/* Within a slab, and what is left over is where it begins. */
+			first = ((uintptr_t)p[i] & (slab - 1)) % c->size;
+			EXPECT(first % ash_max(c->step, 1) == 0 && first / ash_max(c->step, 1) < c->colours);
+			EXPECT_LE(((uintptr_t)p[i] & (slab - 1)) + c->size, slab);
+			seen |= (uint64_t)1 << first / ash_max(c->step, 1);
+		}
+		EXPECT_EQ((unsigned)__builtin_popcountll(seen), c->colours);
+		for (unsigned i = 0; i < nr; i++)
+			ash_heap_free(p[i]);
+	}
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_faults(), 0);
+}
+
 static uint32_t bin_length(unsigned cls)
 {
 	uint32_t nr = 0;

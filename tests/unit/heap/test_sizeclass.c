@@ -33,12 +33,42 @@ TEST(classes_waste_no_more_than_they_promise)
 	}
 }
 
-/* What ash_fast_aligned() relies on, and more. */
-TEST(up_to_a_page_the_class_of_a_multiple_is_a_multiple)
+/* What ash_fast_aligned() relies on. */
+TEST(the_class_of_a_multiple_is_aligned)
 {
-	for (size_t align = 16; align <= 4096; align *= 2)
-		for (size_t size = align; size <= 4096; size += align)
-			EXPECT_EQ(ash_classes[ash_class_of(size)].size % align, 0);
+	for (size_t align = 16; align <= ASH_FAST_MAX; align *= 2)
+		for (size_t size = align; size <= ASH_FAST_MAX; size += align)
+			EXPECT(ash_class_aligned(&ash_classes[ash_class_of(size)], align));
+}
+
+/* Where objects of more than a cache line lie, and all that a class says of it. */
+TEST(slabs_in_a_row_have_all_places_that_their_end_leaves)
+{
+	unsigned most = 0;
+
+	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++) {
+		const struct ash_class *c = &ash_classes[cls];
+		const size_t unused = ((size_t)4096 << c->slab_order) - (size_t)c->capacity * c->size;
+
+		EXPECT_GE(c->colours, 1);
+		EXPECT(c->step % 64 == 0 && (c->size <= ASH_FAST_MAX || c->step <= 64));
+		EXPECT((c->step == 0) == (c->colours == 1));
+		EXPECT((size_t)(c->colours - 1) * c->step <= unused);
+		most = ash_max(most, c->colours);
+		for (size_t first = 0; first < 1 << 20; first += 4099) {
+			uint64_t seen = 0;
+
+			for (size_t number = first; number < first + 2 * c->colours; number++) {
+				const size_t colour = ash_class_colour(c, number);
+
+				EXPECT_LE(colour, unused);
+				EXPECT(c->step == 0 ? colour == 0 : colour % c->step == 0);
+				seen |= (uint64_t)1 << colour / ash_max(c->step, 1);
+			}
+			EXPECT_EQ((unsigned)__builtin_popcountll(seen), c->colours);
+		}
+	}
+	EXPECT_GE(most, 8);
 }
 
 /* 64 objects of the smallest, one of the largest; a credit never ends between two objects' worth. */
