@@ -11,6 +11,7 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 
 PATTERNS = {"bulk", "random", "repeat"}
 
@@ -62,7 +63,7 @@ def contiguous(folder):
 
 
 def tables(folder):
-    """What bench/page/contig and bench/page/compare make of it: every column of every row."""
+    """What bench/page/contig and bench/page/compare make of it: every column of every row; and parts count together."""
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench", "page")
     build = os.path.join(folder, "..", "..")
     page = os.path.join(folder, "bench_page")
@@ -75,6 +76,11 @@ def tables(folder):
             yield "bench/page/%s: %s%s" % (words[0], err, out)
         if not out.splitlines()[-1:] or not out.splitlines()[-1].startswith("Measured on 20"):
             yield "bench/page/%s does not say when it was" % words[0]
+    with tempfile.TemporaryDirectory() as tmp:
+        for rounds in (3, 6):
+            words += ["--keep", os.path.join(tmp, "kept")]
+            if "medians of %d rounds" % rounds not in run(source, *words)[1]:
+                yield "bench/page/compare --keep does not count %d rounds" % rounds
 
 
 def fragmentation(folder):
