@@ -9,11 +9,12 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 
+#include "base/bits.h"
 #include "os/sys.h"
 
 /* Newer than the oldest kernel headers we build with (Linux 6.8; 5.11). */
 #define UFFD_FEATURE_MOVE_BIT ((uint64_t)1 << 16)
-enum { UFFD_FLAG_USER_MODE_ONLY = 1, MOVE_NR = 0x05, MOVE_TRIES = 64 };
+enum { UFFD_FLAG_USER_MODE_ONLY = 1, MOVE_NR = 0x05, MOVE_TRIES = 64, HUGE_BYTES = 2 << 20 };
 
 struct uffd_move {
 	uint64_t dst, src, len, mode;
@@ -65,23 +66,28 @@ void ash_uffd_unregister(int fd, void *addr, size_t bytes)
 
 size_t ash_uffd_move(int fd, void *to, void *from, size_t bytes)
 {
-	size_t done = 0;
+	size_t done = 0, step = bytes;
 
-	/* The kernel reports how far it got; -EAGAIN asks for another try (a page that was locked just then). */
+	/*
+	 * The kernel reports how far it got; -EAGAIN asks for another try (a page that was locked just then). -EINVAL
+	 * may say that a border of two mappings is in the way, which none can go over: halves are tried up to it.
+	 */
 	for (unsigned tries = 0; done < bytes && tries < MOVE_TRIES; tries++) {
 		struct uffd_move m = {
 			.dst = (uintptr_t)to + done,
 			.src = (uintptr_t)from + done,
-			.len = bytes - done,
+			.len = ash_min(step, bytes - done),
 		};
 		const long err = control(fd, UFFD_IOCTL_MOVE, &m);
 
-		if (err == 0)
-			return bytes;
-		if (m.move > 0)
-			done += (size_t)m.move;
-		else if (err != -EAGAIN)
+		if (err == 0 || m.move > 0) {
+			done += err == 0 ? m.len : (size_t)m.move;
+			step = bytes;
+		} else if (err == -EINVAL && m.len >= 2 * HUGE_BYTES) {
+			step = ash_align_down(m.len / 2, HUGE_BYTES);
+		} else if (err != -EAGAIN) {
 			break;
+		}
 	}
 	return done;
 }

@@ -27,9 +27,9 @@ ASH_MUST_USE int ash_uffd_register(int fd, void *addr, size_t bytes);
 void ash_uffd_unregister(int fd, void *addr, size_t bytes);
 
 /*
- * Move the pages of [from, from + bytes) to [to, to + bytes), where there are none. Returns the bytes moved, from the
- * start: less than asked for where a page is missing, pinned, shared with a child, or where one of the mappings is
- * locked or not writable and the other is not so.
+ * Move the pages of [from, from + bytes) to [to, to + bytes), where there are none, over borders of mappings that are
+ * between huge pages. Returns the bytes moved, from the start: less than asked for where a page is missing, pinned,
+ * shared with a child, or where one of the mappings is locked or not writable and the other is not so.
  */
 size_t ash_uffd_move(int fd, void *to, void *from, size_t bytes);
 

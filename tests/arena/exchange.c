@@ -122,6 +122,23 @@ CHILD_TEST(what_was_at_the_target_changes_places)
 	check_zones();
 }
 
+/* The kernel moves nothing over the border of two mappings, which the end of a start on base pages may leave. */
+CHILD_TEST(a_border_of_mappings_is_no_end)
+{
+	const struct ash_zonelist *zl = start();
+	const struct ash_run from = take(zl, 16), to = take(zl, 16);
+
+	mark(from, 16, 1);
+	need_huge(from, 16);
+	EXPECT_EQ(madvise(from.addr, PB_BYTES, MADV_DONTDUMP), 0);
+	EXPECT_EQ(madvise((char *)to.addr + 11 * PB_BYTES, 5 * PB_BYTES, MADV_DONTDUMP), 0);
+	ash_run_move(to.addr, from.addr, 16, true);
+	EXPECT_EQ(count(to.addr, 16, ASH_RESIDENT_HUGE), 16);
+	EXPECT_EQ(count(from.addr, 16, ASH_RESIDENT_NONE), 16);
+	EXPECT(marked(to.addr, 0, 16 * PB, 1));
+	check_zones();
+}
+
 /* Pageblocks that are not there, partly there, of base pages, at either side. */
 CHILD_TEST(holes_and_base_pages_are_copied_or_left_out)
 {
