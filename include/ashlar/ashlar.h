@@ -72,8 +72,8 @@ ASH_API void ash_free_sized(void *p, size_t size);
 ASH_API size_t ash_usable_size(const void *p);
 
 /*
- * Give memory that nobody uses back to the system: caches of the calling thread and of ended threads, parts of the
- * thread's slabs (4 to 16 KiB each) on which nothing is alive, then every free pageblock. Returns the bytes given back.
+ * Give memory that nobody uses back to the system: caches of the calling thread and of ended threads, parts of
+ * their slabs (4 to 16 KiB each) on which nothing is alive, then every free pageblock. Returns the bytes given back.
  * Takes time in proportion to them and to the objects of small sizes; meant for quiet moments.
  */
 ASH_API size_t ash_trim(void);

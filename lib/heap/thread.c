@@ -268,31 +268,14 @@ void ash_heap_flush_thread(void)
 }
 
 /* Under ash_heaps.lock. */
-static void orphans_drain(bool flush)
+static void orphans_drain(void)
 {
 	for (unsigned home = 0; ash_heaps.orphans != NULL && home < ASH_ZONELIST_HOMES; home++) {
 		for (struct ash_heap *h = ash_heaps.orphans[home]; h != NULL; h = h->orphan_next) {
 			ash_remote_drain_to_slabs(h);
-			if (flush)
-				ash_heap_flush(h);
 			ash_heap_release_empty(h);
 		}
 	}
-}
-
-/* Parts of orphans' slabs stay: giving them back enters the kernel, and orphans are safe under the lock only. */
-size_t ash_heap_trim(void)
-{
-	struct ash_heap *h = own_heap();
-	size_t bytes = 0;
-
-	ash_heap_flush_thread();
-	if (h != NULL)
-		bytes = ash_heap_thin_now(h);
-	ash_heaps_lock();
-	orphans_drain(true);
-	ash_heaps_unlock();
-	return ash_arena_ready() ? bytes + ash_arena_trim() : 0;
 }
 
 /*
@@ -320,6 +303,60 @@ static void heap_abandon(struct ash_heap *h, uint32_t bin_bytes)
 	*list = h;
 	(void)atomic_fetch_add_explicit(&ash_heaps.nr_orphans, 1, memory_order_relaxed);
 	ash_heaps_unlock();
+}
+
+/*
+ * All orphans become the caller's, as if it had adopted them, and are linked with the one that ended first in front.
+ * The caller gives each back to its list, last of all what was the first there.
+ */
+static struct ash_heap *orphans_borrow(void)
+{
+	struct ash_heap *borrowed = NULL;
+
+	ash_heaps_lock();
+	for (unsigned home = 0; ash_heaps.orphans != NULL && home < ASH_ZONELIST_HOMES; home++) {
+		struct ash_heap **list = &ash_heaps.orphans[home], *h;
+
+		while ((h = *list) != NULL) {
+			*list = h->orphan_next;
+			h->orphan_next = borrowed;
+			borrowed = h;
+			(void)atomic_fetch_sub_explicit(&ash_heaps.nr_orphans, 1, memory_order_relaxed);
+			atomic_store_explicit(&h->state, ASH_HEAP_ACTIVE, memory_order_seq_cst);
+		}
+	}
+	ash_heaps_unlock();
+	return borrowed;
+}
+
+/*
+ * Giving parts of slabs back enters the kernel, which is nothing to do under the lock: so orphans are borrowed for it.
+ * Threads that begin meanwhile make heaps of their own.
+ */
+static size_t orphans_trim(void)
+{
+	struct ash_heap *h = orphans_borrow(), *next;
+	size_t bytes = 0;
+
+	for (; h != NULL; h = next) {
+		next = h->orphan_next;
+		heap_flush_all(h);
+		bytes += ash_heap_thin_now(h);
+		heap_abandon(h, 0);
+	}
+	return bytes;
+}
+
+size_t ash_heap_trim(void)
+{
+	struct ash_heap *h = own_heap();
+	size_t bytes = 0;
+
+	ash_heap_flush_thread();
+	if (h != NULL)
+		bytes = ash_heap_thin_now(h);
+	bytes += orphans_trim();
+	return ash_arena_ready() ? bytes + ash_arena_trim() : 0;
 }
 
 void ash_heap_thread_exit(void)
@@ -365,7 +402,7 @@ void ash_heap_fork_prepare(void)
 	if (h != NULL)
 		ash_remote_drain(h);
 	ash_heaps_lock();
-	orphans_drain(false);
+	orphans_drain();
 }
 
 void ash_heap_fork_parent(void)

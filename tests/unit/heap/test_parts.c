@@ -3,7 +3,9 @@
  * again. */
 #include "harness/test.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -254,6 +256,121 @@ TEST(a_trim_gives_back_all_that_nothing_alive_touches_at_once)
 		EXPECT(is_whole(cls, i));
 	for (unsigned i = 0; i < nr; i++)
 		ash_heap_free(object[i]);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+	EXPECT_EQ(fake_arena_away_frames(), 0);
+	EXPECT_EQ(fake_arena_faults(), 0);
+}
+
+static void *leave_one_in_a_slab(void *arg)
+{
+	const unsigned cls = ash_class_of(1024), nr = some_objects(cls);
+
+	for (unsigned i = 0; i < nr; i++)
+		take(cls, i);
+	qsort(object, nr, sizeof(object[0]), by_address);
+	*(unsigned *)arg = free_most(nr, ash_classes[cls].capacity);
+	ash_heap_thread_exit();
+	return arg;
+}
+
+/* A thread has ended, and some of what it allocated is alive. */
+TEST(a_trim_gives_back_parts_of_the_slabs_of_ended_threads)
+{
+	const unsigned cls = ash_class_of(1024), nr = some_objects(cls);
+	const size_t before = fake_arena_discarded_frames();
+	struct ash_heap *orphan;
+	unsigned left = 0;
+	size_t expected;
+	pthread_t t;
+
+	EXPECT_EQ(pthread_create(&t, NULL, leave_one_in_a_slab, &left), 0);
+	EXPECT_EQ(pthread_join(t, NULL), 0);
+	EXPECT_GT(left, 0);
+	orphan = ash_heap_by_tag(ash_tag_load(ash_frame_index(object[0])));
+	EXPECT(orphan != ash_heap_self);
+	for (unsigned i = 0; i < left; i++)
+		memset(object[i], (int)(i % 251 + 1), ash_classes[cls].size);
+	expected = frames_without(cls, left);
+	EXPECT_GT(expected, 0);
+	EXPECT_GE(ash_heap_trim(), expected << ASH_PAGE_SHIFT);
+	EXPECT_EQ(fake_arena_discarded_frames() - before, expected);
+	EXPECT_EQ(atomic_load(&orphan->state), ASH_HEAP_ORPHAN);
+	EXPECT_LT(ash_heap_trim(), ASH_PAGE_SIZE);
+	EXPECT_EQ(fake_arena_discarded_frames() - before, expected);
+	/* Its slabs are taken, and what was away is had again. */
+	for (unsigned i = left; i < nr; i++)
+		take(cls, i);
+	EXPECT_EQ(fake_arena_away_frames(), 0);
+	for (unsigned i = 0; i < nr; i++)
+		EXPECT(is_whole(cls, i));
+	for (unsigned i = 0; i < nr; i++)
+		ash_heap_free(object[i]);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+	EXPECT_EQ(fake_arena_faults(), 0);
+}
+
+#define CHAINS 3u
+#define LIVES 100u
+#define ITS_OBJECTS 200u
+
+struct chain {
+	pthread_t thread;
+	unsigned char *object[ITS_OBJECTS];
+	unsigned lives;
+};
+static _Atomic unsigned lost;
+
+/* What the thread before it left is freed, half of what is allocated is for the next. */
+static void *live(void *arg)
+{
+	struct chain *c = arg;
+
+	for (unsigned i = 0; i < ITS_OBJECTS; i++) {
+		const size_t size = 16 + i % 16 * 100;
+		unsigned char *mine = ash_heap_malloc(size);
+
+		if (c->object[i] != NULL && (c->object[i][0] != i % 251 || c->object[i][size - 1] != i % 251))
+			lost++;
+		ash_heap_free(c->object[i]);
+		c->object[i] = ash_heap_malloc(size);
+		memset(c->object[i], (int)(i % 251), size);
+		ash_heap_free(mine);
+	}
+	ash_heap_thread_exit();
+	return arg;
+}
+
+static void *live_often(void *arg)
+{
+	struct chain *c = arg;
+
+	for (c->lives = 0; c->lives < LIVES; c->lives++) {
+		pthread_t t;
+
+		if (pthread_create(&t, NULL, live, c) != 0 || pthread_join(t, NULL) != 0)
+			break;
+	}
+	return arg;
+}
+
+TEST(trims_while_threads_come_and_go_lose_nothing)
+{
+	static struct chain chain[CHAINS];
+
+	for (unsigned i = 0; i < CHAINS; i++)
+		EXPECT_EQ(pthread_create(&chain[i].thread, NULL, live_often, &chain[i]), 0);
+	for (unsigned i = 0; i < LIVES; i++)
+		(void)ash_heap_trim();
+	for (unsigned i = 0; i < CHAINS; i++) {
+		EXPECT_EQ(pthread_join(chain[i].thread, NULL), 0);
+		EXPECT_EQ(chain[i].lives, LIVES);
+	}
+	EXPECT_EQ(lost, 0);
+	for (unsigned i = 0; i < CHAINS; i++)
+		for (unsigned n = 0; n < ITS_OBJECTS; n++)
+			ash_heap_free(chain[i].object[n]);
 	ash_heap_trim();
 	EXPECT_EQ(fake_arena_used_frames(), 0);
 	EXPECT_EQ(fake_arena_away_frames(), 0);
