@@ -117,6 +117,51 @@ static unsigned free_most(unsigned nr, unsigned keep)
 	return left;
 }
 
+/* Of some objects of a class one in every slab stays, the first of object[]; the number. */
+static unsigned leave_one_in_a_slab(unsigned cls)
+{
+	const unsigned nr = some_objects(cls);
+
+	for (unsigned i = 0; i < nr; i++)
+		take(cls, i);
+	qsort(object, nr, sizeof(object[0]), by_address);
+	return free_most(nr, ash_classes[cls].capacity);
+}
+
+static void write_to_those_left(unsigned cls, unsigned left)
+{
+	for (unsigned i = 0; i < left; i++)
+		memset(object[i], (int)(i % 251 + 1), ash_classes[cls].size);
+}
+
+/* Beside those left: objects are had where all were, and none has been written to by another. */
+static void expect_all_again(unsigned cls, unsigned left)
+{
+	const unsigned nr = some_objects(cls);
+
+	for (unsigned i = left; i < nr; i++)
+		take(cls, i);
+	EXPECT_EQ(fake_arena_away_frames(), 0);
+	for (unsigned i = 0; i < nr; i++)
+		EXPECT(is_whole(cls, i));
+	for (unsigned i = 0; i < nr; i++)
+		ash_heap_free(object[i]);
+	ash_heap_trim();
+}
+
+/* A trim gives back all that those left do not touch, at once. */
+static void expect_trimmed(unsigned cls, unsigned left)
+{
+	const size_t before = fake_arena_discarded_frames(), expected = frames_without(cls, left);
+
+	write_to_those_left(cls, left);
+	EXPECT_GT(expected, 0);
+	EXPECT_GE(ash_heap_trim(), expected << ASH_PAGE_SHIFT);
+	EXPECT_EQ(fake_arena_discarded_frames() - before, expected);
+	EXPECT_LT(ash_heap_trim(), ASH_PAGE_SIZE);
+	EXPECT_EQ(fake_arena_discarded_frames() - before, expected);
+}
+
 TEST(what_nothing_alive_touches_goes_and_comes_back)
 {
 	load();
@@ -130,8 +175,7 @@ TEST(what_nothing_alive_touches_goes_and_comes_back)
 		qsort(object, nr, sizeof(object[0]), by_address);
 		slabs = ash_heap_self->slab_frames;
 		left = free_most(nr, keep);
-		for (unsigned i = 0; i < left; i++)
-			memset(object[i], (int)(i % 251 + 1), ash_classes[cls].size);
+		write_to_those_left(cls, left);
 		ash_bin_flush(ash_heap_self, cls);
 		thin(cls, TURNS - 1);
 		EXPECT_EQ(fake_arena_discarded_frames(), before);
@@ -233,43 +277,18 @@ TEST(a_slab_in_use_and_a_little_that_is_free_stay)
 
 TEST(a_trim_gives_back_all_that_nothing_alive_touches_at_once)
 {
-	const unsigned cls = ash_class_of(1024), nr = some_objects(cls);
-	const size_t before = fake_arena_discarded_frames();
-	size_t expected;
-	unsigned left;
+	const unsigned cls = ash_class_of(1024), left = leave_one_in_a_slab(cls);
 
-	for (unsigned i = 0; i < nr; i++)
-		take(cls, i);
-	qsort(object, nr, sizeof(object[0]), by_address);
-	left = free_most(nr, ash_classes[cls].capacity);
-	for (unsigned i = 0; i < left; i++)
-		memset(object[i], (int)(i % 251 + 1), ash_classes[cls].size);
-	expected = frames_without(cls, left);
-	EXPECT_GT(expected, 0);
-	EXPECT_GE(ash_heap_trim(), expected << ASH_PAGE_SHIFT);
-	EXPECT_EQ(fake_arena_discarded_frames() - before, expected);
-	EXPECT_LT(ash_heap_trim(), ASH_PAGE_SIZE);
-	EXPECT_EQ(fake_arena_discarded_frames() - before, expected);
-	for (unsigned i = left; i < nr; i++)
-		take(cls, i);
-	for (unsigned i = 0; i < nr; i++)
-		EXPECT(is_whole(cls, i));
-	for (unsigned i = 0; i < nr; i++)
-		ash_heap_free(object[i]);
-	ash_heap_trim();
+	expect_trimmed(cls, left);
+	expect_all_again(cls, left);
 	EXPECT_EQ(fake_arena_used_frames(), 0);
 	EXPECT_EQ(fake_arena_away_frames(), 0);
 	EXPECT_EQ(fake_arena_faults(), 0);
 }
 
-static void *leave_one_in_a_slab(void *arg)
+static void *leave_and_end(void *arg)
 {
-	const unsigned cls = ash_class_of(1024), nr = some_objects(cls);
-
-	for (unsigned i = 0; i < nr; i++)
-		take(cls, i);
-	qsort(object, nr, sizeof(object[0]), by_address);
-	*(unsigned *)arg = free_most(nr, ash_classes[cls].capacity);
+	*(unsigned *)arg = leave_one_in_a_slab(ash_class_of(1024));
 	ash_heap_thread_exit();
 	return arg;
 }
@@ -277,36 +296,20 @@ static void *leave_one_in_a_slab(void *arg)
 /* A thread has ended, and some of what it allocated is alive. */
 TEST(a_trim_gives_back_parts_of_the_slabs_of_ended_threads)
 {
-	const unsigned cls = ash_class_of(1024), nr = some_objects(cls);
-	const size_t before = fake_arena_discarded_frames();
+	const unsigned cls = ash_class_of(1024);
 	struct ash_heap *orphan;
 	unsigned left = 0;
-	size_t expected;
 	pthread_t t;
 
-	EXPECT_EQ(pthread_create(&t, NULL, leave_one_in_a_slab, &left), 0);
+	EXPECT_EQ(pthread_create(&t, NULL, leave_and_end, &left), 0);
 	EXPECT_EQ(pthread_join(t, NULL), 0);
 	EXPECT_GT(left, 0);
 	orphan = ash_heap_by_tag(ash_tag_load(ash_frame_index(object[0])));
 	EXPECT(orphan != ash_heap_self);
-	for (unsigned i = 0; i < left; i++)
-		memset(object[i], (int)(i % 251 + 1), ash_classes[cls].size);
-	expected = frames_without(cls, left);
-	EXPECT_GT(expected, 0);
-	EXPECT_GE(ash_heap_trim(), expected << ASH_PAGE_SHIFT);
-	EXPECT_EQ(fake_arena_discarded_frames() - before, expected);
+	expect_trimmed(cls, left);
 	EXPECT_EQ(atomic_load(&orphan->state), ASH_HEAP_ORPHAN);
-	EXPECT_LT(ash_heap_trim(), ASH_PAGE_SIZE);
-	EXPECT_EQ(fake_arena_discarded_frames() - before, expected);
 	/* Its slabs are taken, and what was away is had again. */
-	for (unsigned i = left; i < nr; i++)
-		take(cls, i);
-	EXPECT_EQ(fake_arena_away_frames(), 0);
-	for (unsigned i = 0; i < nr; i++)
-		EXPECT(is_whole(cls, i));
-	for (unsigned i = 0; i < nr; i++)
-		ash_heap_free(object[i]);
-	ash_heap_trim();
+	expect_all_again(cls, left);
 	EXPECT_EQ(fake_arena_used_frames(), 0);
 	EXPECT_EQ(fake_arena_faults(), 0);
 }
