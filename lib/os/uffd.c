@@ -10,11 +10,12 @@
 #include <sys/syscall.h>
 
 #include "base/bits.h"
+#include "os/huge.h"
 #include "os/sys.h"
 
 /* Newer than the oldest kernel headers we build with (Linux 6.8; 5.11). */
 #define UFFD_FEATURE_MOVE_BIT ((uint64_t)1 << 16)
-enum { UFFD_FLAG_USER_MODE_ONLY = 1, MOVE_NR = 0x05, MOVE_TRIES = 64, HUGE_BYTES = 2 << 20 };
+enum { UFFD_FLAG_USER_MODE_ONLY = 1, MOVE_NR = 0x05, MOVE_TRIES = 64, HUGE_BYTES = 1 << ASH_HUGE_2M_SHIFT };
 
 struct uffd_move {
 	uint64_t dst, src, len, mode;
