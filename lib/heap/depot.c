@@ -13,14 +13,16 @@
 #include "heap/heap_internal.h"
 
 #define DEPOT_MIN_BYTES ((uint64_t)256 << 10)
-#define DEPOT_MAX_BYTES ((uint64_t)1 << 20)
-#define DEPOT_SHARE 8 /* of the heap's slabs */
+#define DEPOT_MAX_BYTES ((uint64_t)4 << 20)
+#define DEPOT_SHARE 4        /* of the heap's slabs */
+#define DEPOT_OBJECTS 32768u /* of a class: who empties it walks them all, and some thread's malloc waits meanwhile */
 
-static bool has_room(const struct ash_heap *h, uint64_t bytes)
+static bool has_room(const struct ash_heap *h, const struct ash_depot *depot, uint32_t nr, uint64_t bytes)
 {
 	const uint64_t share = (h->slab_frames << ASH_PAGE_SHIFT) / DEPOT_SHARE;
 
-	return h->depot_bytes + bytes <= ash_min(ash_max(share, DEPOT_MIN_BYTES), DEPOT_MAX_BYTES) && !h->first_class;
+	return h->depot_bytes + bytes <= ash_min(ash_max(share, DEPOT_MIN_BYTES), DEPOT_MAX_BYTES) &&
+	       depot->nr + nr <= DEPOT_OBJECTS && !h->first_class;
 }
 
 /* All of nr objects in a full bin but the one freed last, which is there for the next malloc. false: the depot is
@@ -32,7 +34,7 @@ bool ash_depot_put(struct ash_heap *h, unsigned cls, uint32_t nr)
 	struct ash_object *last = bin->head, *first = last->next;
 	const uint64_t bytes = (uint64_t)(nr - 1) * ash_classes[cls].size;
 
-	if (!has_room(h, bytes) || nr < 3 || first == NULL || first->next == NULL)
+	if (!has_room(h, depot, nr, bytes) || nr < 3 || first == NULL || first->next == NULL)
 		return false;
 	first->magazine = depot->first;
 	first->next->nr = nr - 1;

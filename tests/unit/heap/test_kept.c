@@ -335,6 +335,30 @@ TEST(a_full_bin_is_put_aside_and_a_full_depot_gives_a_bounded_part_back)
 	EXPECT_EQ(fake_arena_used_frames(), 0);
 }
 
+/* However large the heap: who empties a depot walks what one class has in it, while a malloc waits. */
+TEST(a_depot_has_a_bounded_number_of_objects_of_a_class)
+{
+	enum { NR = 300000, MOST = 32768 };
+	const unsigned cls = ash_class_of(16);
+	const uint32_t max = ash_classes[cls].cache_max;
+	void **p = ash_heap_malloc(NR * sizeof(*p));
+
+	for (unsigned i = 0; i < NR; i++)
+		p[i] = ash_heap_malloc(16);
+	EXPECT_GT(ash_heap_self->slab_frames << ASH_PAGE_SHIFT, 4 * 2 * MOST * 16);
+	for (unsigned i = 0; i < NR / 3; i++) {
+		ash_heap_free(p[i]);
+		EXPECT_LE(ash_heap_self->depot[cls].nr, MOST);
+	}
+	EXPECT_GT(ash_heap_self->depot[cls].nr, MOST - max);
+	EXPECT_EQ(ash_heap_self->depot[cls].nr, depot_length(ash_heap_self, cls));
+	for (unsigned i = NR / 3; i < NR; i++)
+		ash_heap_free(p[i]);
+	ash_heap_free(p);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
 TEST(what_was_put_aside_comes_back_whole_and_the_last_first)
 {
 	enum { SIZE = 128, NR = 1000 };
