@@ -243,6 +243,12 @@ void ash_arena_set_mover(const struct ash_arena_mover *m);
 bool ash_arena_is_base_start(const void *addr);
 
 /*
+ * More than one heap takes slabs from the arenas, each its own, so that more of them is never touched than where there
+ * is one: the base-page start of an arena goes on for longer. May be called at any time, and again; not taken back.
+ */
+void ash_arena_note_shared(void);
+
+/*
  * The owner's word of a run that is one piece (2^order frames): it is shown to the mover, and goes along when the run
  * is moved. Before the owner has set it, it is anything. 0 for addresses outside of what is online.
  */

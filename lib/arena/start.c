@@ -7,7 +7,8 @@
  * small_start at first, goes on while much of what is given out is not touched: a pageblock at a time for short runs,
  * or for the length of a longer one. What is in memory the kernel is asked (mincore), seldom: when an arena outgrows
  * its start. What counts is what has come since the last look. What lay idle then may lie idle for ever, and base pages
- * have spared it already; they spare nothing where what is added now is used.
+ * have spared it already; they spare nothing where what is added now is used. Most of all lies idle where each of many
+ * heaps has slabs of its own: beside one heap alone, the slabs have to be emptier for the start to go on.
  *
  * A start of one pageblock may also end in the middle of it, for a long run. That pageblock is made huge then, with the
  * little that it holds. Slabs are not looked at there: of the first of a process a page each has been touched.
@@ -40,6 +41,11 @@ static bool may_ask(void)
 	return !ash_process_filtered();
 }
 
+void ash_arena_note_shared(void)
+{
+	atomic_store_explicit(&ash_arenas.shared, true, memory_order_relaxed);
+}
+
 /* How many of nr frames are in memory: all, where the kernel does not say. */
 static size_t resident(const void *addr, size_t nr)
 {
@@ -49,18 +55,19 @@ static size_t resident(const void *addr, size_t nr)
 }
 
 /*
- * Much of what the arena has given out since it was looked at last has not been touched: more than a quarter, where
- * slabs have filled the start, and than half, where a run in one piece is asked for, beside which slabs are little.
+ * Much of what the arena has given out since it was looked at last has not been touched: more than half; or than a
+ * quarter, where slabs of several heaps have filled the start.
  */
 static bool is_sparse(struct ash_arena *a, size_t end, size_t used, bool is_short)
 {
+	const bool shared = atomic_load_explicit(&ash_arenas.shared, memory_order_relaxed);
 	const size_t in_memory = may_ask() ? resident((void *)a->start, end) : end;
 	const size_t more = used - ash_min(used, a->seen_used);
 	const size_t touched = in_memory - ash_min(in_memory, a->seen_resident);
 
 	a->seen_used = (ash_pfn_t)used;
 	a->seen_resident = (ash_pfn_t)in_memory;
-	return touched * 4 < more * (is_short ? 3 : 2);
+	return touched * 4 < more * (is_short && shared ? 3 : 2);
 }
 
 /*

@@ -109,6 +109,8 @@ static struct ash_heap *heap_structure(bool first_class)
 		atomic_store_explicit(&ash_heaps.table[h->owner], h, memory_order_release);
 	}
 	ash_heaps_unlock();
+	if (h->owner > 1)
+		ash_arena_note_shared();
 	return h->owner != 0 ? h : NULL;
 }
 

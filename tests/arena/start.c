@@ -81,7 +81,7 @@ CHILD_TEST(a_start_that_is_not_goes_on)
 {
 	const struct ash_zonelist *zl = start(test_config());
 
-	resident = 11;
+	resident = 7;
 	take_slabs(zl, 10);
 	EXPECT_EQ(mib(ASH_BACKING_THP), 0);
 	EXPECT_EQ(advised, 0);
@@ -90,6 +90,42 @@ CHILD_TEST(a_start_that_is_not_goes_on)
 	EXPECT_EQ(mib(ASH_BACKING_BASE), 16);
 	EXPECT_EQ(collapsed, 0);
 	check_zones();
+}
+
+CHILD_TEST(slabs_of_one_heap_end_it_when_they_are_half_full)
+{
+	const struct ash_zonelist *zl = start(test_config());
+
+	resident = 9;
+	take_slabs(zl, 10);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 2);
+	check_zones();
+}
+
+CHILD_TEST(those_of_several_when_they_are_fuller)
+{
+	const struct ash_zonelist *zl = start(test_config());
+
+	ash_arena_note_shared();
+	resident = 11;
+	take_slabs(zl, 10);
+	EXPECT_EQ(mib(ASH_BACKING_THP), 0);
+	resident = 15;
+	take_slabs(zl, 14);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 10);
+	check_zones();
+}
+
+CHILD_TEST(a_long_run_beside_slabs_of_several_ends_it_when_they_are_half_full)
+{
+	const struct ash_zonelist *zl = start(test_config());
+
+	ash_arena_note_shared();
+	resident = 9;
+	take_slabs(zl, 2);
+	(void)take(zl, PB);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 2);
+	EXPECT_EQ(mib(ASH_BACKING_THP), 2);
 }
 
 CHILD_TEST(a_start_that_fills_ends)

@@ -18,6 +18,7 @@ static unsigned char used[FAKE_FRAMES], dirty[FAKE_FRAMES], gone[FAKE_FRAMES];
 static size_t nr_used, nr_discarded;
 static int64_t nr_away;
 static unsigned fail_in, faults;
+static bool shared;
 static struct ash_arena_config the_config;
 static struct ash_zonelist the_zonelist = { .nr = 1 };
 const struct ash_zonelist ash_zonelist_by_node;
@@ -260,6 +261,16 @@ size_t ash_arena_decay_at(uint64_t now_ms)
 {
 	(void)now_ms;
 	return 0;
+}
+
+void ash_arena_note_shared(void)
+{
+	shared = true;
+}
+
+bool fake_arena_is_shared(void)
+{
+	return shared;
 }
 
 size_t ash_arena_trim(void)

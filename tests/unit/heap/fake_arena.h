@@ -8,6 +8,7 @@
 #ifndef ASH_TESTS_UNIT_HEAP_FAKE_ARENA_H
 #define ASH_TESTS_UNIT_HEAP_FAKE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,8 @@ size_t fake_arena_used_frames(void);
 size_t fake_arena_discarded_frames(void);
 /* Frames that are to stay discarded, as the heap counts them. */
 int64_t fake_arena_away_frames(void);
+/* Whether the heap has told that there are several. */
+bool fake_arena_is_shared(void);
 /* The option; never, until this is called. */
 void fake_arena_decay_ms(uint32_t ms);
 /* Broken promises since the start, each printed. */

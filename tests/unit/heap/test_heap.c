@@ -89,6 +89,18 @@ static void random_step(struct shadow *s, uint64_t *rng)
 	}
 }
 
+TEST(the_arenas_know_of_a_second_heap)
+{
+	struct ash_heap_stats s;
+
+	/* In whatever order tests run: so far there may have been one heap, or more. */
+	ash_heap_free(ash_heap_malloc(1));
+	ash_heap_stats(&s);
+	EXPECT_EQ(fake_arena_is_shared(), s.heaps > 1);
+	ash_heap_new_destroy(ash_heap_new(-1));
+	EXPECT(fake_arena_is_shared());
+}
+
 TEST(blocks_never_overlap_and_keep_their_contents)
 {
 	static struct shadow live[LIVE];
