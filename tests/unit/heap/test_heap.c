@@ -458,6 +458,21 @@ TEST(large_objects_of_a_first_class_heap_come_home_when_it_only_makes_large_ones
 	EXPECT_EQ(fake_arena_used_frames(), before);
 }
 
+/* Who owns the structure next begins with none waiting. */
+TEST(what_waited_for_a_first_class_heap_is_gone_with_a_reset)
+{
+	struct ash_heap *h = ash_heap_new(-1);
+
+	ash_heap_free(ash_heap_malloc(100));
+	ash_heap_free(ash_heap_new_alloc(h, 1, 100, false));
+	EXPECT_EQ(atomic_load(&h->batches), 1);
+	ash_heap_new_reset(h);
+	EXPECT_EQ(atomic_load(&h->batches), 0);
+	ash_heap_new_destroy(h);
+	ash_heap_trim();
+	EXPECT_EQ(fake_arena_used_frames(), 0);
+}
+
 TEST(frees_to_first_class_heaps_leave_the_outboxes_alone)
 {
 	static void *blocks[1];
