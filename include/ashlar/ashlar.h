@@ -35,8 +35,8 @@ ASH_API unsigned ash_version(void);
 ASH_API const char *ash_version_string(void);
 
 /*
- * size bytes, uninitialised, aligned to 16. size 0 gives a unique pointer that must be freed. The caller owns it and
- * ends it with ash_free(), ash_free_sized() or ash_realloc(), from any thread.
+ * size bytes, uninitialised, aligned to 16, or to 8 where size is 8 or less. size 0 gives a unique pointer that must be
+ * freed. The caller owns it and ends it with ash_free(), ash_free_sized() or ash_realloc(), from any thread.
  * NULL: errno ENOMEM (no memory, or size above PTRDIFF_MAX). Semantics: malloc of C17 7.22.3.4.
  */
 ASH_API void *ash_malloc(size_t size) ASH_API_MALLOC ASH_API_SIZE(1);

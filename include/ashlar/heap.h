@@ -27,9 +27,9 @@ struct ash_heap;
 ASH_API struct ash_heap *ash_heap_create(int node) ASH_API_MUST_USE;
 
 /*
- * size bytes of heap, uninitialised, aligned to 16; size 0 gives a unique pointer. It lives until ash_free() of it,
- * ash_heap_reset() or ash_heap_destroy(), whichever comes first. ash_realloc() may move it out of heap: where it does,
- * the new object is like one of ash_malloc().
+ * size bytes of heap, uninitialised, aligned to 16, or to 8 where size is 8 or less; size 0 gives a unique pointer. It
+ * lives until ash_free() of it, ash_heap_reset() or ash_heap_destroy(), whichever comes first. ash_realloc() may move
+ * it out of heap: where it does, the new object is like one of ash_malloc().
  * NULL: errno ENOMEM.
  */
 ASH_API void *ash_heap_alloc(struct ash_heap *heap, size_t size) ASH_API_MALLOC ASH_API_SIZE(2);

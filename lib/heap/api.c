@@ -144,8 +144,9 @@ void *ash_heap_aligned(size_t align, size_t size)
 	bool zeroed = false;
 	void *p = NULL;
 
+	/* Objects of more than eight bytes are aligned to sixteen. */
 	if (align <= 16)
-		return ash_fast_malloc(size);
+		return ash_fast_malloc(ash_max(size, align));
 	if (size <= ASH_MAX_REQUEST && align <= ASH_MAX_REQUEST) {
 		h = ash_heap_get_local();
 		if (h != NULL)
@@ -161,7 +162,7 @@ void *ash_heap_alloc_from(struct ash_heap *h, size_t align, size_t size, bool ze
 	void *p = NULL;
 
 	if (size <= ASH_MAX_REQUEST && align <= ASH_MAX_REQUEST)
-		p = align <= 16 ? heap_alloc(h, size, &zeroed) : heap_aligned(h, align, size, &zeroed);
+		p = align <= 16 ? heap_alloc(h, ash_max(size, align), &zeroed) : heap_aligned(h, align, size, &zeroed);
 	if (p == NULL)
 		return out_of_memory();
 	return zero && !zeroed ? memset(p, 0, size) : p;

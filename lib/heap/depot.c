@@ -6,7 +6,8 @@
  * bin that is full becomes a magazine instead (Bonwick and Adams 2001, with a depot per thread, so without its lock)
  * and comes back whole: a load that frees much and then allocates as much, walks nothing.
  *
- * A magazine's first object has the way to the next magazine, its second their number. What is in a depot keeps its
+ * The way to the next magazine and the number of objects are 64 bits, which stand in the links of a magazine's first
+ * four objects, 16 in each above the address: the smallest objects have no other room. What is in a depot keeps its
  * slabs from becoming empty. Therefore a depot is bounded by a share of its heap, some of it goes to slabs before the
  * heap grows, and it is emptied with its bin: by the sweep of a decay time, a trim, the thread's end.
  */
@@ -25,6 +26,49 @@ static bool has_room(const struct ash_heap *h, const struct ash_depot *depot, ui
 	       depot->nr + nr <= DEPOT_OBJECTS && !h->first_class;
 }
 
+enum { STOWED_IN = 4, STOWED_BITS = 16 };
+ASH_BUILD_ASSERT(DEPOT_OBJECTS <= UINT16_MAX, "the number of a magazine's objects is stowed in 16 bits");
+
+/* In the objects behind last. false: there are too few. */
+static bool stow(struct ash_object *last, uint64_t what)
+{
+	struct ash_object *of[STOWED_IN], *o = last;
+
+	for (unsigned i = 0; i < STOWED_IN; i++) {
+		o = o->next;
+		if (o == NULL)
+			return false;
+		of[i] = o;
+	}
+	/* In a ring, as a second free makes it, one would be written to twice, which nobody could read again. */
+	if (ASH_UNLIKELY(o == of[0] || o == of[1] || o == of[2] || o == last))
+		ash_heap_corrupt("double free", o);
+	for (unsigned i = 0; i < STOWED_IN; i++)
+		of[i]->link |= what >> (i * STOWED_BITS) << ASH_LINK_BITS;
+	return true;
+}
+
+static ASH_COLD ASH_NORETURN void spoilt(const struct ash_object *o)
+{
+	ash_heap_corrupt("double free, or write to a freed object", o);
+}
+
+/* What was stowed in the links, which are links again. */
+static uint64_t unstow(struct ash_object *first)
+{
+	struct ash_object *o = first;
+	uint64_t what = 0;
+
+	for (unsigned i = 0; i < STOWED_IN; i++) {
+		if (ASH_UNLIKELY(ash_is_foreign(o)))
+			spoilt(first);
+		what = what >> STOWED_BITS | (o->link & ~ASH_LINK_MASK);
+		o->link &= ASH_LINK_MASK;
+		o = o->next;
+	}
+	return what;
+}
+
 /* All of nr objects in a full bin but the one freed last, which is there for the next malloc. false: the depot is
  * full. */
 bool ash_depot_put(struct ash_heap *h, unsigned cls, uint32_t nr)
@@ -34,10 +78,10 @@ bool ash_depot_put(struct ash_heap *h, unsigned cls, uint32_t nr)
 	struct ash_object *last = bin->head, *first = last->next;
 	const uint64_t bytes = (uint64_t)(nr - 1) * ash_classes[cls].size;
 
-	if (!has_room(h, depot, nr, bytes) || nr < 3 || first == NULL || first->next == NULL)
+	if (!has_room(h, depot, nr, bytes))
 		return false;
-	first->magazine = depot->first;
-	first->next->nr = nr - 1;
+	if (!stow(last, (uint64_t)(nr - 1) << ASH_LINK_BITS | (uintptr_t)depot->first))
+		return false;
 	depot->first = first;
 	depot->nr += nr - 1;
 	h->depot_bytes += bytes;
@@ -51,9 +95,12 @@ static struct ash_object *take(struct ash_heap *h, unsigned cls, uint32_t *nr)
 {
 	struct ash_depot *depot = &h->depot[cls];
 	struct ash_object *first = depot->first;
+	const uint64_t what = unstow(first);
 
-	*nr = (uint32_t)first->next->nr;
-	depot->first = first->magazine;
+	*nr = (uint32_t)(what >> ASH_LINK_BITS);
+	depot->first = (struct ash_object *)(what & ASH_LINK_MASK);
+	if (ASH_UNLIKELY(*nr < STOWED_IN || *nr > depot->nr || (depot->first == NULL) != (*nr == depot->nr)))
+		spoilt(first);
 	depot->nr -= *nr;
 	h->depot_bytes -= (uint64_t)*nr * ash_classes[cls].size;
 	return first;

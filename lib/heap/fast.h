@@ -92,7 +92,9 @@ ASH_INLINE void *ash_fast_calloc(size_t n, size_t size)
 		return ash_heap_calloc(n, size);
 	if (bytes > ASH_CLEAR_INLINE)
 		return memset(p, 0, bytes);
-	/* Sizes of classes are multiples of 16. */
+	/* Sizes of the other classes are multiples of 16. */
+	if (bytes <= 8)
+		return memset(p, 0, 8);
 	memset(p, 0, 16);
 	if (bytes > 16)
 		memset(p + 16, 0, 16);
@@ -138,13 +140,13 @@ ASH_INLINE void *ash_fast_realloc(void *p, size_t size)
 /* The object is linked into the batch, and what is pushed next it carries the addresses of, if it has room for any. */
 ASH_INLINE void ash_outbox_carry(struct ash_outbox *box, struct ash_object *o, unsigned cls)
 {
-	const size_t carries = ash_class_carries[cls];
+	const uint64_t carries = ash_class_carries[cls];
 
-	o->link = (uintptr_t)box->head | carries;
-	box->head = o;
+	o->link = box->head | carries;
+	box->head = (uintptr_t)o;
 	if (carries != 0) {
 		box->at = o->carried;
-		box->end = o->carried + carries;
+		box->end = o->carried + (carries >> ASH_CARRIED_SHIFT);
 	}
 }
 

@@ -3,9 +3,10 @@
  * The heap: malloc over arenas. This is the interface that preload/, the API library and ctl use; the fast paths are
  * in heap/fast.h, the structures in heap/heap_internal.h, and lib/heap/README.md is the essay.
  *
- * Semantics are those of C17 7.22.3, C23 free_sized, POSIX and glibc: results are aligned to 16 bytes, a size of 0
- * gives a unique pointer that must be freed, failures return NULL with errno ENOMEM (EINVAL for bad alignments) and
- * change nothing. errno is preserved by the free family. Thread-safe; not async-signal-safe.
+ * Semantics are those of C17 7.22.3, C23 free_sized, POSIX and glibc, but that results of up to 8 bytes are aligned to
+ * 8, others to 16: a size of 0 gives a unique pointer that must be freed, failures return NULL with errno ENOMEM
+ * (EINVAL for bad alignments) and change nothing. errno is preserved by the free family. Thread-safe; not
+ * async-signal-safe.
  */
 #ifndef ASH_HEAP_HEAP_H
 #define ASH_HEAP_HEAP_H

@@ -37,23 +37,24 @@
 #define ASH_OWNER_MAX ((1u << 22) - 1) /* owner << 8 stays clear of the LARGE and LISTED bits */
 
 /*
- * A free object: its first word links it to the next, in a bin, a slab or a remote list. On a remote list the lowest
- * bits of that word, which are 0 in an address, say how many other objects it carries the addresses of.
+ * A free object: its first word links it to the next, in a bin, a slab or a remote list. One of the smallest class has
+ * no other. What else is to be said of free objects stands in the bits of links that are 0 in an object's address: the
+ * three lowest, and those above ASH_LINK_MASK, because mmap(2) gives no higher address to who does not ask for one.
  */
 struct ash_object {
 	union {
 		struct ash_object *next;
 		uintptr_t link;
 	};
-	union {
-		/* of the first of a batch on a remote list: of the one before it; see remote.c */
-		struct ash_object *batch;
-		struct ash_object *magazine; /* of the first of a magazine in a depot: of the next one; see depot.c */
-		uintptr_t nr;                /* of the second of a magazine: how many objects it is */
-	};
+	uintptr_t batch; /* of the first of a batch on a remote list: the one before it; see remote.c */
 	struct ash_object *carried[]; /* as many as it has room for, and ASH_CARRIED_MAX at most; see remote.c */
 };
-ASH_BUILD_ASSERT(ASH_CARRIED_MAX == 15, "objects are aligned to sixteen bytes, so four bits of a link count");
+#define ASH_LINK_BITS 48
+#define ASH_LINK_MASK (((uintptr_t)1 << ASH_LINK_BITS) - 1)
+#define ASH_BATCH_TINY ((uintptr_t)1) /* the batch's first object is of the smallest class */
+#define ASH_BATCH_END ((uintptr_t)2)  /* the object is the last of its batch */
+ASH_BUILD_ASSERT(ASH_CARRIED_SHIFT >= ASH_LINK_BITS && ASH_CARRIED_MAX >> (64 - ASH_CARRIED_SHIFT) == 0,
+		 "what an object carries is counted above the address in its link");
 
 /* Full bins of one class, put aside; see depot.c. */
 struct ash_depot {
@@ -107,10 +108,11 @@ struct ash_outbox {
 	int64_t credit; /* (o) room for more, << 32, minus what ash_class_cost says per object; empty: 0 */
 	/* (o) the owner's tag XOR that of the heap whose outbox it is, as free() has it at hand; 0: empty */
 	uint32_t differs;
-	/* (o) the last that is linked; its link counts as many as it has room for */
-	struct ash_object *head;
+	/* (o) the last that is linked, whose link counts as many as it has room for; none is: ASH_BATCH_END */
+	uintptr_t head;
 	/* (o) where it takes the next address, and where none any more */
 	struct ash_object **at, **end;
+	struct ash_object *tail; /* (o) the first that was linked, behind which the batch ends */
 } ASH_ALIGNED(64); /* the fast path indexes outboxes by a shift */
 #define ASH_OUTBOXES 8
 
@@ -166,7 +168,7 @@ struct ash_heap {
 	struct ash_heap *orphan_next;                 /* (l) */
 
 	/* Written by other threads, so on lines of their own. */
-	ASH_ALIGNED(64) _Atomic(struct ash_object *) remote; /* (a) freed by others; the owner takes all at once */
+	ASH_ALIGNED(64) _Atomic(uintptr_t) remote;    /* (a) freed by others; the owner takes all at once */
 	_Atomic uint32_t state;                       /* (a) enum ash_heap_state */
 	_Atomic uint32_t batches;                     /* (a) on the remote list, about */
 };

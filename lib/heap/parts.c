@@ -20,7 +20,7 @@
 
 #define PARTS 16u
 #define ALL_PARTS ((1u << PARTS) - 1)
-#define OBJECTS_MAX ((ASH_PAGE_SIZE << ASH_SLAB_MIN_ORDER) / 16)
+#define OBJECTS_MAX ((ASH_PAGE_SIZE << ASH_SLAB_MIN_ORDER) / 8) /* of the smallest class */
 #define LOOSE_KEEP ((uint64_t)4 << 20)
 
 enum {

@@ -12,6 +12,10 @@
  * the others, which nobody touches on their way. The owner waits for each that is linked, and only behind it stands
  * where the next one is; so it walks several batches at once.
  *
+ * The list of batches is linked through the first objects of each, in their second words. An object of the smallest
+ * class has none: what comes behind a batch that begins with one stands in the link of its last object, and who walks
+ * it knows when he is there.
+ *
  * An owner that does not run takes nothing home, and with more threads than processors many do not: others would free
  * to it all that they have, and grow new slabs for what they allocate. So who has a batch for a heap where many wait
  * keeps for himself what he has room for, up to three quarters of his bins. Those objects are still their owner's: a
@@ -32,41 +36,61 @@
 #define BATCHES_MANY 4u /* up to 96 KiB */
 #define KEEP_FREE 4     /* of a bin, for what its thread frees of its own */
 
-static void splice(struct ash_heap *h, struct ash_object *head)
+/* From head by their links to tail, whose link has ASH_BATCH_END. */
+struct batch {
+	struct ash_object *head, *tail;
+};
+
+/*
+ * Whether an object on a list of others has one word only. The tag of a large run, which it may be, has no class in it.
+ * What carries something is spared the look.
+ */
+static bool is_tiny(const struct ash_object *o)
 {
-	struct ash_object *old = atomic_load_explicit(&h->remote, memory_order_relaxed);
+	return o->link >> ASH_CARRIED_SHIFT == 0 &&
+	       (ash_tag_load(ash_frame_index(o)) & (ASH_TAG_LARGE | ASH_TAG_CLASS_MASK)) == ASH_CLASS_OF_8;
+}
+
+static void splice(struct ash_heap *h, struct batch b)
+{
+	const bool tiny = is_tiny(b.head);
+	const uintptr_t batch = (uintptr_t)b.head | (tiny ? ASH_BATCH_TINY : 0), beside = tiny ? b.tail->link : 0;
+	uintptr_t *const before = tiny ? &b.tail->link : &b.head->batch;
+	uintptr_t old = atomic_load_explicit(&h->remote, memory_order_relaxed);
 
 	(void)atomic_fetch_add_explicit(&h->batches, 1, memory_order_relaxed);
 	do {
-		head->batch = old;
-	} while (!atomic_compare_exchange_weak_explicit(&h->remote, &old, head, memory_order_seq_cst,
+		*before = beside | old;
+	} while (!atomic_compare_exchange_weak_explicit(&h->remote, &old, batch, memory_order_seq_cst,
 							memory_order_relaxed));
 }
 
-/* Put a batch, freed by the calling thread, linked and ended by NULL, on h's remote list. */
-static void send(struct ash_heap *h, struct ash_object *head)
+/* Put a batch, freed by the calling thread, on h's remote list. */
+static void send(struct ash_heap *h, struct batch b)
 {
-	splice(h, head);
+	splice(h, b);
 	if (ASH_UNLIKELY(atomic_load_explicit(&h->state, memory_order_seq_cst) == ASH_HEAP_ORPHAN))
 		ash_heaps_orphan_drain(h);
 }
 
 void ash_remote_send_one(struct ash_heap *h, struct ash_object *o)
 {
-	o->next = NULL;
-	send(h, o);
+	o->link = ASH_BATCH_END;
+	send(h, (struct batch){ o, o });
 }
 
-/* What an object carries, and the next of its batch: to be read before the object or one of those is anybody's. */
+/*
+ * What an object carries, and the next of its batch or ASH_BATCH_END and what it stands beside: to be read before the
+ * object or one of those is anybody's.
+ */
 struct load {
-	struct ash_object *next;
+	uintptr_t next;
 	uint32_t nr;
 };
 
 static struct load load_of(const struct ash_object *o)
 {
-	return (struct load){ (struct ash_object *)(o->link & ~(uintptr_t)ASH_CARRIED_MAX),
-			      (uint32_t)o->link & ASH_CARRIED_MAX };
+	return (struct load){ o->link & ASH_LINK_MASK, (uint32_t)(o->link >> ASH_CARRIED_SHIFT) };
 }
 
 /* An object's tag. Somebody may have written to what was free already, and it carried addresses. */
@@ -105,26 +129,27 @@ static bool keep_one(struct ash_heap *self, struct ash_object *o)
 }
 
 /*
- * Of a batch what self has room for goes into its bins. What is left, each object for itself; NULL: nothing. Not
- * inline: it is seldom, and every batch would pay for the registers that it needs.
+ * Of a batch that was not sent what self has room for goes into its bins. What is left, each object for itself; a head
+ * of NULL: nothing. Not inline: it is seldom, and every batch would pay for the registers that it needs.
  */
-static ASH_NOINLINE struct ash_object *keep_some(struct ash_heap *self, struct ash_object *o)
+static ASH_NOINLINE struct batch keep_some(struct ash_heap *self, struct ash_object *o)
 {
-	struct ash_object *left = NULL;
+	struct batch left = { NULL, NULL };
+	struct load l;
 
-	while (o != NULL) {
-		const struct load l = load_of(o);
-
+	do {
+		l = load_of(o);
 		for (uint32_t i = 0; i <= l.nr; i++) {
 			struct ash_object *one = i < l.nr ? o->carried[i] : o;
 
-			if (!keep_one(self, one)) {
-				one->next = left;
-				left = one;
-			}
+			if (keep_one(self, one))
+				continue;
+			one->link = left.head != NULL ? (uintptr_t)left.head : ASH_BATCH_END;
+			left.tail = left.head != NULL ? left.tail : one;
+			left.head = one;
 		}
-		o = l.next;
-	}
+		o = (struct ash_object *)l.next;
+	} while (l.next != ASH_BATCH_END);
 	return left;
 }
 
@@ -144,17 +169,17 @@ static bool may_keep(const struct ash_heap *self, const struct ash_heap *h, cons
 /* keep: what comes back to self's bins is welcome there. */
 static void outbox_send(struct ash_heap *self, struct ash_outbox *box, bool keep)
 {
-	struct ash_object *head = box->head;
+	struct batch b = { (struct ash_object *)box->head, box->tail };
 	struct ash_heap *h = ash_heap_by_tag(box->differs ^ (uint32_t)self->tag);
 
-	head->link -= (uintptr_t)(box->end - box->at);
+	b.head->link -= (uintptr_t)(box->end - box->at) << ASH_CARRIED_SHIFT;
 	self->remote_frees += (uint32_t)box->credit;
 	box->differs = 0;
 	box->credit = 0;
-	if (keep && may_keep(self, h, head))
-		head = keep_some(self, head);
-	if (head != NULL)
-		send(h, head);
+	if (keep && may_keep(self, h, b.head))
+		b = keep_some(self, b.head);
+	if (b.head != NULL)
+		send(h, b);
 }
 
 void ash_remote_flush(struct ash_heap *self)
@@ -170,7 +195,8 @@ static void outbox_start(struct ash_outbox *box, struct ash_object *o, uint32_t 
 
 	box->differs = differs & ~ASH_TAG_CLASS_MASK;
 	box->credit = ((int64_t)ASH_OUTBOX_BYTES << 32) - ash_class_cost[cls];
-	box->head = NULL;
+	box->head = ASH_BATCH_END;
+	box->tail = o;
 	box->at = box->end = NULL;
 	ash_outbox_carry(box, o, cls);
 }
@@ -211,13 +237,14 @@ void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag)
 	outbox_start(box, o, differs);
 }
 
-static struct ash_object *remote_take(struct ash_heap *h)
+/* The list of batches: 0 or its first, to be given to next_batch(). */
+static uintptr_t remote_take(struct ash_heap *h)
 {
-	if (atomic_load_explicit(&h->remote, memory_order_relaxed) == NULL)
-		return NULL;
+	if (atomic_load_explicit(&h->remote, memory_order_relaxed) == 0)
+		return 0;
 	/* First the count: a batch that comes between the two is not counted, and one too many would be for ever. */
 	atomic_store_explicit(&h->batches, 0, memory_order_relaxed);
-	return atomic_exchange_explicit(&h->remote, NULL, memory_order_acquire);
+	return atomic_exchange_explicit(&h->remote, 0, memory_order_acquire);
 }
 
 static void bring_home(struct ash_heap *h, struct ash_object *o)
@@ -233,14 +260,28 @@ static void bring_home(struct ash_heap *h, struct ash_object *o)
 		ash_remote_send_one(owner_of(o, tag), o);
 }
 
-/* The first of the next batch; what stands behind it is read before the object is anybody's. */
-static struct ash_object *next_batch(struct ash_object **batches)
+/*
+ * The first of the next batch; what stands behind it is read before the object is anybody's. NULL: there is none, or
+ * none until a batch that begins with a tiny object has been walked to its end.
+ */
+static struct ash_object *next_batch(uintptr_t *batches)
 {
-	struct ash_object *o = *batches;
+	struct ash_object *o = (struct ash_object *)(*batches & ~ASH_BATCH_TINY);
 
 	if (o != NULL)
-		*batches = o->batch;
+		*batches = (*batches & ASH_BATCH_TINY) == 0 ? o->batch : 0;
 	return o;
+}
+
+/* The object behind one of whose link this is, in its batch or in the next. */
+static struct ash_object *next_object(uintptr_t next, uintptr_t *batches)
+{
+	if (ASH_LIKELY((next & ASH_BATCH_END) == 0))
+		return (struct ash_object *)next;
+	/* Nobody has known what comes behind a tiny batch, so nothing is lost. */
+	if (next != ASH_BATCH_END)
+		*batches = next & ~ASH_BATCH_END;
+	return next_batch(batches);
 }
 
 enum { LANES = 8 }; /* batches walked at once: 2 and 4 were slower, more than 8 are seldom there */
@@ -248,23 +289,24 @@ enum { LANES = 8 }; /* batches walked at once: 2 and 4 were slower, more than 8 
 /* Bring home what others freed, into the bins. True when there was anything. */
 bool ash_remote_drain(struct ash_heap *h)
 {
-	struct ash_object *batches = remote_take(h), *lane[LANES];
+	uintptr_t batches = remote_take(h);
+	struct ash_object *lane[LANES];
 	unsigned walked;
 
-	if (ASH_LIKELY(batches == NULL))
+	if (ASH_LIKELY(batches == 0))
 		return false;
 	for (unsigned i = 0; i < LANES; i++)
 		lane[i] = next_batch(&batches);
 	do {
 		walked = 0;
 		for (unsigned i = 0; i < LANES; i++) {
-			struct ash_object *o = lane[i];
+			struct ash_object *o = lane[i] != NULL ? lane[i] : next_batch(&batches);
 			struct load l;
 
 			if (o == NULL)
 				continue;
 			l = load_of(o);
-			lane[i] = l.next != NULL ? l.next : next_batch(&batches);
+			lane[i] = next_object(l.next, &batches);
 			__builtin_prefetch(lane[i], 1);
 			for (uint32_t k = 0; k < l.nr; k++)
 				bring_home(h, o->carried[k]);
@@ -287,23 +329,23 @@ static void bring_to_slab(struct ash_object *o)
 			ash_heap_release_empty(h);
 		return;
 	}
-	o->next = NULL;
-	splice(h, o);
+	o->link = ASH_BATCH_END;
+	splice(h, (struct batch){ o, o });
 }
 
 /* The same for an orphan, which has no use for bins; with ash_heaps.lock held. */
 void ash_remote_drain_to_slabs(struct ash_heap *h)
 {
-	struct ash_object *batches = remote_take(h), *o;
+	uintptr_t batches = remote_take(h);
+	struct ash_object *o = next_batch(&batches);
 
-	while ((o = next_batch(&batches)) != NULL) {
-		while (o != NULL) {
-			const struct load l = load_of(o);
+	while (o != NULL) {
+		const struct load l = load_of(o);
+		struct ash_object *next = next_object(l.next, &batches);
 
-			for (uint32_t i = 0; i < l.nr; i++)
-				bring_to_slab(o->carried[i]);
-			bring_to_slab(o);
-			o = l.next;
-		}
+		for (uint32_t i = 0; i < l.nr; i++)
+			bring_to_slab(o->carried[i]);
+		bring_to_slab(o);
+		o = next;
 	}
 }

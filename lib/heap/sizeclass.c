@@ -9,7 +9,7 @@
 #define CLAMP(n, lo, hi) ((n) < (lo) ? (lo) : (n) > (hi) ? (hi) : (n))
 
 /* Untouched memory is carved a base page at a time, so that a small process touches no more than it uses. */
-#define CARVE(size) CLAMP(4096 / (size), 1, 256)
+#define CARVE(size) CLAMP(4096 / (size), 1, 512)
 
 /*
  * Places of the first object are a cache line apart. Sizes that the inline path of aligned requests knows stay as
@@ -42,19 +42,19 @@ const int64_t ash_class_cost[ASH_NR_CLASSES] = {
 #undef ASH_SIZE_CLASS
 
 #define ASH_SIZE_CLASS(bytes, below, order)                                                                            \
-	[ASH_CLASS_OF_##bytes] = (uint8_t)CLAMP((bytes) / 8 - 2, 0, ASH_CARRIED_MAX),
-const uint8_t ash_class_carries[ASH_NR_CLASSES] = {
+	[ASH_CLASS_OF_##bytes] = (uint64_t)CLAMP((bytes) / 8 - 2, 0, ASH_CARRIED_MAX) << ASH_CARRIED_SHIFT,
+const uint64_t ash_class_carries[ASH_NR_CLASSES] = {
 #include "heap/sizeclass.def"
 };
 #undef ASH_SIZE_CLASS
 
 /*
  * A class covers the table indices above the one of the class below. Where a table does not reach, the class is given
- * an empty range at index 0, which class 16 overwrites: it stands last.
+ * an empty range at index 0, which class 8 overwrites: it stands last.
  */
 #define FAST(size) ((size) <= ASH_FAST_MAX)
-#define FIRST_16(below, size) (FAST(size) ? (below) / 16 + 1 : 0)
-#define LAST_16(size) (FAST(size) ? (size) / 16 : 0)
+#define FIRST_8(below, size) (FAST(size) ? (below) / 8 + 1 : 0)
+#define LAST_8(size) (FAST(size) ? (size) / 8 : 0)
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init" /* index 0, on purpose: see above */
@@ -62,10 +62,10 @@ const uint8_t ash_class_carries[ASH_NR_CLASSES] = {
 #pragma GCC diagnostic ignored "-Winitializer-overrides"
 #endif
 
-#define ASH_SIZE_CLASS(size, below, order) [FIRST_16(below, size)... LAST_16(size)] = ASH_CLASS_OF_##size,
-const uint8_t ash_class_by_16[ASH_FAST_MAX / 16 + 1] = {
+#define ASH_SIZE_CLASS(size, below, order) [FIRST_8(below, size)... LAST_8(size)] = ASH_CLASS_OF_##size,
+const uint8_t ash_class_by_8[ASH_FAST_MAX / 8 + 1] = {
 #include "heap/sizeclass.def"
-	[0] = ASH_CLASS_OF_16,
+	[0] = ASH_CLASS_OF_8,
 };
 #undef ASH_SIZE_CLASS
 

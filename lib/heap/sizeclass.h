@@ -61,17 +61,21 @@ ASH_INLINE bool ash_class_aligned(const struct ash_class *c, size_t align)
 #define ASH_OUTBOX_BYTES 24576
 #define ASH_OUTBOX_COUNT 64
 extern ASH_HIDDEN const int64_t ash_class_cost[ASH_NR_CLASSES];
-/* How many addresses an object has room for behind its two links, on its way home; at most ASH_CARRIED_MAX. */
+/*
+ * How many addresses an object has room for behind its two links, on its way home, as they stand in its link:
+ * << ASH_CARRIED_SHIFT. At most ASH_CARRIED_MAX.
+ */
 #define ASH_CARRIED_MAX 15
-extern ASH_HIDDEN const uint8_t ash_class_carries[ASH_NR_CLASSES];
+#define ASH_CARRIED_SHIFT 56
+extern ASH_HIDDEN const uint64_t ash_class_carries[ASH_NR_CLASSES];
 
-extern ASH_HIDDEN const uint8_t ash_class_by_16[ASH_FAST_MAX / 16 + 1];
+extern ASH_HIDDEN const uint8_t ash_class_by_8[ASH_FAST_MAX / 8 + 1];
 extern ASH_HIDDEN const uint8_t ash_class_by_256[ASH_SMALL_MAX / 256 + 1];
 
 /* size <= ASH_FAST_MAX */
 ASH_INLINE unsigned ash_class_fast(size_t size)
 {
-	return ash_class_by_16[(size + 15) / 16];
+	return ash_class_by_8[(size + 7) / 8];
 }
 
 /* size <= ASH_SMALL_MAX */

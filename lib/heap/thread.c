@@ -417,7 +417,7 @@ void ash_heap_fork_child(void)
 	for (uint32_t owner = 1; owner <= ash_heaps.nr; owner++) {
 		struct ash_heap *h = atomic_load_explicit(&ash_heaps.table[owner], memory_order_relaxed);
 
-		atomic_store_explicit(&h->remote, NULL, memory_order_relaxed);
+		atomic_store_explicit(&h->remote, 0, memory_order_relaxed);
 		atomic_store_explicit(&h->batches, 0, memory_order_relaxed);
 		if (h != own_heap() && !h->first_class &&
 		    atomic_load_explicit(&h->state, memory_order_relaxed) == ASH_HEAP_ACTIVE)

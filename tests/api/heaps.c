@@ -23,7 +23,7 @@ TEST(heaps_give_memory_of_every_size_and_alignment)
 		unsigned char *p = ash_heap_alloc(h, size), *z = ash_heap_zalloc(h, size);
 
 		EXPECT(p != NULL && z != NULL);
-		EXPECT_EQ((uintptr_t)p % 16, 0);
+		EXPECT_EQ((uintptr_t)p % (size > 8 ? 16 : 8), 0);
 		memset(p, 0xaa, size);
 		for (size_t i = 0; i < size; i++)
 			EXPECT_EQ(z[i], 0);

@@ -9,6 +9,13 @@
 
 #include "common.h"
 
+/* C++'s, where there are any: the preload has them. */
+void *_ZnwmSt11align_val_t(size_t size, size_t align) __attribute__((weak));
+void *_ZnamSt11align_val_t(size_t size, size_t align) __attribute__((weak));
+void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag) __attribute__((weak));
+void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t align, const void *tag) __attribute__((weak));
+void *__libc_memalign(size_t align, size_t size);
+
 /* Every size up to 1 KiB, then around every power of two and in between. */
 static size_t next_size(size_t size)
 {
@@ -23,16 +30,22 @@ static size_t next_size(size_t size)
 	}
 }
 
-TEST(every_size_is_aligned_to_16)
+/* C17 7.22.3: as any object is that has room in it. glibc aligns all to 16. */
+static size_t alignment(size_t size)
+{
+	return size > 8 ? 16 : 8;
+}
+
+TEST(every_size_is_aligned_to_16_or_to_8)
 {
 	for (size_t size = 0; size < (8u << 20); size = next_size(size)) {
 		void *p = malloc(OPAQUE(size)), *q = malloc(OPAQUE(size)), *z = calloc(1, OPAQUE(size));
 
-		EXPECT_EQ((uintptr_t)p % 16, 0);
-		EXPECT_EQ((uintptr_t)q % 16, 0);
-		EXPECT_EQ((uintptr_t)z % 16, 0);
+		EXPECT_EQ((uintptr_t)p % alignment(size), 0);
+		EXPECT_EQ((uintptr_t)q % alignment(size), 0);
+		EXPECT_EQ((uintptr_t)z % alignment(size), 0);
 		p = realloc(p, size + 1);
-		EXPECT_EQ((uintptr_t)p % 16, 0);
+		EXPECT_EQ((uintptr_t)p % alignment(size + 1), 0);
 		free(p);
 		free(q);
 		free(z);
@@ -63,6 +76,73 @@ TEST(every_alignment_is_met_and_usable)
 			free(q);
 			free(r);
 		}
+	}
+}
+
+/* So many of each that none is aligned by chance. */
+TEST(small_sizes_are_aligned_as_asked_by_every_name)
+{
+	enum { OF_EACH = 5, NAMES = 8 };
+	void *p[OF_EACH][NAMES];
+
+	for (size_t align = 8; align <= 64; align *= 2) {
+		for (size_t size = 0; size <= 65; size++) {
+			for (unsigned i = 0; i < OF_EACH; i++) {
+				unsigned n = 0;
+
+				p[i][n++] = memalign(align, OPAQUE(size));
+				p[i][n++] = aligned_alloc(align, OPAQUE(size));
+				EXPECT_EQ(posix_memalign(&p[i][n++], align, OPAQUE(size)), 0);
+				p[i][n++] = __libc_memalign(align, OPAQUE(size));
+				if (_ZnwmSt11align_val_t != NULL) {
+					p[i][n++] = _ZnwmSt11align_val_t(OPAQUE(size), align);
+					p[i][n++] = _ZnamSt11align_val_t(OPAQUE(size), align);
+					p[i][n++] = _ZnwmSt11align_val_tRKSt9nothrow_t(OPAQUE(size), align, "");
+					p[i][n++] = _ZnamSt11align_val_tRKSt9nothrow_t(OPAQUE(size), align, "");
+				}
+				while (n < NAMES)
+					p[i][n++] = NULL;
+				for (n = 0; n < NAMES; n++) {
+					EXPECT_EQ((uintptr_t)p[i][n] % align, 0);
+					if (p[i][n] != NULL)
+						fill(p[i][n], size, (unsigned char)(i * NAMES + n));
+				}
+			}
+			for (unsigned i = 0; i < OF_EACH; i++) {
+				for (unsigned n = 0; n < NAMES; n++) {
+					if (p[i][n] != NULL)
+						EXPECT_EQ(differs(p[i][n], size, (unsigned char)(i * NAMES + n)), size);
+					free(p[i][n]);
+				}
+			}
+		}
+	}
+}
+
+/* Between neighbours that keep what is in them. */
+TEST(calloc_of_few_bytes_clears_them_alone)
+{
+	enum { NR = 600 };
+	unsigned char *p[NR];
+	size_t usable[NR];
+
+	for (size_t size = 0; size <= 64; size++) {
+		for (unsigned i = 0; i < NR; i++) {
+			p[i] = malloc(OPAQUE(size));
+			usable[i] = malloc_usable_size(p[i]);
+			memset(p[i], 0xa5, usable[i]);
+		}
+		for (unsigned i = 1; i < NR; i += 2) {
+			free(p[i]);
+			p[i] = calloc(1, OPAQUE(size));
+			for (size_t n = 0; n < size; n++)
+				EXPECT_EQ(p[i][n], 0);
+		}
+		for (unsigned i = 0; i < NR; i += 2)
+			for (size_t n = 0; n < usable[i]; n++)
+				EXPECT_EQ(p[i][n], 0xa5);
+		for (unsigned i = 0; i < NR; i++)
+			free(p[i]);
 	}
 }
 

@@ -271,16 +271,27 @@ static uint32_t bin_length(unsigned cls)
 	return nr;
 }
 
+static const struct ash_object *behind(const struct ash_object *o)
+{
+	return (const struct ash_object *)(o->link & ASH_LINK_MASK);
+}
+
+/* Of each magazine: as many objects as it says, of which the first four say where the next one is and how many. */
 static uint64_t depot_length(const struct ash_heap *h, unsigned cls)
 {
-	uint64_t nr = 0;
+	uint64_t nr = 0, said = 0;
 
-	for (const struct ash_object *m = h->depot[cls].first; m != NULL; m = m->magazine) {
+	for (const struct ash_object *m = h->depot[cls].first; m != NULL;
+	     m = (const struct ash_object *)(said & ASH_LINK_MASK)) {
 		uint64_t of_this = 0;
 
-		for (const struct ash_object *o = m; o != NULL; o = o->next)
-			of_this++;
-		EXPECT_EQ(m->next->nr, of_this);
+		for (const struct ash_object *o = m; o != NULL; o = behind(o), of_this++) {
+			if (of_this < 4)
+				said = said >> 16 | o->link >> 48 << 48;
+			else
+				EXPECT_EQ(o->link >> 48, 0);
+		}
+		EXPECT_EQ(said >> 48, of_this);
 		nr += of_this;
 	}
 	return nr;
@@ -289,11 +300,13 @@ static uint64_t depot_length(const struct ash_heap *h, unsigned cls)
 /* A full bin is put aside whole, but for what was freed last; where no more may be, a bounded part goes to slabs. */
 TEST(a_full_bin_is_put_aside_and_a_full_depot_gives_a_bounded_part_back)
 {
-	static const size_t sizes[] = { 16, 64, 128, 512, 1024, 4096, 8192 };
-	static void *p[80 * 256];
+	static const size_t sizes[] = { 8, 16, 64, 128, 512, 1024, 4096, 8192 };
+	static void *p[160 * 256];
 
 	for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
-		const unsigned cls = ash_class_of(sizes[s]), max = ash_classes[cls].cache_max, nr = 80 * max;
+		const unsigned cls = ash_class_of(sizes[s]), max = ash_classes[cls].cache_max;
+		/* More than the depot of a small heap has room for. */
+		const unsigned nr = (unsigned)ash_max(80 * max, KIB(320) / sizes[s]);
 		const struct ash_heap *h;
 		unsigned magazines = 0, parts = 0;
 

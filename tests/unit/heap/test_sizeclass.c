@@ -36,7 +36,7 @@ TEST(classes_waste_no_more_than_they_promise)
 /* What ash_fast_aligned() relies on. */
 TEST(the_class_of_a_multiple_is_aligned)
 {
-	for (size_t align = 16; align <= ASH_FAST_MAX; align *= 2)
+	for (size_t align = 1; align <= ASH_FAST_MAX; align *= 2)
 		for (size_t size = align; size <= ASH_FAST_MAX; size += align)
 			EXPECT(ash_class_aligned(&ash_classes[ash_class_of(size)], align));
 }
@@ -98,6 +98,6 @@ TEST(slabs_hold_four_objects_and_lose_little_at_the_end)
 		EXPECT_LE((bytes - (size_t)c->capacity * c->size) * 100, bytes * 4);
 		EXPECT_GE(c->cache_max, 4);
 		EXPECT_GE(c->carve, 1);
-		EXPECT_EQ(c->size % 16, 0);
+		EXPECT(c->size % 16 == 0 || c->size == 8);
 	}
 }
