@@ -245,7 +245,8 @@ static void stress(enum ash_huge_policy huge, uint32_t decay_ms, size_t limit)
 	EXPECT_GT(served, GENERATIONS * THREADS * STEPS / 4);
 	EXPECT_EQ(stats.slab_bytes, 0);
 	EXPECT_EQ(stats.large_count, 0);
-	EXPECT_LE(stats.heaps, THREADS + 1);
+	/* A thread that begins while another trims, which borrows the orphans, makes a heap of its own. */
+	EXPECT_LE(stats.heaps, GENERATIONS * THREADS + 1);
 	check_zones();
 	if (limited)
 		EXPECT_GE(refused, GENERATIONS * THREADS);
