@@ -487,6 +487,41 @@ static void written_to_when_put_aside(void)
 		many[i] = ash_heap_malloc(TINY);
 }
 
+/* Of two that were put aside, the last says a number of objects that it cannot have. */
+static void take_so_many(uintptr_t nr)
+{
+	const unsigned cls = ash_class_of(TINY), max = ash_classes[cls].cache_max, from = 100 + max;
+	struct ash_object *fourth;
+
+	fill_bin_but(0);
+	ash_heap_free(many[0]);
+	for (unsigned i = 0; i < max; i++)
+		ash_heap_free(many[from + i]);
+	if (ash_heap_self->depot[cls].nr != 2 * max)
+		return;
+	fourth = many[from + max - 5];
+	if (fourth->link >> ASH_LINK_BITS != max)
+		return;
+	fourth->link = (fourth->link & ASH_LINK_MASK) | nr << ASH_LINK_BITS;
+	for (unsigned i = 0; i < 3; i++)
+		many[i] = ash_heap_malloc(TINY);
+}
+
+static void too_few(void)
+{
+	take_so_many(3);
+}
+
+static void too_many(void)
+{
+	take_so_many(2 * ash_classes[ash_class_of(TINY)].cache_max + 1);
+}
+
+static void as_many_as_there_are(void)
+{
+	take_so_many(ash_classes[ash_class_of(TINY)].cache_max);
+}
+
 TEST(misuse_of_tiny_objects_ends_the_program)
 {
 	EXPECT(dies(ring_of_two));
@@ -496,4 +531,7 @@ TEST(misuse_of_tiny_objects_ends_the_program)
 	EXPECT(dies(first_put_aside_freed_again));
 	EXPECT(dies(fourth_put_aside_freed_again));
 	EXPECT(dies(written_to_when_put_aside));
+	EXPECT(dies(too_few));
+	EXPECT(dies(too_many));
+	EXPECT(!dies(as_many_as_there_are));
 }
