@@ -53,8 +53,7 @@ bool ash_fallback_block_claimable(const struct ash_zone *z, ash_pfn_t pfn, enum 
 	struct ash_pageblock_count n;
 	ash_pfn_t alike = 0;
 
-	ash_pageblock_count(z, pfn, &n);
-	if (n.online != ash_pageblock_frames(z))
+	if (!ash_pageblock_count_whole(z, pfn, &n))
 		return false;
 	if (mt == ASH_MT_MOVABLE)
 		alike = n.used[ASH_MT_MOVABLE];

@@ -29,8 +29,7 @@ void ash_reserve_highatomic(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 		z->reserved_highatomic += ash_order_frames(order);
 		return;
 	}
-	ash_pageblock_count(z, block, &n);
-	if (n.online != ash_pageblock_frames(z))
+	if (!ash_pageblock_count_whole(z, block, &n))
 		return;
 	/* Legal order 1. */
 	ash_buddy_move_block(z, block, mt, ASH_MT_HIGHATOMIC);

@@ -102,8 +102,7 @@ static bool block_refuses(const struct ash_zone *z, ash_pfn_t block, ash_pfn_t s
 	const ash_pfn_t block_end = ash_pageblock_end(z, block);
 	struct ash_pageblock_count n;
 
-	ash_pageblock_count(z, block, &n);
-	if (n.online != ash_pageblock_frames(z)) {
+	if (!ash_pageblock_count_whole(z, block, &n)) {
 		ash_busy_add(busy, block, block_end - block, ASH_BUSY_OFFLINE);
 		return true;
 	}

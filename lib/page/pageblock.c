@@ -114,7 +114,11 @@ void ash_pageblock_set_zeroed(struct ash_zone *z, ash_pfn_t pfn, unsigned order,
 	}
 }
 
-void ash_pageblock_count(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pageblock_count *out)
+/*
+ * Frames that are offline are passed one by one. So who has no use for a part of a pageblock does not want it counted:
+ * a small process has one, and every claim of half of it is refused.
+ */
+static bool count(const struct ash_zone *z, ash_pfn_t pfn, bool whole, struct ash_pageblock_count *out)
 {
 	const ash_pfn_t start = ash_pageblock_start(z, pfn), end = ash_pageblock_end(z, pfn);
 	ash_pfn_t head = ash_frame_head(z, start);
@@ -126,6 +130,8 @@ void ash_pageblock_count(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pag
 		const ash_pfn_t next = piece_end < end ? (ash_pfn_t)piece_end : end;
 
 		if (ash_word_state(word) == ASH_FRAME_NONE) {
+			if (whole)
+				return false;
 			pfn++;
 			continue;
 		}
@@ -136,4 +142,16 @@ void ash_pageblock_count(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pag
 			out->used[ash_word_type(word)] += next - pfn;
 		pfn = next;
 	}
+	/* The zone may end within a pageblock. */
+	return out->online == ash_pageblock_frames(z);
+}
+
+void ash_pageblock_count(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pageblock_count *out)
+{
+	(void)count(z, pfn, false, out);
+}
+
+bool ash_pageblock_count_whole(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pageblock_count *out)
+{
+	return count(z, pfn, true, out);
 }

@@ -113,5 +113,7 @@ struct ash_pageblock_count {
 	ash_pfn_t online;  /* less than a pageblock: the block straddles the edge of what is online */
 };
 void ash_pageblock_count(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pageblock_count *out);
+/* For who wants whole pageblocks only: false, and *out undefined, if part of it is offline or behind the zone's end. */
+bool ash_pageblock_count_whole(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pageblock_count *out);
 
 #endif
