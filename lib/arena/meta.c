@@ -138,7 +138,8 @@ int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
 
 	if (want <= a->covered)
 		return 0;
-	for (unsigned i = 0; i < meta.nr_tables && err == 0; i++)
+	/* Those per pageblock are writable from the start. */
+	for (unsigned i = TABLE_FRAMES; i < meta.nr_tables && err == 0; i++)
 		err = cover_table(&meta.tables[i], base, a->covered, want);
 	if (err == 0)
 		a->covered = want;
