@@ -59,7 +59,7 @@ ASH_INLINE bool ash_class_aligned(const struct ash_class *c, size_t align)
  * most this many bytes and this many objects.
  */
 #define ASH_OUTBOX_BYTES 24576
-#define ASH_OUTBOX_COUNT 64
+#define ASH_OUTBOX_COUNT 96
 extern ASH_HIDDEN const int64_t ash_class_cost[ASH_NR_CLASSES];
 /*
  * How many addresses an object has room for behind its two links, on its way home, as they stand in its link:

@@ -130,10 +130,10 @@ static void one_batch(size_t size, unsigned expected)
 
 TEST(an_object_that_is_carried_is_not_touched)
 {
-	one_batch(16, 64);    /* no room for an address */
-	one_batch(32, 22);    /* for two */
-	one_batch(64, 10);    /* for six */
-	one_batch(256, 4);    /* for more than the links count: 15 */
+	one_batch(16, 96);    /* no room for an address */
+	one_batch(32, 32);    /* for two */
+	one_batch(64, 14);    /* for six */
+	one_batch(256, 6);    /* for more than the links count: 15 */
 	one_batch(1024, 2);   /* twenty-four are a batch */
 	one_batch(8192, 1);   /* three */
 	expect_nothing_left();

@@ -71,7 +71,7 @@ TEST(slabs_in_a_row_have_all_places_that_their_end_leaves)
 	EXPECT_GE(most, 8);
 }
 
-/* 64 objects of the smallest, one of the largest; a credit never ends between two objects' worth. */
+/* 96 objects of the smallest, one of the largest; a credit never ends between two objects' worth. */
 TEST(an_outbox_is_full_at_its_bytes_or_its_count)
 {
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++) {
