@@ -10,6 +10,7 @@
 
 #include "fake_arena.h"
 #include "heap/fast.h"
+#include "run_thread.h"
 
 #define LIVE 2000
 
@@ -321,14 +322,6 @@ static void *thread_allocates(void *arg)
 	}
 	ash_heap_thread_exit();
 	return NULL;
-}
-
-static void run_thread(void *(*fn)(void *), void *arg)
-{
-	pthread_t t;
-
-	EXPECT_EQ(pthread_create(&t, NULL, fn, arg), 0);
-	EXPECT_EQ(pthread_join(t, NULL), 0);
 }
 
 TEST(objects_freed_by_another_thread_come_home)

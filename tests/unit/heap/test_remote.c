@@ -7,6 +7,7 @@
 
 #include "fake_arena.h"
 #include "heap/fast.h"
+#include "run_thread.h"
 
 #define MOST 4096
 #define FILL 0xa5
@@ -63,14 +64,6 @@ static void *thread_allocates(void *arg)
 	allocate_mixed(&batch, *(const uint64_t *)arg);
 	ash_heap_thread_exit();
 	return arg;
-}
-
-static void run_thread(void *(*fn)(void *), void *arg)
-{
-	pthread_t t;
-
-	EXPECT_EQ(pthread_create(&t, NULL, fn, arg), 0);
-	EXPECT_EQ(pthread_join(t, NULL), 0);
 }
 
 static unsigned touched(const struct batch *b)

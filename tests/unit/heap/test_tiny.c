@@ -9,6 +9,7 @@
 
 #include "fake_arena.h"
 #include "heap/fast.h"
+#include "run_thread.h"
 
 #define TINY 8
 
@@ -175,14 +176,6 @@ static void *thread_allocates(void *arg)
 	allocate(arg);
 	ash_heap_thread_exit();
 	return arg;
-}
-
-static void run_thread(void *(*fn)(void *), void *arg)
-{
-	pthread_t t;
-
-	EXPECT_EQ(pthread_create(&t, NULL, fn, arg), 0);
-	EXPECT_EQ(pthread_join(t, NULL), 0);
 }
 
 static uint32_t in_bins(const struct ash_heap *h)
