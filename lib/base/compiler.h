@@ -5,6 +5,9 @@
 #ifndef ASH_BASE_COMPILER_H
 #define ASH_BASE_COMPILER_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #define ASH_LIKELY(x) __builtin_expect(!!(x), 1)
 #define ASH_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
@@ -56,6 +59,19 @@ ASH_INLINE void ash_prefetch_write(const void *p)
 	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
 #else
 	__builtin_prefetch(p, 1);
+#endif
+}
+
+/* Whether *n is below zero once it is counted down: two instructions, of which clang by itself makes five. */
+ASH_INLINE bool ash_count_down(int32_t *n)
+{
+#if defined(__x86_64__) && defined(__clang__)
+	bool below;
+
+	__asm__("decl %0" : "+m"(*n), "=@ccs"(below));
+	return below;
+#else
+	return --*n < 0;
 #endif
 }
 

@@ -193,6 +193,12 @@ static ASH_NOINLINE void free_remote(void *p, uint32_t tag, struct ash_heap *sel
 	ash_heap_settle();
 }
 
+static ASH_NOINLINE void free_large(void *p, uint32_t tag)
+{
+	ash_large_free(p, tag);
+	ash_heap_settle();
+}
+
 /* differs: the tag of p's frame XOR that of self, whose slab it is not in. */
 ASH_HOT void ash_heap_free_other(void *p, uint32_t differs, struct ash_heap *self)
 {
@@ -201,12 +207,10 @@ ASH_HOT void ash_heap_free_other(void *p, uint32_t differs, struct ash_heap *sel
 	if (ASH_LIKELY(ash_outbox_push(self, p, differs)))
 		return;
 	tag = differs ^ (uint32_t)self->tag;
-	if ((tag & ASH_TAG_LARGE) == 0) {
+	if ((tag & ASH_TAG_LARGE) == 0)
 		free_remote(p, tag, self);
-	} else {
-		ash_large_free(p, tag);
-		ash_heap_settle();
-	}
+	else
+		free_large(p, tag);
 }
 
 /* NULL and foreign pointers. */

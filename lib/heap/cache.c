@@ -202,6 +202,11 @@ void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin)
 	(void)ash_heap_decay(h);
 }
 
+void ash_bin_double_free(const void *p)
+{
+	ash_heap_corrupt("double free", p);
+}
+
 void ash_heap_flush(struct ash_heap *h)
 {
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++)

@@ -4,7 +4,7 @@
  *
  * No lock, no atomic read-modify-write, no system call, no write outside the object and its bin or outbox. Budget:
  * malloc at most 20 instructions, free at most 22, of another thread's object 40, counted from the exported symbol's
- * entry (tests/golden/instructions keeps it).
+ * entry (tests/golden/instructions and, for clang, tests/bench/clang.py keep it).
  */
 #ifndef ASH_HEAP_FAST_H
 #define ASH_HEAP_FAST_H
@@ -52,11 +52,13 @@ ASH_INLINE void ash_bin_push(struct ash_heap *h, size_t cls, struct ash_object *
 	struct ash_object *head = bin->head;
 
 	/* The one double free that costs a comparison and no memory access: of what was freed last. */
-	if (ASH_UNLIKELY(head == o))
-		ash_heap_corrupt("double free", o);
+	if (ASH_UNLIKELY(head == o)) {
+		ash_bin_double_free(o);
+		return;
+	}
 	o->next = head;
 	bin->head = o;
-	if (ASH_UNLIKELY(--bin->room < 0))
+	if (ASH_UNLIKELY(ash_count_down(&bin->room)))
 		ash_bin_overflow(h, bin);
 }
 

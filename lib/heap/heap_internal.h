@@ -280,6 +280,8 @@ void ash_heap_flush(struct ash_heap *h);
 size_t ash_heap_decay(struct ash_heap *h);
 void ash_heap_flush_bigger(struct ash_heap *h, uint32_t bytes);
 ASH_NOINLINE void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin);
+/* Ends the program, which clang is not told: it would call this, and make a stack frame for that in every free. */
+ASH_COLD void ash_bin_double_free(const void *p);
 
 /* From a list of free objects up to most go to their slabs. What is left of it. */
 struct ash_object *ash_list_give_back(struct ash_heap *h, unsigned cls, struct ash_object *head, uint32_t most);
