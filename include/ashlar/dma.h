@@ -210,8 +210,8 @@ ASH_API size_t ash_dma_explain(const struct ash_dma_error *error, char *text, si
 /* A physically contiguous run of an arena's memory. */
 struct ash_dma_run {
 	int32_t node;
-	uint32_t pages;    /* enum ash_dma_pages */
-	uint32_t pinned;   /* enum ash_dma_pinned */
+	uint32_t pages;    /* enum ash_dma_pages, of its first page: neighbours may be of another kind */
+	uint32_t pinned;   /* enum ash_dma_pinned, likewise */
 	void *va;
 	uint64_t phys;
 	size_t len;

@@ -79,6 +79,21 @@ static int take_free(struct ash_dma_arena *a, const struct ash_dma_request *r, s
 	return err;
 }
 
+/* ash_dma_next_run(), but for a request that insists on a kind a run ends where the kind changes: pages of different
+ * kinds may be neighbours in the machine. */
+static bool next_run(const struct ash_dma_arena *a, const struct ash_dma_request *r, ash_pfn_t *pfn, ash_pfn_t *first,
+		     ash_pfn_t *end)
+{
+	ash_pfn_t at;
+
+	if (!ash_dma_next_run(a, pfn, first, end))
+		return false;
+	for (at = *first; at < *end && of_kind(a, r, at) == of_kind(a, r, *first); at += ASH_DMA_SLOT_FRAMES)
+		;
+	*end = *pfn = at;
+	return true;
+}
+
 /* The stretch that begins with the run at *pfn, which becomes where the next one begins. */
 static bool next_stretch(const struct ash_dma_arena *a, const struct ash_dma_request *r, ash_pfn_t *pfn,
 			 struct stretch *s)
@@ -88,19 +103,19 @@ static bool next_stretch(const struct ash_dma_arena *a, const struct ash_dma_req
 
 	do {
 		*pfn = at;
-		if (!ash_dma_next_run(a, &at, &first, &end))
+		if (!next_run(a, r, &at, &first, &end))
 			return false;
 	} while (!of_kind(a, r, first));
 	s->low = first;
 	s->high = end;
 	/* Neighbours in address that are none in the machine: for who does not mind so many segments. */
-	while ((r->level == ASH_DMA_VIRTUAL || ++runs <= r->max_segments) && ash_dma_next_run(a, &at, &first, &end) &&
+	while ((r->level == ASH_DMA_VIRTUAL || ++runs <= r->max_segments) && next_run(a, r, &at, &first, &end) &&
 	       first == s->high && of_kind(a, r, first))
 		s->high = end;
 	/* With a number of segments to keep to, stretches overlap; else the next begins where this one ends. */
 	*pfn = r->level == ASH_DMA_VIRTUAL ? s->high : s->low;
 	if (r->level != ASH_DMA_VIRTUAL)
-		(void)ash_dma_next_run(a, pfn, &first, &end);
+		(void)next_run(a, r, pfn, &first, &end);
 	return true;
 }
 
