@@ -68,7 +68,7 @@ ASH_INLINE bool ash_buddy_is_free(const struct ash_zone *z, ash_pfn_t pfn, unsig
 	const ash_pfn_t buddy = pfn ^ ash_order_frames(order);
 
 	/* State and order in one comparison: which way it goes is anybody's guess, so it is to be guessed once only. */
-	return buddy < z->nr_frames &&
+	return buddy < atomic_load_explicit(&z->reach, memory_order_relaxed) &&
 	       (ash_frame_load(z->frames, buddy) & 0xffff) == ash_frame_word(ASH_FRAME_BUDDY, order, 0, 0);
 }
 

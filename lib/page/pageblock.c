@@ -153,5 +153,6 @@ void ash_pageblock_count(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pag
 
 bool ash_pageblock_count_whole(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pageblock_count *out)
 {
-	return count(z, pfn, true, out);
+	return ash_pageblock_end(z, pfn) <= atomic_load_explicit(&z->reach, memory_order_relaxed) &&
+	       count(z, pfn, true, out);
 }

@@ -117,7 +117,8 @@ int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 /* Whether every frame of [start, end), which lies in one pageblock, is offline. */
 static bool block_part_offline(const struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
 {
-	if (!(ash_pageblock_word(z, start) & ASH_PB_ONLINE))
+	if (start >= atomic_load_explicit(&z->reach, memory_order_relaxed) ||
+	    !(ash_pageblock_word(z, start) & ASH_PB_ONLINE))
 		return true;
 	if (ash_frame_head(z, start) != ASH_PFN_NONE)
 		return false;
@@ -163,6 +164,8 @@ int ash_zone_online_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, 
 		const ash_pfn_t piece_end = start + ash_order_frames(order);
 
 		ash_zone_lock(z);
+		if (piece_end > atomic_load_explicit(&z->reach, memory_order_relaxed))
+			atomic_store_explicit(&z->reach, piece_end, memory_order_relaxed);
 		for (ash_pfn_t b = ash_pageblock_start(z, start); b < piece_end; b += ash_pageblock_frames(z)) {
 			if (ash_pageblock_word(z, b) & ASH_PB_ONLINE)
 				continue;

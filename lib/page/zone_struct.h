@@ -28,6 +28,8 @@ struct ash_counter {
 };
 
 struct ash_zone {
+	/* No frame from here on has ever been online, so none is looked at. Grows only, under the lock. */
+	_Atomic ash_pfn_t reach;
 	/* Constant after initialisation, and read by every pcp hit. */
 	ash_pfn_t nr_frames;
 	uint8_t pageblock_order, max_order;

@@ -2,6 +2,8 @@
 /* Zone set-up, online, single pieces, caller mistakes. */
 #include "fixture.h"
 
+#include <sys/mman.h>
+
 TEST(zone_init_refuses_bad_geometry)
 {
 	struct fixture f;
@@ -84,6 +86,39 @@ TEST(zone_lazy_init_of_a_terabyte_touches_little)
 			TEST_FAIL("byte %zu written", i);
 	}
 	fixture_end(&f);
+}
+
+/* Their entries may be on pages of the table that a small process never needs. */
+TEST(zone_frames_never_online_are_not_looked_at)
+{
+	enum { HALF = 256, NR = 2048 };
+	const size_t bytes = ash_frames_size(NR), half = ash_frames_size(HALF);
+	struct fixture f;
+	ash_pfn_t pfn[HALF / 16];
+
+	fixture_init(&f, NR, 9, 10, 0);
+	EXPECT_EQ(half % 4096, 0);
+	free(f.frames);
+	f.frames = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	EXPECT(f.frames != MAP_FAILED);
+	EXPECT_EQ(ash_zone_init(f.z, &(struct ash_zone_config){ .nr_frames = NR, .geometry = { 9, 10 },
+								.frames = f.frames, .pageblocks = f.pageblocks,
+								.ops = &f.ops }), 0);
+	EXPECT_EQ(mprotect((char *)f.frames + half, bytes - half, PROT_NONE), 0);
+	EXPECT_EQ(ash_zone_online(f.z, 0, HALF, true), 0);
+	for (unsigned i = 0; i < HALF / 16; i++)
+		pfn[i] = alloc_pages(&f, 4, ASH_MT_UNMOVABLE);
+	EXPECT_NE(pfn[HALF / 16 - 1], ASH_PFN_NONE);
+	EXPECT_EQ(alloc_pages(&f, 4, ASH_MT_UNMOVABLE), ASH_PFN_NONE);
+	for (unsigned i = 0; i < HALF / 16; i++)
+		ash_zone_free(f.z, pfn[i], 4, CPU_NONE);
+	EXPECT_EQ(mprotect(f.frames, bytes, PROT_READ | PROT_WRITE), 0);
+	EXPECT_EQ(ash_zone_online(f.z, HALF, NR - HALF, true), 0);
+	EXPECT_EQ(stats(&f).free_blocks, NR);
+	fixture_check(&f);
+	munmap(f.frames, bytes);
+	free(f.z);
+	free((void *)(uintptr_t)f.pageblocks);
 }
 
 TEST(frames_have_an_entry_each)
