@@ -171,6 +171,8 @@ static int zone_create(struct ash_arena *a, size_t first)
 		},
 	};
 
+	/* Written before it is read, as in ash_meta_alloc(). */
+	atomic_store_explicit(&config.pageblocks[0], 0, memory_order_relaxed);
 	a->zone = ash_meta_alloc(ash_zone_struct_size());
 	return a->zone != NULL ? ash_zone_init(a->zone, &config) : -ENOMEM;
 }

@@ -2,14 +2,15 @@
 /*
  * Metadata: tables with one entry per frame or pageblock of the whole reservation, and a bump allocator, out of line.
  *
- *      | guard | first bytes to bump | pageblocks | backing | frames | guard | tags | guard | bump | guard | client
+ *      | guard | pageblocks | backing | first bytes to bump | bump | guard | tags | guard | frames | guard | client
  *      tables |
  *
  * One mapping, PROT_NONE at first, uncharged (NORESERVE). It becomes writable piecemeal: the little that every process
- * writes at once, the tables a gigabyte of frames at a time as frames go online (the unit within which the page core
- * may look at the metadata of a frame that is not online), the bump area by steps. So what is writable goes with what
- * the process uses: mlockall(2) populates no table for memory that is not there, and where the kernel charges all the
- * same (vm.overcommit_memory=2, RLIMIT_DATA) it charges that much. What lies between is the guards.
+ * writes at once (which lies together, to be one mapping for the kernel and one page of page tables), the tables a
+ * gigabyte of frames at a time as frames go online (the unit within which the page core may look at the metadata of a
+ * frame that is not online), the bump area by steps. So what is writable goes with what the process uses: mlockall(2)
+ * populates no table for memory that is not there, and where the kernel charges all the same (vm.overcommit_memory=2,
+ * RLIMIT_DATA) it charges that much. What lies between is the guards.
  *
  * Tags are looked up by whatever address a program frees, so all of them can be read from the start: beyond what is
  * writable they are the kernel's zero page.
@@ -38,8 +39,8 @@ static struct {
 	struct meta_table tables[MAX_TABLES];
 	unsigned nr_tables; /* setup turn and all growth turns */
 	uintptr_t client_next, client_end; /* setup turn: space for the clients' tables */
-	uintptr_t writable, small_end;     /* (c) start of what is written; end of the tables per pageblock */
-	uintptr_t bump_end;                /* (c) */
+	uintptr_t writable;                /* (c) start of what is written */
+	uintptr_t early_end, bump_end;     /* (c) */
 	_Atomic uintptr_t early_next;      /* (a) the first bytes that are bumped */
 	_Atomic uintptr_t bump_next;       /* (a) */
 	/* (a) writable below; release store after mprotect, acquire load before use */
@@ -73,18 +74,17 @@ static uintptr_t place_all(uintptr_t base, size_t nr_frames)
 	uintptr_t at = base + GUARD;
 
 	meta.writable = at;
-	atomic_init(&meta.early_next, at);
-	at += EARLY_BYTES;
 	at = place_table(TABLE_PAGEBLOCKS, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
 	at = place_table(TABLE_BACKING, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
-	meta.small_end = at;
-	at = place_table(TABLE_FRAMES, at, nr_frames, 0, 0);
-	at = place_table(TABLE_TAGS, at + GUARD, nr_frames, sizeof(uint32_t), 0);
-	at += GUARD;
+	atomic_init(&meta.early_next, at);
+	at += EARLY_BYTES;
+	meta.early_end = at;
 	atomic_init(&meta.bump_next, at);
 	atomic_init(&meta.bump_committed, at);
 	meta.bump_end = at + bump;
-	meta.client_next = meta.bump_end + GUARD;
+	at = place_table(TABLE_TAGS, meta.bump_end + GUARD, nr_frames, sizeof(uint32_t), 0);
+	at = place_table(TABLE_FRAMES, at + GUARD, nr_frames, 0, 0);
+	meta.client_next = at + GUARD;
 	meta.client_end =
 		meta.client_next + ash_align_up(nr_frames * CLIENT_BYTES_PER_FRAME, ASH_PAGE_SIZE) + MAX_TABLES * GUARD;
 	return meta.client_end + GUARD;
@@ -98,7 +98,8 @@ static int commit(uintptr_t start, uintptr_t end)
 
 int ash_meta_init(size_t nr_frames)
 {
-	const size_t bytes = place_all(0, nr_frames);
+	/* The kernel aligns a mapping of such a length to what a page of its page tables maps (6.7 and later). */
+	const size_t bytes = ash_align_up(place_all(0, nr_frames), ASH_PB_BYTES);
 	void *base;
 	int err = ash_vmem_reserve(bytes, true, &base);
 
@@ -110,7 +111,7 @@ int ash_meta_init(size_t nr_frames)
 	meta.nr_frames = nr_frames;
 	meta.nr_tables = OWN_TABLES;
 	/* The tables per pageblock are small, and walkers read them for the whole span. */
-	if (commit(meta.writable, meta.small_end) < 0 ||
+	if (commit(meta.writable, meta.early_end) < 0 ||
 	    ash_vmem_commit_zero((void *)meta.tables[TABLE_TAGS].base,
 				 table_bytes(nr_frames, sizeof(uint32_t), 0)) < 0) {
 		(void)ash_vmem_unmap(base, bytes);
@@ -205,11 +206,15 @@ void *ash_meta_alloc(size_t bytes)
 	if (bytes == 0 || bytes > meta.bump_end)
 		return NULL;
 	bytes = ash_align_up(bytes, BUMP_ALIGN);
-	at = bump(&meta.early_next, meta.writable + EARLY_BYTES, bytes);
-	if (at != 0)
-		return (void *)at;
-	at = bump(&meta.bump_next, meta.bump_end, bytes);
-	return at != 0 && bump_commit(at, at + bytes) ? (void *)at : NULL;
+	at = bump(&meta.early_next, meta.early_end, bytes);
+	if (at == 0) {
+		at = bump(&meta.bump_next, meta.bump_end, bytes);
+		if (at == 0 || !bump_commit(at, at + bytes))
+			return NULL;
+	}
+	/* A page that is read before it is written is faulted in twice. */
+	*(volatile char *)at = 0;
+	return (void *)at;
 }
 
 /* Caller holds setup and all growth turns: nothing goes online meanwhile. */
