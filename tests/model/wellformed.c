@@ -157,6 +157,7 @@ static void build(const struct state *s)
 		TEST_FAIL("no zone");
 	ash_zone_lock(&p.zone);
 	ash_counter_add(&p.zone.present, p.nr_frames);
+	p.zone.reach = p.nr_frames;
 	for (unsigned b = 0; b < p.nr_blocks; b++) {
 		const bool isolated = s->type[b] == ASH_MT_ISOLATE;
 
