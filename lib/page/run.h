@@ -29,7 +29,8 @@ bool ash_run_take(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_m
 
 /*
  * Whether a gap may serve better than a buddy: not while a buddy of a partly used pageblock is to be had that is in
- * memory, for a search costs more. A guard is behind the run in the same one.
+ * memory, for a search costs more; unless the run would leave nearly half of it. A guard is behind the run in the same
+ * one.
  */
 bool ash_run_may_take_gap(const struct ash_zone *z, ash_pfn_t nr, unsigned order, enum ash_migratetype mt);
 

@@ -90,10 +90,16 @@ bool ash_run_take_gap(struct ash_zone *z, ash_pfn_t nr, unsigned order, unsigned
 	return true;
 }
 
+/*
+ * A buddy in memory costs no search. But of one that a run little more than half fills, nothing that is left serves the
+ * next such run.
+ */
 bool ash_run_may_take_gap(const struct ash_zone *z, ash_pfn_t nr, unsigned order, enum ash_migratetype mt)
 {
 	if (order < 2 || order > z->pageblock_order || nr == ash_order_frames(order) || z->guard_order != 0)
 		return false;
+	if (nr * 8 <= ash_order_frames(order) * 5)
+		return true;
 	for (; order < z->pageblock_order; order++)
 		if (z->freelist[mt][order].first[0] != ASH_PFN_NONE)
 			return false;

@@ -243,6 +243,37 @@ TEST(run_takes_a_buddy_in_memory_before_a_gap)
 	fixture_end(&f);
 }
 
+/* Which would leave much of the buddy, and no room in it for another run like it. */
+TEST(run_that_half_fills_a_buddy_takes_a_gap_before)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+
+	with_gap(&f, 1, 23);
+	ash_zone_free_run(f.z, 32, 32);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 20, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 1);
+	EXPECT_EQ(ash_zone_alloc_run(f.z, 20, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+	EXPECT_EQ(g.pfn, 32);
+	fixture_end(&f);
+}
+
+/* Of 5 frames each, in 63 that were all used before: eleven. Nine, if each took a buddy where there is one. */
+TEST(runs_that_half_fill_their_buddies_stand_side_by_side)
+{
+	struct fixture f;
+	struct ash_page_grant g;
+	unsigned nr = 0;
+
+	with_gap(&f, 0, 63);
+	do {
+		EXPECT_EQ(ash_zone_alloc_run(f.z, 5, 0, ASH_MT_UNMOVABLE, 0, &g), 0);
+		nr += g.pfn < 64;
+	} while (g.pfn < 64);
+	EXPECT(nr >= 11);
+	fixture_end(&f);
+}
+
 TEST(run_takes_a_gap_in_memory_before_a_shorter_one_that_is_not)
 {
 	struct fixture f;
