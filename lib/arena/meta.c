@@ -2,8 +2,8 @@
 /*
  * Metadata: tables with one entry per frame or pageblock of the whole reservation, and a bump allocator, out of line.
  *
- *      | guard | pageblocks | backing | first bytes to bump | bump | guard | tags | guard | frames | guard | client
- *      tables |
+ *      | guard | pageblocks | backing | first bytes to bump | bump | guard | tags | guard | client tables | guard |
+ *      frames | guard |
  *
  * One mapping, PROT_NONE at first, uncharged (NORESERVE). It becomes writable piecemeal: the little that every process
  * writes at once (which lies together, to be one mapping for the kernel and one page of page tables), the tables a
@@ -23,7 +23,8 @@
 
 #define GUARD ASH_KIB(64)
 #define BUMP_STEP ASH_KIB(256)
-enum { MAX_TABLES = 8, CLIENT_BYTES_PER_FRAME = 32, BUMP_SHARE = 64, BUMP_ALIGN = 64 };
+enum { MAX_TABLES = 8, CLIENT_BYTES_PER_FRAME = 8, BUMP_SHARE = 64, BUMP_ALIGN = 64 };
+enum { ALIGN_GIB = 64 };
 #define EARLY_BYTES ASH_KIB(64)
 enum { TABLE_PAGEBLOCKS, TABLE_BACKING, TABLE_FRAMES, TABLE_TAGS, OWN_TABLES };
 
@@ -66,6 +67,15 @@ static uintptr_t place_table(unsigned id, uintptr_t at, size_t nr_frames, size_t
 	return at + table_bytes(nr_frames, entry_bytes, shift);
 }
 
+/*
+ * The tables of a large reservation are far from each other. Within one gigabyte, where all but the last may be short
+ * enough to begin, they share a page of page tables more. A small one may be so because address space is dear.
+ */
+static size_t tables_align(size_t nr_frames)
+{
+	return nr_frames >> ASH_MAX_ORDER >= ALIGN_GIB ? ASH_GIB(1) : ASH_PAGE_SIZE;
+}
+
 /* Lays everything out from base and returns the end: with base 0, the size. */
 static uintptr_t place_all(uintptr_t base, size_t nr_frames)
 {
@@ -82,12 +92,12 @@ static uintptr_t place_all(uintptr_t base, size_t nr_frames)
 	atomic_init(&meta.bump_next, at);
 	atomic_init(&meta.bump_committed, at);
 	meta.bump_end = at + bump;
-	at = place_table(TABLE_TAGS, meta.bump_end + GUARD, nr_frames, sizeof(uint32_t), 0);
-	at = place_table(TABLE_FRAMES, at + GUARD, nr_frames, 0, 0);
+	at = place_table(TABLE_TAGS, ash_align_up(meta.bump_end + GUARD, tables_align(nr_frames)), nr_frames,
+			 sizeof(uint32_t), 0);
 	meta.client_next = at + GUARD;
 	meta.client_end =
 		meta.client_next + ash_align_up(nr_frames * CLIENT_BYTES_PER_FRAME, ASH_PAGE_SIZE) + MAX_TABLES * GUARD;
-	return meta.client_end + GUARD;
+	return place_table(TABLE_FRAMES, meta.client_end, nr_frames, 0, 0) + GUARD;
 }
 
 static int commit(uintptr_t start, uintptr_t end)
@@ -99,7 +109,7 @@ static int commit(uintptr_t start, uintptr_t end)
 int ash_meta_init(size_t nr_frames)
 {
 	/* The kernel aligns a mapping of such a length to what a page of its page tables maps (6.7 and later). */
-	const size_t bytes = ash_align_up(place_all(0, nr_frames), ASH_PB_BYTES);
+	const size_t bytes = ash_align_up(place_all(0, nr_frames) + tables_align(nr_frames), ASH_PB_BYTES);
 	void *base;
 	int err = ash_vmem_reserve(bytes, true, &base);
 
