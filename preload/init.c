@@ -8,6 +8,7 @@
  * to do but to tell why ashlar has no effect. (Valgrind replaces malloc inside every object, ours included.)
  */
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/compiler.h"
@@ -30,6 +31,5 @@ static ASH_CONSTRUCTOR void preload_start(void)
 		ash_ctl_start();
 		return;
 	}
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
-		return;
+	syscall(SYS_write, STDERR_FILENO, text, sizeof(text) - 1);
 }

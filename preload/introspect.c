@@ -14,7 +14,6 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "arena/arena.h"
@@ -99,23 +98,22 @@ ASH_EXPORT struct mallinfo mallinfo(void)
 ASH_EXPORT void malloc_stats(void)
 {
 	const struct mallinfo2 m = mallinfo2();
-	char text[512];
+	struct ash_writer w;
 	struct totals t;
 
 	read_totals(&t);
-	const int length = snprintf(text, sizeof(text),
-				    "Arena 0:\n"
-				    "system bytes     = %10zu\n"
-				    "in use bytes     = %10zu\n"
-				    "Total (incl. mmap):\n"
-				    "system bytes     = %10zu\n"
-				    "in use bytes     = %10zu\n"
-				    "max mmap regions = %10" PRIu64 "\n"
-				    "max mmap bytes   = %10zu\n",
-				    m.arena, m.uordblks, t.system, m.uordblks + m.hblkhd, t.heap.large_count,
-				    t.heap.large_bytes);
-
-	syscall(SYS_write, STDERR_FILENO, text, (size_t)length);
+	ash_writer_init_fd(&w, STDERR_FILENO);
+	ash_write(&w,
+		  "Arena 0:\n"
+		  "system bytes     = %10zu\n"
+		  "in use bytes     = %10zu\n"
+		  "Total (incl. mmap):\n"
+		  "system bytes     = %10zu\n"
+		  "in use bytes     = %10zu\n"
+		  "max mmap regions = %10" PRIu64 "\n"
+		  "max mmap bytes   = %10zu\n",
+		  m.arena, m.uordblks, t.system, m.uordblks + m.hblkhd, t.heap.large_count, t.heap.large_bytes);
+	(void)!ash_writer_finish(&w);
 }
 
 static int write_to_file(void *context, const char *bytes, size_t n)

@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -47,8 +48,7 @@ static ASH_NORETURN void no_runtime(void)
 {
 	static const char text[] = "ashlar: operator new: out of memory, and no C++ library to throw std::bad_alloc\n";
 
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
-		abort();
+	syscall(SYS_write, STDERR_FILENO, text, sizeof(text) - 1);
 	abort();
 }
 

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/single_threaded.h>
 
 #include "arena/arena.h"
@@ -45,7 +46,8 @@ void ash_fork_prepare(void)
 	sigset_t all, before;
 	bool alone;
 
-	sigfillset(&all);
+	/* libc leaves out those that it uses itself. */
+	memset(&all, 0xff, sizeof(all));
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	alone = __libc_single_threaded;
 	if (!alone) {

@@ -27,6 +27,7 @@
 
 #include "api/fork.h"
 #include "arena/arena.h"
+#include "os/signal.h"
 #include "os/vmem.h"
 
 /* Room for a signal frame with all of today's vector registers, several times. */
@@ -69,7 +70,7 @@ static ASH_NOINLINE void hand_on(int number, siginfo_t *info, void *context)
 			return;
 		set_default();
 		if (sent)
-			(void)raise(number);
+			ash_signal_raise(number);
 		return;
 	}
 	if ((before.sa_flags & SA_RESETHAND) != 0)
@@ -123,7 +124,6 @@ static void take_stack(void)
 void ash_fork_fault_begin(void)
 {
 	struct sigaction action;
-	sigset_t fault;
 
 	window.thread = pthread_self();
 	window.sent = false;
@@ -139,21 +139,16 @@ void ash_fork_fault_begin(void)
 	window.open = true;
 	if (sigaction(SIGSEGV, &action, NULL) != 0)
 		return;
-	sigemptyset(&fault);
-	sigaddset(&fault, SIGSEGV);
-	pthread_sigmask(SIG_UNBLOCK, &fault, NULL);
+	ash_signal_unblock(SIGSEGV);
 }
 
 void ash_fork_fault_end(void)
 {
 	struct sigaction action;
-	sigset_t fault;
 
 	/* What is sent from here on finds the program's handler, which may allocate: until the locks have been given
 	 * back it waits, as all other signals do. */
-	sigemptyset(&fault);
-	sigaddset(&fault, SIGSEGV);
-	pthread_sigmask(SIG_BLOCK, &fault, NULL);
+	ash_signal_block(SIGSEGV);
 	if (sigaction(SIGSEGV, NULL, &action) == 0 && is_ours(&action))
 		(void)sigaction(SIGSEGV, &window.before, NULL);
 	if (window.stack != NULL) {
@@ -169,5 +164,5 @@ void ash_fork_fault_settle(void)
 	if (!window.sent)
 		return;
 	window.sent = false;
-	(void)raise(SIGSEGV);
+	ash_signal_raise(SIGSEGV);
 }

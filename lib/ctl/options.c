@@ -8,6 +8,7 @@
 
 #include "ctl/reserves.h"
 #include "os/policy.h"
+#include "os/text.h"
 
 /* Longest part of a value that is repeated in a complaint. */
 #define QUOTE_MAX 64
@@ -374,11 +375,11 @@ static void keep_first(const char **slot, const char *value)
 static void visit_variable(void *arg, const char *entry)
 {
 	struct variables *v = arg;
-	const char *name = entry + PREFIX_LEN, *equals;
+	const char *name = ash_after_prefix(entry, ASH_OPTIONS_PREFIX), *equals;
 	size_t n;
 	int index;
 
-	if (strnlen(entry, PREFIX_LEN) < PREFIX_LEN || memcmp(entry, ASH_OPTIONS_PREFIX, PREFIX_LEN) != 0)
+	if (name == NULL)
 		return;
 	equals = strchrnul(name, '=');
 	if (*equals == '\0')

@@ -205,8 +205,9 @@ static void write_conversion(struct ash_writer *w, const struct spec *s, va_list
 	}
 	case 's': {
 		const char *text = va_arg(*args, const char *);
+		const char *end = s->has_precision ? memchr(text, '\0', s->precision) : text + strlen(text);
 
-		write_padded(w, s, text, s->has_precision ? strnlen(text, s->precision) : strlen(text));
+		write_padded(w, s, text, end != NULL ? (size_t)(end - text) : s->precision);
 		break;
 	}
 	default:

@@ -17,6 +17,7 @@
 #include "os/env.h"
 #include "os/file.h"
 #include "os/sys.h"
+#include "os/text.h"
 
 extern void *__libc_stack_end ASH_WEAK;
 
@@ -43,13 +44,12 @@ static char **process_environ(void)
 const char *ash_env_get(const char *name)
 {
 	char **env = process_environ();
-	size_t n = strlen(name);
 
-	if (env == NULL)
-		return NULL;
-	for (; *env != NULL; env++) {
-		if (strncmp(*env, name, n) == 0 && (*env)[n] == '=')
-			return *env + n + 1;
+	for (; env != NULL && *env != NULL; env++) {
+		const char *value = ash_after_prefix(*env, name);
+
+		if (value != NULL && *value == '=')
+			return value + 1;
 	}
 	return NULL;
 }

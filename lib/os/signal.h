@@ -16,4 +16,11 @@ struct ash_signals {
 void ash_signals_block(struct ash_signals *before);
 void ash_signals_restore(const struct ash_signals *before);
 
+/* One of them. */
+void ash_signal_block(int number);
+void ash_signal_unblock(int number);
+
+/* To the calling thread, as raise(3). */
+void ash_signal_raise(int number);
+
 #endif

@@ -93,7 +93,7 @@ bool ash_parse_num(const char **s, unsigned base, uint64_t *out)
 
 const char *ash_after_prefix(const char *s, const char *prefix)
 {
-	size_t n = strlen(prefix);
-
-	return strncmp(s, prefix, n) == 0 ? s + n : NULL;
+	while (*prefix != '\0' && *s == *prefix)
+		s++, prefix++;
+	return *prefix == '\0' ? s : NULL;
 }
