@@ -29,9 +29,9 @@ AT_START = {'process_start', 'process_end', 'preload_start', 'ash_ctl_exit', 'as
 HOT = {'malloc', 'free'}
 LINE = 64
 LOOKED_UP = 39
-SPAWNS = 10
+SPAWNS = 20
 FAULTS_MORE = 3
-FIRST_FAULTS_MORE = 14
+FIRST_FAULTS_MORE = 15
 
 
 def output(*args):
