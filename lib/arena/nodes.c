@@ -8,7 +8,8 @@
  * node has it is settled when the node may be used for the first time. The set of usable nodes is looked at again once
  * a second at most, on the slow paths of whoever passes. When it has changed, zonelists are built anew, heaps find that
  * theirs is not the one any more (heap/thread.c), and free memory goes back to the system: it may have been moved with
- * the cpuset.
+ * the cpuset. What changes and changes back between two looks is not seen: memory that came meanwhile stays where it
+ * is.
  */
 #include <errno.h>
 
