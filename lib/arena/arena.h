@@ -249,6 +249,13 @@ bool ash_arena_is_base_start(const void *addr);
 void ash_arena_note_shared(void);
 
 /*
+ * A run of a pageblock or more is about to be asked for, and to be zero. Its pages may be read before they are written,
+ * which takes two faults each where they are base pages: the base-page start goes on for no run as long as that. May be
+ * called at any time, and again; not taken back.
+ */
+void ash_arena_note_zeroed(void);
+
+/*
  * The owner's word of a run that is one piece (2^order frames): it is shown to the mover, and goes along when the run
  * is moved. Before the owner has set it, it is anything. 0 for addresses outside of what is online.
  */

@@ -102,6 +102,7 @@ struct ash_arenas {
 	const struct ash_zonelist *zonelist; /* (c) the only one on one node; else the one there always is */
 	_Atomic size_t online_bytes;    /* (a) of all arenas, for the limit */
 	_Atomic bool shared;            /* (a) several heaps take slabs (ash_arena_note_shared) */
+	_Atomic bool zeroed;            /* (a) long runs have to be zero (ash_arena_note_zeroed) */
 	_Atomic bool past_start;        /* (a) the first base pages are used up: hugetlb may be used */
 	_Atomic uint64_t decay_due;     /* (a) clock of the next look */
 	_Atomic bool no_exchange;       /* (a) the kernel does not move pages, or may not */

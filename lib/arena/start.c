@@ -9,6 +9,8 @@
  * its start. What counts is what has come since the last look. What lay idle then may lie idle for ever, and base pages
  * have spared it already; they spare nothing where what is added now is used. Most of all lies idle where each of many
  * heaps has slabs of its own: beside one heap alone, the slabs have to be emptier for the start to go on.
+ * It does not go on for a long run of a process that has asked for one that is zero: what is looked at before it is
+ * written costs two faults a base page, and the kernel could only be asked when they have been taken.
  *
  * A start of one pageblock may also end in the middle of it, for a long run. That pageblock is made huge then, with the
  * little that it holds. Slabs are not looked at there: of the first of a process a page each has been touched.
@@ -46,6 +48,11 @@ void ash_arena_note_shared(void)
 	atomic_store_explicit(&ash_arenas.shared, true, memory_order_relaxed);
 }
 
+void ash_arena_note_zeroed(void)
+{
+	atomic_store_explicit(&ash_arenas.zeroed, true, memory_order_relaxed);
+}
+
 /* How many of nr frames are in memory: all, where the kernel does not say. */
 static size_t resident(const void *addr, size_t nr)
 {
@@ -70,6 +77,12 @@ static bool is_sparse(struct ash_arena *a, size_t end, size_t used, bool is_shor
 	return touched * 4 < more * (is_short && shared ? 3 : 2);
 }
 
+/* Of the runs for which the start goes on. */
+static size_t longest(void)
+{
+	return atomic_load_explicit(&ash_arenas.zeroed, memory_order_relaxed) ? ASH_PB_FRAMES - 1 : LONG_MAX;
+}
+
 /*
  * Whether a run of nr frames is to be on base pages still. at_half: it is a long one that does not fit beside what the
  * first half of a pageblock holds. If it is shorter than that, it fills its part of a huge page well enough.
@@ -86,15 +99,15 @@ static bool goes_on(struct ash_arena *a, size_t end, size_t nr, bool is_short, b
 bool ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short)
 {
 	const size_t end = atomic_load_explicit(&a->end, memory_order_relaxed), start = ash_start_frames(a);
-	const size_t start_end = ash_align_up(need_end, ASH_PB_FRAMES);
+	const size_t start_end = ash_align_up(need_end, ASH_PB_FRAMES), nr = need_end - end;
 	const bool at_half = start == ASH_PB_FRAMES && end == HALF && !is_short;
 
 	if (start == 0 || need_end <= (at_half ? HALF : start) || a->huge_advised || ash_arenas.config.strict ||
 	    ash_wants_hugetlb() || ash_arenas.config.huge == ASH_HUGE_NONE)
 		return false;
-	if (start_end > ash_min(START_MAX, a->nr_frames) || need_end - end > LONG_MAX)
+	if (start_end > ash_min(START_MAX, a->nr_frames) || nr > longest())
 		return false;
-	if (goes_on(a, end, need_end - end, is_short, at_half)) {
+	if (goes_on(a, end, nr, is_short, at_half)) {
 		atomic_store_explicit(&a->small_frames, (ash_pfn_t)start_end, memory_order_relaxed);
 		return false;
 	}

@@ -39,8 +39,11 @@ static void *heap_alloc(struct ash_heap *h, size_t size, bool *zeroed)
 	unsigned cls;
 	void *p;
 
-	if (size > ASH_SMALL_MAX)
+	if (size > ASH_SMALL_MAX) {
+		if (*zeroed && size > ASH_PAGEBLOCK_BYTES - ASH_PAGE_SIZE)
+			ash_arena_note_zeroed();
 		return ash_large_alloc(h, size, 1, zeroed);
+	}
 	cls = ash_class_of(size);
 	p = ash_bin_pop(&h->bins[cls]);
 	if (ASH_LIKELY(p != NULL)) {

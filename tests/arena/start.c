@@ -275,6 +275,26 @@ CHILD_TEST(a_run_that_is_long_is_huge)
 	EXPECT_EQ(mib(ASH_BACKING_BASE), 2);
 }
 
+CHILD_TEST(where_a_run_that_is_to_be_zero_was_asked_for_one_of_a_pageblock_is_huge)
+{
+	const struct ash_zonelist *zl = start(test_config());
+	void *run;
+
+	resident = 2;
+	(void)take(zl, 16);
+	ash_arena_note_zeroed();
+	(void)take(zl, PB / 2);
+	EXPECT_EQ(mib(ASH_BACKING_THP), 0);
+	run = take(zl, PB + 1);
+	EXPECT(!ash_arena_is_base_start(run));
+	/* What there was stays as it is. */
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 2);
+	EXPECT_EQ(collapsed, 0);
+	EXPECT_EQ(advised, 1);
+	EXPECT_EQ(fake.calls[__NR_mincore], 0);
+	check_zones();
+}
+
 CHILD_TEST(the_start_has_a_bound)
 {
 	const struct ash_zonelist *zl = start(test_config());

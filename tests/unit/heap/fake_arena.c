@@ -18,7 +18,7 @@ static unsigned char used[FAKE_FRAMES], dirty[FAKE_FRAMES], gone[FAKE_FRAMES];
 static size_t nr_used, nr_discarded;
 static int64_t nr_away;
 static unsigned fail_in, faults;
-static bool shared;
+static bool shared, zeroed;
 static struct ash_arena_config the_config;
 static struct ash_zonelist the_zonelist = { .nr = 1 };
 const struct ash_zonelist ash_zonelist_by_node;
@@ -271,6 +271,19 @@ void ash_arena_note_shared(void)
 bool fake_arena_is_shared(void)
 {
 	return shared;
+}
+
+void ash_arena_note_zeroed(void)
+{
+	zeroed = true;
+}
+
+bool fake_arena_was_zeroed(void)
+{
+	const bool was = zeroed;
+
+	zeroed = false;
+	return was;
 }
 
 size_t ash_arena_trim(void)

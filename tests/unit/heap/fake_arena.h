@@ -23,6 +23,8 @@ size_t fake_arena_discarded_frames(void);
 int64_t fake_arena_away_frames(void);
 /* Whether the heap has told that there are several. */
 bool fake_arena_is_shared(void);
+/* Whether it has told, since this was asked last, that a long run is to be zero. */
+bool fake_arena_was_zeroed(void);
 /* The option; never, until this is called. */
 void fake_arena_decay_ms(uint32_t ms);
 /* Broken promises since the start, each printed. */

@@ -102,6 +102,27 @@ TEST(the_arenas_know_of_a_second_heap)
 	EXPECT(fake_arena_is_shared());
 }
 
+TEST(the_arenas_are_told_of_long_runs_that_are_to_be_zero)
+{
+	const size_t pageblock = ASH_PAGEBLOCK_BYTES;
+	struct ash_heap *h = ash_heap_new(-1);
+	void *p;
+
+	(void)fake_arena_was_zeroed();
+	ash_heap_free(ash_heap_calloc(1, pageblock - ASH_PAGE_SIZE));
+	ash_heap_free(ash_heap_malloc(pageblock));
+	ash_heap_free(ash_heap_aligned(4096, pageblock));
+	/* Nor where what is there is taken along. */
+	p = ash_heap_realloc(ash_heap_malloc(pageblock), 3 * pageblock);
+	ash_heap_free(ash_heap_realloc(p, 9 * pageblock));
+	EXPECT(!fake_arena_was_zeroed());
+	ash_heap_free(ash_heap_calloc(1, pageblock - ASH_PAGE_SIZE + 1));
+	EXPECT(fake_arena_was_zeroed());
+	ash_heap_free(ash_heap_alloc_from(h, 1, pageblock, true));
+	EXPECT(fake_arena_was_zeroed());
+	ash_heap_new_destroy(h);
+}
+
 TEST(blocks_never_overlap_and_keep_their_contents)
 {
 	static struct shadow live[LIVE];
