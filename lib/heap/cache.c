@@ -12,6 +12,7 @@
 
 #define CARVE_GROWTH 2u
 #define OVERFLOW_BATCH 64u /* objects, at most */
+#define BORROW_MAX 2048u   /* bytes */
 
 /* Make the next few objects of a slab's untouched tail, in address order: the more, the more it has made already. */
 static unsigned slab_carve(struct ash_slab *s, const struct ash_class *c, struct ash_object **list)
@@ -33,6 +34,24 @@ static unsigned slab_carve(struct ash_slab *s, const struct ash_class *c, struct
 	return nr;
 }
 
+/*
+ * A heap's first objects of a class come from the class of the next power of two, as many as one page of their own
+ * would hold: a small process has a few objects each of twenty sizes, and a page is a fault. It has room for them, and
+ * is aligned as they are and more. Sizes of which few fit a page gain nothing. NULL: not any more, or no memory.
+ */
+static void *borrow(struct ash_heap *h, unsigned cls)
+{
+	const struct ash_class *c = &ash_classes[cls];
+	const unsigned from = ash_class_of((size_t)1 << ash_log2_ceil(c->size));
+	void *p;
+
+	if (from == cls || c->size > BORROW_MAX || h->borrowed[cls] >= c->carve)
+		return NULL;
+	h->borrowed[cls]++;
+	p = ash_bin_pop(&h->bins[from]);
+	return p != NULL ? p : ash_bin_refill(h, from);
+}
+
 /* An object of class cls for h, and more of them in its bin; NULL when there is no memory. */
 void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 {
@@ -48,6 +67,10 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 
 	s = h->partial[cls];
 	if (s == NULL) {
+		void *p = borrow(h, cls);
+
+		if (p != NULL)
+			return p;
 		s = ash_slab_create(h, cls);
 		if (s == NULL)
 			return NULL;

@@ -29,6 +29,7 @@ void ash_heap_new_reset(struct ash_heap *h)
 		h->bins[cls].room = ash_classes[cls].cache_max;
 		h->bins[cls].extra = 0;
 		h->partial[cls] = NULL;
+		h->borrowed[cls] = 0;
 	}
 	for (unsigned i = 0; i < ASH_SLAB_ORDERS; i++)
 		h->empty[i] = NULL;

@@ -154,6 +154,7 @@ struct ash_heap {
 	struct ash_slab *empty[ASH_SLAB_ORDERS];      /* (o) slabs nobody uses, kept by order for the next slab */
 	struct ash_slab *all;                         /* (o) every slab (first-class heaps: and large run) */
 	struct ash_outbox outbox[ASH_OUTBOXES];       /* (o) */
+	uint8_t borrowed[ASH_NR_CLASSES];             /* (o) objects that another class has given so far; see cache.c */
 	struct ash_kept kept;                         /* (o) empty in a first-class heap */
 	uint64_t sweep_due;                           /* (o) clock of the next bin to be emptied; 0: not set yet */
 	uint8_t sweep_class;                          /* (o) whose it is */

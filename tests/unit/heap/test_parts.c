@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "borrow_no_more.h"
 #include "fake_arena.h"
 #include "heap/fast.h"
 
@@ -24,6 +25,7 @@ static void *ballast[BALLAST];
 
 static void load(void)
 {
+	borrow_no_more();
 	for (unsigned i = 0; i < BALLAST; i++)
 		ballast[i] = ash_heap_malloc(1024);
 }

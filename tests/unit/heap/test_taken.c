@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "borrow_no_more.h"
 #include "fake_arena.h"
 #include "heap/fast.h"
 
@@ -15,6 +16,7 @@ static unsigned char *blocks[NR], *more[NR];
 
 static void *allocate_all(void *arg)
 {
+	borrow_no_more();
 	for (unsigned i = 0; i < NR; i++) {
 		blocks[i] = ash_heap_malloc(SIZE);
 		memset(blocks[i], (int)(i % 251), SIZE);
@@ -56,6 +58,7 @@ static void verify_survivors(void)
 /* The calling thread has a heap, and the class's slabs of the last thread become its own. */
 static void take_all(void)
 {
+	borrow_no_more();
 	for (unsigned i = 0; i < NR - NR / KEEP_EVERY; i++) {
 		more[i] = ash_heap_malloc(SIZE);
 		memset(more[i], 0xee, SIZE);
