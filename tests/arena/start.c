@@ -283,15 +283,17 @@ CHILD_TEST(where_a_run_that_is_to_be_zero_was_asked_for_one_of_a_pageblock_is_hu
 	resident = 2;
 	(void)take(zl, 16);
 	ash_arena_note_zeroed();
+	/* For shorter ones the start goes on as ever. */
 	(void)take(zl, PB / 2);
+	(void)take(zl, PB / 2);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 3);
 	EXPECT_EQ(mib(ASH_BACKING_THP), 0);
 	run = take(zl, PB + 1);
 	EXPECT(!ash_arena_is_base_start(run));
 	/* What there was stays as it is. */
-	EXPECT_EQ(mib(ASH_BACKING_BASE), 2);
+	EXPECT_EQ(mib(ASH_BACKING_BASE), 4);
 	EXPECT_EQ(collapsed, 0);
 	EXPECT_EQ(advised, 1);
-	EXPECT_EQ(fake.calls[__NR_mincore], 0);
 	check_zones();
 }
 
