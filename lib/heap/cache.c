@@ -60,6 +60,7 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 	struct ash_slab *s;
 	unsigned nr;
 
+	h->refilled |= (uint64_t)1 << cls;
 	if (ASH_UNLIKELY(h->sweep_skip-- == 0))
 		(void)ash_heap_decay(h);
 	if ((ash_remote_drain(h) && bin->head != NULL) || ash_depot_take(h, cls))
@@ -158,6 +159,7 @@ void ash_bin_flush(struct ash_heap *h, unsigned cls)
 	h->bins[cls].head = NULL;
 	h->bins[cls].room = ash_classes[cls].cache_max;
 	h->bins[cls].extra = 0;
+	h->refilled &= ~((uint64_t)1 << cls);
 }
 
 /*

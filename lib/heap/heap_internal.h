@@ -146,6 +146,7 @@ struct ash_heap {
 	bool keeps_others;                            /* (o) other heaps' objects may be in its bins */
 	bool moved;                                   /* (o) its runs may be on another node than their arena's */
 	const struct ash_zonelist *zonelist;          /* (o) where its memory comes from */
+	uint64_t refilled;                            /* (o) bins that were, since they were emptied last; a bit each */
 	struct ash_depot depot[ASH_NR_CLASSES];       /* (o) what was in bins that were full */
 	uint64_t depot_bytes;                         /* (o) of all of them */
 	uint8_t depot_class;                          /* (o) the next to give to slabs before the heap grows */

@@ -18,8 +18,8 @@
  *
  * An owner that does not run takes nothing home, and with more threads than processors many do not: others would free
  * to it all that they have, and grow new slabs for what they allocate. So who has a batch for a heap where many wait
- * keeps for himself what he has room for, up to three quarters of his bins. Those objects are still their owner's: a
- * bin that is emptied gives them to him.
+ * keeps for himself what he has room for, up to three quarters of his bins, of classes that he allocates himself. Those
+ * objects are still their owner's: a bin that is emptied gives them to him.
  *
  * Memory order: the splice is a release (the links and the program's own last writes to the object), the owner's
  * exchange an acquire. Between an owner that becomes an orphan and a sender, both sides store and then load with
@@ -111,17 +111,18 @@ static struct ash_heap *owner_of(const struct ash_object *o, uint32_t tag)
 	return ash_heap_by_tag(tag);
 }
 
-static bool has_room(const struct ash_heap *self, unsigned cls)
+/* Who allocates nothing of a class has no use for its objects, and would keep them from their owner. */
+static bool has_use(const struct ash_heap *self, unsigned cls)
 {
-	return self->bins[cls].room > ash_classes[cls].cache_max / KEEP_FREE;
+	return (self->refilled >> cls & 1) != 0 && self->bins[cls].room > ash_classes[cls].cache_max / KEEP_FREE;
 }
 
-/* Whether self has room for the object, which is in its bin then. */
+/* Whether self has use for the object, which is in its bin then. */
 static bool keep_one(struct ash_heap *self, struct ash_object *o)
 {
 	const unsigned cls = tag_of(o) & ASH_TAG_CLASS_MASK;
 
-	if (!has_room(self, cls))
+	if (!has_use(self, cls))
 		return false;
 	self->keeps_others = true;
 	ash_bin_push(self, cls, o);
@@ -129,7 +130,7 @@ static bool keep_one(struct ash_heap *self, struct ash_object *o)
 }
 
 /*
- * Of a batch that was not sent what self has room for goes into its bins. What is left, each object for itself; a head
+ * Of a batch that was not sent what self has use for goes into its bins. What is left, each object for itself; a head
  * of NULL: nothing. Not inline: it is seldom, and every batch would pay for the registers that it needs.
  */
 static ASH_NOINLINE struct batch keep_some(struct ash_heap *self, struct ash_object *o)
@@ -154,15 +155,15 @@ static ASH_NOINLINE struct batch keep_some(struct ash_heap *self, struct ash_obj
 }
 
 /*
- * Whether a batch that begins with o is worth a look. Who only consumes has no room, and does not look at each object.
- * Memory of another node is not for this thread's next request.
+ * Whether a batch that begins with o is worth a look. Who only consumes has no use for it, and does not look at each
+ * object. Memory of another node is not for this thread's next request.
  */
 static bool may_keep(const struct ash_heap *self, const struct ash_heap *h, const struct ash_object *o)
 {
 	const size_t frame = ash_frame_index(o), span = frame >> ash_registry.span_frame_shift;
 
 	return ASH_UNLIKELY(atomic_load_explicit(&h->batches, memory_order_relaxed) >= BATCHES_MANY) &&
-	       has_room(self, ash_tag_load(frame) & ASH_TAG_CLASS_MASK) &&
+	       has_use(self, ash_tag_load(frame) & ASH_TAG_CLASS_MASK) &&
 	       span / ASH_ARENA_KINDS == self->zonelist->arena[0] / ASH_ARENA_KINDS;
 }
 

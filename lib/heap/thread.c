@@ -293,6 +293,7 @@ static void heap_abandon(struct ash_heap *h, uint32_t bin_bytes)
 	/* An orphan's bins may be emptied under the lock, where nothing can be sent to another orphan. */
 	ash_heap_flush_bigger(h, h->keeps_others ? 0 : bin_bytes);
 	h->keeps_others = false;
+	h->refilled = 0;
 	ash_remote_flush(h);
 	ash_large_drop_kept(h);
 	ash_heaps_lock();

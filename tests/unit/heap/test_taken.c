@@ -235,13 +235,32 @@ static void allocate_in_one_span(void)
 	(void)allocate_all(NULL);
 }
 
-/* Its own slabs hold one object alone; all it frees is of another heap, whose thread does not look meanwhile. */
+/* The thread allocates of the class, and has nothing in its bin. */
+static void *own[NR];
+static unsigned allocate_own(void)
+{
+	const unsigned cls = ash_class_of(SIZE);
+	unsigned nr = 0;
+
+	do
+		own[nr++] = ash_heap_malloc(SIZE);
+	while (ash_bin_held(&ash_heap_self->bins[cls], cls) > 0);
+	return nr;
+}
+
+static void free_own(unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		ash_heap_free(own[i]);
+}
+
+/* All it frees is of another heap, whose thread does not look meanwhile. */
 static void *free_and_allocate(void *arg)
 {
 	struct ash_heap *other = owner_of(blocks[0]);
+	const unsigned nr_own = allocate_own();
 	unsigned kept = 0;
 
-	ash_heap_free(ash_heap_malloc(16));
 	for (unsigned i = 0; i < NR; i++)
 		ash_heap_free(blocks[i]);
 	for (unsigned i = 0; i < ash_classes[ash_class_of(SIZE)].cache_max / 2u; i++) {
@@ -251,6 +270,7 @@ static void *free_and_allocate(void *arg)
 	EXPECT_GT(kept, 0);
 	for (unsigned i = 0; i < ash_classes[ash_class_of(SIZE)].cache_max / 2u; i++)
 		ash_heap_free(more[i]);
+	free_own(nr_own);
 	ash_heap_thread_exit();
 	return arg;
 }
@@ -270,11 +290,10 @@ TEST(who_frees_to_a_heap_that_takes_nothing_home_keeps_some)
 static void *fill_its_bin(void *arg)
 {
 	const unsigned cls = ash_class_of(SIZE), max = ash_classes[cls].cache_max, batch = ASH_OUTBOX_BYTES / SIZE;
-	struct ash_heap *other = owner_of(blocks[0]), *self;
+	const unsigned nr_own = allocate_own();
+	struct ash_heap *other = owner_of(blocks[0]), *self = ash_heap_self;
 	unsigned i = 0;
 
-	ash_heap_free(ash_heap_malloc(16));
-	self = ash_heap_self;
 	while (i < 5 * batch)
 		ash_heap_free(blocks[i++]);
 	EXPECT_EQ(atomic_load(&other->batches), 4);
@@ -287,6 +306,7 @@ static void *fill_its_bin(void *arg)
 	while (i < NR)
 		ash_heap_free(blocks[i++]);
 	EXPECT_EQ(ash_bin_held(&self->bins[cls], cls), max - max / 4);
+	free_own(nr_own);
 	ash_heap_thread_exit();
 	return arg;
 }
@@ -299,15 +319,57 @@ TEST(four_batches_wait_before_three_quarters_of_a_bin_are_kept)
 	expect_nothing_left();
 }
 
+/* What it allocates is of another class; or was of this one, and its bin has been emptied since. */
+static void *free_all_that_others_own(void *allocated_before)
+{
+	const unsigned cls = ash_class_of(SIZE), batch = ASH_OUTBOX_BYTES / SIZE;
+	struct ash_heap *other = owner_of(blocks[0]);
+
+	ash_heap_free(ash_heap_malloc(16));
+	if (allocated_before != NULL) {
+		free_own(allocate_own());
+		ash_heap_flush_thread();
+	}
+	for (unsigned i = 0; i < NR; i++)
+		ash_heap_free(blocks[i]);
+	EXPECT_EQ(ash_bin_held(&ash_heap_self->bins[cls], cls), 0);
+	EXPECT_EQ(atomic_load(&other->batches), (NR - 1) / batch);
+	EXPECT(!ash_heap_self->keeps_others);
+	ash_heap_thread_exit();
+	return NULL;
+}
+
+static void who_only_frees_keeps_nothing(bool allocated_before)
+{
+	static int yes;
+	pthread_t t;
+
+	allocate_in_one_span();
+	EXPECT_EQ(pthread_create(&t, NULL, free_all_that_others_own, allocated_before ? &yes : NULL), 0);
+	EXPECT_EQ(pthread_join(t, NULL), 0);
+	EXPECT(ash_remote_drain(ash_heap_self));
+	expect_nothing_left();
+}
+
+TEST(who_allocates_nothing_of_a_class_keeps_nothing_of_it)
+{
+	who_only_frees_keeps_nothing(false);
+}
+
+TEST(who_has_allocated_nothing_since_a_bin_was_emptied_keeps_nothing_in_it)
+{
+	who_only_frees_keeps_nothing(true);
+}
+
 /* Kept objects are given back one slab's after the other, and an emptied bin holds none. */
 static void *free_and_flush(void *arg)
 {
-	const unsigned cls = ash_class_of(SIZE);
+	const unsigned cls = ash_class_of(SIZE), nr_own = allocate_own();
 
-	ash_heap_free(ash_heap_malloc(16));
 	for (unsigned i = 0; i < NR; i++)
 		ash_heap_free(blocks[i]);
 	EXPECT_GT(ash_bin_held(&ash_heap_self->bins[cls], cls), 0);
+	free_own(nr_own);
 	ash_heap_flush_thread();
 	EXPECT_EQ(ash_bin_held(&ash_heap_self->bins[cls], cls), 0);
 	return arg;
