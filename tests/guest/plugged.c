@@ -40,6 +40,23 @@ static unsigned plug_in(int node)
 	return n;
 }
 
+/*
+ * The task's cpuset gets the node a moment after the node gets its memory. Until then no thread may be created: the
+ * kernel can miss it for good, since its copy of the mask is made before it is on the list that is gone through.
+ */
+static void wait_until_allowed(int node)
+{
+	struct bitmask *allowed = numa_get_mems_allowed();
+
+	for (unsigned tries = 0; tries < 2000 && !numa_bitmask_isbitset(allowed, (unsigned)node); tries++) {
+		usleep(10000);
+		numa_bitmask_free(allowed);
+		allowed = numa_get_mems_allowed();
+	}
+	EXPECT(numa_bitmask_isbitset(allowed, (unsigned)node));
+	numa_bitmask_free(allowed);
+}
+
 static struct pages take(struct ash_heap *heap)
 {
 	struct pages count = { 0 };
@@ -112,6 +129,7 @@ CHILD_TEST(memory_that_is_plugged_in_is_used)
 	in_thread_on(cpu_of(1), expect_in_time, &zero);
 	EXPECT_GT(plug_in(1), 0);
 	EXPECT(has_memory(1));
+	wait_until_allowed(1);
 	in_thread_on(cpu_of(1), expect_in_time, &one);
 	expect_buffers(&one);
 	count = take(NULL);
