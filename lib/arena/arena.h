@@ -151,6 +151,7 @@ struct ash_zonelist {
 	bool yields; /* to a policy that the task gives itself (set_mempolicy), since nobody else asked for this node */
 	uint8_t why; /* enum ash_spill_reason: why the home's own memory cannot be had, if so */
 	uint16_t arena[ASH_ZONELIST_MAX]; /* span indices */
+	const struct ash_zonelist *had_before; /* nodes.c: an older one of this home */
 };
 
 /*

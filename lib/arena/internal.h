@@ -122,10 +122,14 @@ struct ash_numa {
 	const struct ash_node_counts *counted[ASH_NODES_MAX];
 	_Atomic(const struct ash_zonelist *) zonelists[ASH_ZONELIST_HOMES];  /* (a) asked for by number */
 	_Atomic(const struct ash_zonelist *) local_zonelists[ASH_NODES_MAX]; /* (a) of who runs there: yielding */
+	/* (setup turn) all that there have been of each: nodes come back */
+	const struct ash_zonelist *had_zonelists[ASH_ZONELIST_HOMES], *had_local_zonelists[ASH_NODES_MAX];
 	/* (a) the process's policy; NULL: by node */
 	_Atomic(const struct ash_zonelist *) process_zonelist;
 	_Atomic bool may_yield;    /* (a) the process's policy is ASH_POLICY_DEFAULT */
 	_Atomic uint64_t look_due; /* (a) clock of the next look at the nodes */
+	uint64_t look_pause;       /* (setup turn) what was waited for it, in ms; 0: nobody has looked */
+	uint64_t usable_before;    /* (setup turn) what ash_arenas.usable was before it changed last */
 	/* (setup turn) to add; constant once counted; the first is DEFAULT */
 	struct ash_policy policies[ASH_POLICY_SLOTS];
 	_Atomic unsigned nr_policies;                 /* (a) written with the setup turn held */

@@ -10,13 +10,17 @@
  * theirs is not the one any more (heap/thread.c), and free memory goes back to the system: it may have been moved with
  * the cpuset. What changes and changes back between two looks is not seen: memory that came meanwhile stays where it
  * is.
+ *
+ * The kernel answers for the thread that asks. Threads may be in cpusets of their own, and one that is created while a
+ * node comes to be may never be told of it: whose look it is decides then, and the nodes seem to come and go for ever.
+ * So what comes back is looked at less and less often, and a list that there has been before is used again.
  */
 #include <errno.h>
 
 #include "arena/internal.h"
 #include "os/clock.h"
 
-enum { DISTANCE_UNKNOWN = 255, LOOK_MS = 1000, NODES_TO_COME = 8 };
+enum { DISTANCE_UNKNOWN = 255, LOOK_MS = 1000, LOOK_MS_MAX = 64000, NODES_TO_COME = 8 };
 
 static bool several(uint64_t mask)
 {
@@ -199,18 +203,38 @@ static enum ash_spill_reason why_elsewhere(unsigned home)
 	return (ash_numa_topology()->with_memory() >> home & 1) != 0 ? ASH_SPILL_CPUSET : ASH_SPILL_MEMORYLESS;
 }
 
+static bool zonelist_equal(const struct ash_zonelist *a, const struct ash_zonelist *b)
+{
+	bool equal = a->nr == b->nr && a->why == b->why;
+
+	for (unsigned i = 0; equal && i < a->nr; i++)
+		equal = a->arena[i] == b->arena[i];
+	return equal;
+}
+
+/* Lists are never freed, since anybody may be walking one: all that a home has had are linked, the newest first. */
 static const struct ash_zonelist *zonelist_build(unsigned home, bool local)
 {
-	struct ash_zonelist *zl = ash_meta_alloc(sizeof(*zl));
+	_Atomic(const struct ash_zonelist *) *at =
+		local ? &ash_arenas.numa->local_zonelists[home] : &ash_arenas.numa->zonelists[home];
+	const struct ash_zonelist **had =
+		local ? &ash_arenas.numa->had_local_zonelists[home] : &ash_arenas.numa->had_zonelists[home];
+	struct ash_zonelist now = { .home = (uint16_t)home, .yields = local, .why = (uint8_t)why_elsewhere(home) };
+	const struct ash_zonelist *zl = *had;
+	struct ash_zonelist *new;
 
-	if (zl == NULL)
-		return NULL;
-	zl->home = (uint16_t)home;
-	zl->yields = local;
-	zl->why = (uint8_t)why_elsewhere(home);
-	zonelist_fill(zl, home);
-	atomic_store_explicit(local ? &ash_arenas.numa->local_zonelists[home] : &ash_arenas.numa->zonelists[home], zl,
-			      memory_order_release);
+	zonelist_fill(&now, home);
+	while (zl != NULL && !zonelist_equal(zl, &now))
+		zl = zl->had_before;
+	if (zl == NULL) {
+		new = ash_meta_alloc(sizeof(*new));
+		if (new == NULL)
+			return NULL;
+		*new = now;
+		new->had_before = *had;
+		zl = *had = new;
+	}
+	atomic_store_explicit(at, zl, memory_order_release);
 	return zl;
 }
 
@@ -332,6 +356,33 @@ static void rebuild(uint64_t usable)
 		atomic_store_explicit(&n->process_zonelist, ash_zonelist_at(old->home), memory_order_release);
 }
 
+/* When to look again after usable was seen: later when it is not new but has only come back. */
+static uint64_t pause_after(uint64_t usable)
+{
+	const struct ash_numa *n = ash_arenas.numa;
+
+	if (usable == atomic_load_explicit(&ash_arenas.usable, memory_order_relaxed))
+		return ash_max(n->look_pause / 2, LOOK_MS);
+	return usable == n->usable_before ? ash_min(ash_max(n->look_pause, LOOK_MS) * 4, LOOK_MS_MAX) : LOOK_MS;
+}
+
+/* With the setup turn held, whoever looks. */
+static bool follow(uint64_t usable, uint64_t now)
+{
+	struct ash_numa *n = ash_arenas.numa;
+	const uint64_t before = atomic_load_explicit(&ash_arenas.usable, memory_order_relaxed);
+	const uint64_t pause = pause_after(usable);
+	const bool changed = usable != before;
+
+	if (changed) {
+		n->usable_before = before;
+		rebuild(usable);
+	}
+	n->look_pause = pause;
+	atomic_store_explicit(&n->look_due, now + pause, memory_order_relaxed);
+	return changed;
+}
+
 void ash_nodes_look(void)
 {
 	struct ash_numa *n = ash_arenas.numa;
@@ -343,13 +394,11 @@ void ash_nodes_look(void)
 								  memory_order_relaxed, memory_order_relaxed))
 		return;
 	usable = with_memory(ash_numa_mems_allowed(), &ash_numa_sysfs);
-	if (usable == 0 || usable == atomic_load_explicit(&ash_arenas.usable, memory_order_relaxed))
+	if (usable == 0)
 		return;
 	ash_lock(&ash_arenas.setup, &ash_futex_ops);
 	usable = give_slots(usable);
-	changed = usable != 0 && usable != atomic_load_explicit(&ash_arenas.usable, memory_order_relaxed);
-	if (changed)
-		rebuild(usable);
+	changed = usable != 0 && follow(usable, now);
 	ash_unlock(&ash_arenas.setup, &ash_futex_ops);
 	if (changed)
 		(void)ash_arena_trim();

@@ -3,6 +3,7 @@
  * ought. */
 #include "arena/topology.h"
 
+#include "arena/internal.h"
 #include "os/numa.h"
 
 static uint64_t random_state;
@@ -232,6 +233,51 @@ CHILD_TEST(a_cpuset_that_changes_is_followed)
 	time_goes_by();
 	check_zonelist(0, 0x4);
 	check_zones();
+}
+
+/* And nothing is taken: somebody passes where the nodes are looked at. */
+static void a_second_goes_by(void)
+{
+	fake.now_ms += 1000;
+	ash_nodes_look();
+}
+
+/* Threads in cpusets of their own, taking turns at looking: the same few lists, and ever less often. */
+CHILD_TEST(nodes_that_come_and_go_cost_less_and_less)
+{
+	const struct ash_zonelist *lists[2] = { NULL, NULL }, *last;
+	unsigned changes = 0;
+
+	random_state = test_seed;
+	topology_on(0xf);
+	topology_start(test_config());
+	a_second_goes_by();
+	last = ash_zonelist_for(0);
+	for (unsigned second = 0; second < 400; second++) {
+		const struct ash_zonelist *zl;
+
+		machine.allowed = rnd(2) == 0 ? 0x3 : 0xf;
+		a_second_goes_by();
+		zl = ash_zonelist_for(0);
+		if (zl == last)
+			continue;
+		if (changes < 2)
+			lists[changes] = zl;
+		EXPECT(zl == lists[changes % 2]);
+		check_zonelist(0, machine.allowed);
+		changes++;
+		last = zl;
+	}
+	printf("# %u changes in 400 seconds\n", changes);
+	EXPECT(changes >= 2 && changes <= 40);
+	/* What stays is looked at once a second again, and followed. */
+	machine.allowed = 0xf;
+	for (unsigned second = 0; second < 300; second++)
+		a_second_goes_by();
+	check_zonelist(0, 0xf);
+	machine.allowed = 0x6;
+	a_second_goes_by();
+	check_zonelist(0, 0x6);
 }
 
 /* One node of four to begin with: others are seen when they come, and told of to the kernel. */
