@@ -70,6 +70,8 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 	if (s == NULL) {
 		void *p = borrow(h, cls);
 
+		if (p == NULL && h->empty[c->slab_order - ASH_SLAB_MIN_ORDER] == NULL)
+			p = ash_waiting_alloc(h, cls);
 		if (p != NULL)
 			return p;
 		s = ash_slab_create(h, cls);
@@ -183,6 +185,7 @@ static void sweep(struct ash_heap *h, uint64_t now, uint32_t decay_ms)
 			continue;
 		h->sweep_class = 0;
 		ash_heap_thin_turn(h);
+		ash_waiting_flush(h);
 		ash_remote_flush(h);
 		ash_heap_release_empty(h);
 		ash_large_drop_kept(h);

@@ -167,12 +167,14 @@ struct ash_heap {
 	uint64_t empty_frames;                        /* (r) of these in empty[] */
 	int64_t large_frames, large_count;            /* (r) allocated minus freed by this heap: sum over heaps */
 	uint64_t remote_frees;                        /* (r) objects sent to other heaps */
+	uint32_t looked;                              /* (o) the heap that was looked at last; see waiting.c */
 	struct ash_heap *orphan_next;                 /* (l) */
 
 	/* Written by other threads, so on lines of their own. */
 	ASH_ALIGNED(64) _Atomic(uintptr_t) remote;    /* (a) freed by others; the owner takes all at once */
 	_Atomic uint32_t state;                       /* (a) enum ash_heap_state */
 	_Atomic uint32_t batches;                     /* (a) on the remote list, about */
+	_Atomic(uintptr_t) spare;                     /* (a) batches that waited elsewhere; see waiting.c */
 };
 
 /* What each bin of a thread that ended may keep, in bytes: so an orphan's caches have a bound, times ASH_NR_CLASSES. */
@@ -232,6 +234,14 @@ ASH_INLINE struct ash_slab *ash_slab_of(const void *p, unsigned cls)
 ASH_INLINE uint32_t ash_bin_held(const struct ash_bin *bin, unsigned cls)
 {
 	return (uint32_t)((int32_t)ash_classes[cls].cache_max + bin->extra - bin->room);
+}
+
+/* Memory of another node is not for this thread's next request. p: of the reservation, or NULL, which is nowhere. */
+ASH_INLINE bool ash_heap_is_near(const struct ash_heap *h, const void *p)
+{
+	const size_t span = ash_frame_index(p) >> ash_registry.span_frame_shift;
+
+	return span / ASH_ARENA_KINDS == h->zonelist->arena[0] / ASH_ARENA_KINDS;
 }
 
 /* thread.c: the calling thread's own heap, made or adopted on first use; NULL when there is no memory. */
@@ -322,6 +332,15 @@ void ash_remote_give(struct ash_heap *self, struct ash_object *head, struct ash_
 void ash_remote_flush(struct ash_heap *self);
 bool ash_remote_drain(struct ash_heap *h);
 void ash_remote_drain_to_slabs(struct ash_heap *h);
+/* All batches that wait at h, which is another's; 0: not many, or of another node, as far as the first object tells. */
+uintptr_t ash_remote_take_long(const struct ash_heap *self, struct ash_heap *h);
+/* Of a list that was taken, the first batch: what self has use for goes into its bins, the rest home. What is left. */
+uintptr_t ash_remote_use_batch(struct ash_heap *self, uintptr_t batches);
+
+/* waiting.c: an object of what waits at other heaps, of class cls or larger; NULL: there is none. */
+ASH_MUST_USE void *ash_waiting_alloc(struct ash_heap *self, unsigned cls);
+/* What was taken there and not used goes to its owners. */
+void ash_waiting_flush(struct ash_heap *self);
 
 /* large.c: runs of whole frames. */
 /* *zeroed: the caller would like it to read as zero; and whether it does. */

@@ -63,11 +63,8 @@ static bool runs_are_watched(void)
 static bool kept_put(struct ash_heap *h, void *p, uint32_t nr)
 {
 	struct ash_kept *k = &h->kept;
-	const size_t span = ash_frame_index(p) >> ash_registry.span_frame_shift;
 
-	/* Memory of another node is not for this thread's next request. */
-	if (nr > ASH_KEPT_RUN_FRAMES || span / ASH_ARENA_KINDS != h->zonelist->arena[0] / ASH_ARENA_KINDS ||
-	    runs_are_watched())
+	if (nr > ASH_KEPT_RUN_FRAMES || !ash_heap_is_near(h, p) || runs_are_watched())
 		return false;
 	kept_drop(k, k->turn % ASH_KEPT_RUNS);
 	for (unsigned n = 1; k->frames + nr > ASH_KEPT_FRAMES && n < ASH_KEPT_RUNS; n++)

@@ -154,17 +154,19 @@ static ASH_NOINLINE struct batch keep_some(struct ash_heap *self, struct ash_obj
 	return left;
 }
 
+static bool is_long(const struct ash_heap *h)
+{
+	return atomic_load_explicit(&h->batches, memory_order_relaxed) >= BATCHES_MANY;
+}
+
 /*
  * Whether a batch that begins with o is worth a look. Who only consumes has no use for it, and does not look at each
- * object. Memory of another node is not for this thread's next request.
+ * object.
  */
 static bool may_keep(const struct ash_heap *self, const struct ash_heap *h, const struct ash_object *o)
 {
-	const size_t frame = ash_frame_index(o), span = frame >> ash_registry.span_frame_shift;
-
-	return ASH_UNLIKELY(atomic_load_explicit(&h->batches, memory_order_relaxed) >= BATCHES_MANY) &&
-	       has_use(self, ash_tag_load(frame) & ASH_TAG_CLASS_MASK) &&
-	       span / ASH_ARENA_KINDS == self->zonelist->arena[0] / ASH_ARENA_KINDS;
+	return ASH_UNLIKELY(is_long(h)) && has_use(self, ash_tag_load(ash_frame_index(o)) & ASH_TAG_CLASS_MASK) &&
+	       ash_heap_is_near(self, o);
 }
 
 /* keep: what comes back to self's bins is welcome there. */
@@ -349,4 +351,37 @@ void ash_remote_drain_to_slabs(struct ash_heap *h)
 		bring_to_slab(o);
 		o = next;
 	}
+}
+
+uintptr_t ash_remote_take_long(const struct ash_heap *self, struct ash_heap *h)
+{
+	const uintptr_t first = atomic_load_explicit(&h->remote, memory_order_relaxed);
+
+	return is_long(h) && ash_heap_is_near(self, (const void *)first) ? remote_take(h) : 0;
+}
+
+static void use_one(struct ash_heap *self, struct ash_object *o)
+{
+	const size_t cls = tag_of(o) ^ self->tag;
+
+	if (cls < ASH_NR_CLASSES)
+		ash_bin_push(self, cls, o);
+	else if (!keep_one(self, o))
+		ash_remote_give(self, o, o);
+}
+
+uintptr_t ash_remote_use_batch(struct ash_heap *self, uintptr_t batches)
+{
+	struct ash_object *o = next_batch(&batches);
+	struct load l;
+
+	do {
+		l = load_of(o);
+		for (uint32_t i = 0; i < l.nr; i++)
+			use_one(self, o->carried[i]);
+		use_one(self, o);
+		o = (struct ash_object *)l.next;
+	} while ((l.next & ASH_BATCH_END) == 0);
+	/* Behind a batch that begins with a tiny object the next stands in its last link. */
+	return l.next != ASH_BATCH_END ? l.next & ~ASH_BATCH_END : batches;
 }

@@ -254,6 +254,7 @@ struct ash_slab *ash_heap_take_slab(struct ash_heap *h, unsigned cls)
 static void heap_flush_all(struct ash_heap *h)
 {
 	ash_remote_drain(h);
+	ash_waiting_flush(h);
 	ash_heap_flush(h);
 	h->keeps_others = false;
 	ash_remote_flush(h);
@@ -290,6 +291,7 @@ static void heap_abandon(struct ash_heap *h, uint32_t bin_bytes)
 	struct ash_heap **list = &ash_heaps.orphans[h->zonelist->home];
 
 	ash_remote_drain(h);
+	ash_waiting_flush(h);
 	/* An orphan's bins may be emptied under the lock, where nothing can be sent to another orphan. */
 	ash_heap_flush_bigger(h, h->keeps_others ? 0 : bin_bytes);
 	h->keeps_others = false;
@@ -402,8 +404,10 @@ void ash_heap_fork_prepare(void)
 {
 	struct ash_heap *h = own_heap();
 
-	if (h != NULL)
+	if (h != NULL) {
 		ash_remote_drain(h);
+		ash_waiting_flush(h);
+	}
 	ash_heaps_lock();
 	orphans_drain();
 }
@@ -420,6 +424,7 @@ void ash_heap_fork_child(void)
 
 		atomic_store_explicit(&h->remote, 0, memory_order_relaxed);
 		atomic_store_explicit(&h->batches, 0, memory_order_relaxed);
+		atomic_store_explicit(&h->spare, 0, memory_order_relaxed);
 		if (h != own_heap() && !h->first_class &&
 		    atomic_load_explicit(&h->state, memory_order_relaxed) == ASH_HEAP_ACTIVE)
 			atomic_store_explicit(&h->state, ASH_HEAP_LOST, memory_order_relaxed);
