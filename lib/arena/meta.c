@@ -2,8 +2,11 @@
 /*
  * Metadata: tables with one entry per frame or pageblock of the whole reservation, and a bump allocator, out of line.
  *
- *      | guard | pageblocks | backing | first bytes to bump | bump | guard | tags | guard | client tables | guard |
- *      frames | guard |
+ *      | guard | bump | guard | client tables | guard | pageblocks | backing | first bytes to bump | guard | tags |
+ *      guard | frames | guard |
+ *
+ * The clients' tables begin at their ends, so that what is written of them first lies beside what is written first of
+ * the others: a page of the kernel's page tables, which maps 2 MiB, is more than a page of memory to a small process.
  *
  * One mapping, PROT_NONE at first, uncharged (NORESERVE). It becomes writable piecemeal: the little that every process
  * writes at once (which lies together, to be one mapping for the kernel and one page of page tables), the tables a
@@ -25,12 +28,19 @@
 #define BUMP_STEP ASH_KIB(256)
 enum { MAX_TABLES = 8, CLIENT_BYTES_PER_FRAME = 8, BUMP_SHARE = 64, BUMP_ALIGN = 64 };
 enum { ALIGN_GIB = 64 };
+/* What is bumped first: arena and zone, a heap, and a client's word for every 4 MiB, if these are not too many. */
 #define EARLY_BYTES ASH_KIB(64)
+#define EARLY_MAX ASH_MIB(1)
+enum { EARLY_SHARE = 128 }; /* frames per byte */
 enum { TABLE_PAGEBLOCKS, TABLE_BACKING, TABLE_FRAMES, TABLE_TAGS, OWN_TABLES };
 
-/* One entry of entry_bytes per 2^shift frames of the reservation; 0: the page core's frames, which it places itself. */
+/*
+ * One entry of entry_bytes per 2^shift frames of the reservation; 0: the page core's frames, which it places itself.
+ * Of a table that goes down base is its end.
+ */
 struct meta_table {
 	uintptr_t base;
+	bool down;
 	size_t entry_bytes;
 	unsigned shift;
 };
@@ -39,7 +49,7 @@ static struct {
 	size_t nr_frames; /* (c) of the reservation */
 	struct meta_table tables[MAX_TABLES];
 	unsigned nr_tables; /* setup turn and all growth turns */
-	uintptr_t client_next, client_end; /* setup turn: space for the clients' tables */
+	uintptr_t client_start, client_next; /* setup turn: space for the clients' tables, taken from its end */
 	uintptr_t writable;                /* (c) start of what is written */
 	uintptr_t early_end, bump_end;     /* (c) */
 	_Atomic uintptr_t early_next;      /* (a) the first bytes that are bumped */
@@ -63,17 +73,28 @@ static size_t table_bytes(size_t nr_frames, size_t entry_bytes, unsigned shift)
 
 static uintptr_t place_table(unsigned id, uintptr_t at, size_t nr_frames, size_t entry_bytes, unsigned shift)
 {
-	meta.tables[id] = (struct meta_table){ at, entry_bytes, shift };
+	meta.tables[id] = (struct meta_table){ at, false, entry_bytes, shift };
 	return at + table_bytes(nr_frames, entry_bytes, shift);
 }
 
 /*
- * The tables of a large reservation are far from each other. Within one gigabyte, where all but the last may be short
- * enough to begin, they share a page of page tables more. A small one may be so because address space is dear.
+ * Of a large reservation, what is written first lies in the middle of the first 2 MiB of a gigabyte, in which all
+ * tables begin: one page of page tables for most of it, and one above that. A small one may be anywhere because address
+ * space is dear.
  */
-static size_t tables_align(size_t nr_frames)
+static bool is_large(size_t nr_frames)
 {
-	return nr_frames >> ASH_MAX_ORDER >= ALIGN_GIB ? ASH_GIB(1) : ASH_PAGE_SIZE;
+	return nr_frames >> ASH_MAX_ORDER >= ALIGN_GIB;
+}
+
+static uintptr_t place_early(uintptr_t at, size_t nr_frames)
+{
+	return is_large(nr_frames) ? ash_align_up(at, ASH_GIB(1)) + ASH_MIB(1) : at;
+}
+
+static size_t early_bytes(size_t nr_frames)
+{
+	return EARLY_BYTES + ash_min(ash_align_up(nr_frames / EARLY_SHARE, ASH_PAGE_SIZE), EARLY_MAX);
 }
 
 /* Lays everything out from base and returns the end: with base 0, the size. */
@@ -83,21 +104,21 @@ static uintptr_t place_all(uintptr_t base, size_t nr_frames)
 		ash_max(ash_align_up((nr_frames << ASH_PAGE_SHIFT) / BUMP_SHARE, ASH_PAGE_SIZE), ASH_MIB(1));
 	uintptr_t at = base + GUARD;
 
+	atomic_init(&meta.bump_next, at);
+	atomic_init(&meta.bump_committed, at);
+	meta.bump_end = at + bump;
+	meta.client_start = meta.bump_end;
+	at = meta.client_start + ash_align_up(nr_frames * CLIENT_BYTES_PER_FRAME, ASH_PAGE_SIZE) + MAX_TABLES * GUARD;
+	at = place_early(at + GUARD, nr_frames);
+	meta.client_next = at - GUARD;
 	meta.writable = at;
 	at = place_table(TABLE_PAGEBLOCKS, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
 	at = place_table(TABLE_BACKING, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
 	atomic_init(&meta.early_next, at);
-	at += EARLY_BYTES;
+	at += early_bytes(nr_frames);
 	meta.early_end = at;
-	atomic_init(&meta.bump_next, at);
-	atomic_init(&meta.bump_committed, at);
-	meta.bump_end = at + bump;
-	at = place_table(TABLE_TAGS, ash_align_up(meta.bump_end + GUARD, tables_align(nr_frames)), nr_frames,
-			 sizeof(uint32_t), 0);
-	meta.client_next = at + GUARD;
-	meta.client_end =
-		meta.client_next + ash_align_up(nr_frames * CLIENT_BYTES_PER_FRAME, ASH_PAGE_SIZE) + MAX_TABLES * GUARD;
-	return place_table(TABLE_FRAMES, meta.client_end, nr_frames, 0, 0) + GUARD;
+	at = place_table(TABLE_TAGS, at + GUARD, nr_frames, sizeof(uint32_t), 0);
+	return place_table(TABLE_FRAMES, at + GUARD, nr_frames, 0, 0) + GUARD;
 }
 
 static int commit(uintptr_t start, uintptr_t end)
@@ -109,7 +130,8 @@ static int commit(uintptr_t start, uintptr_t end)
 int ash_meta_init(size_t nr_frames)
 {
 	/* The kernel aligns a mapping of such a length to what a page of its page tables maps (6.7 and later). */
-	const size_t bytes = ash_align_up(place_all(0, nr_frames) + tables_align(nr_frames), ASH_PB_BYTES);
+	const size_t bytes = ash_align_up(place_all(0, nr_frames) + (is_large(nr_frames) ? ASH_GIB(1) : 0),
+					  ASH_PB_BYTES);
 	void *base;
 	int err = ash_vmem_reserve(bytes, true, &base);
 
@@ -134,10 +156,11 @@ int ash_meta_init(size_t nr_frames)
 /* Entries of frames from to end, as a span that begins at frame base counts them. */
 static int cover_table(const struct meta_table *t, size_t base, size_t from, size_t end)
 {
-	const uintptr_t part = t->base + table_offset(base, t->entry_bytes, t->shift);
+	const size_t part = table_offset(base, t->entry_bytes, t->shift);
+	const size_t first = part + table_offset(from, t->entry_bytes, t->shift);
+	const size_t last = part + table_offset(end, t->entry_bytes, t->shift);
 
-	return commit(part + table_offset(from, t->entry_bytes, t->shift),
-		      part + table_offset(end, t->entry_bytes, t->shift));
+	return t->down ? commit(t->base - last, t->base - first) : commit(t->base + first, t->base + last);
 }
 
 int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
@@ -243,16 +266,16 @@ static int cover_online(const struct meta_table *t)
 
 static void *add_table(size_t entry_bytes, unsigned shift)
 {
-	struct meta_table t = { ash_align_up(meta.client_next, ASH_PAGE_SIZE), entry_bytes, shift };
+	const struct meta_table t = { meta.client_next, true, entry_bytes, shift };
 	const size_t bytes = table_bytes(meta.nr_frames, entry_bytes, shift);
 
-	if (meta.nr_tables == MAX_TABLES || bytes + GUARD > meta.client_end - meta.client_next)
+	if (meta.nr_tables == MAX_TABLES || bytes + GUARD > meta.client_next - meta.client_start)
 		return NULL;
 	if (cover_online(&t) < 0)
 		return NULL;
-	meta.client_next += bytes + GUARD;
+	meta.client_next -= bytes + GUARD;
 	meta.tables[meta.nr_tables++] = t;
-	return (void *)t.base;
+	return (void *)(t.base - entry_bytes);
 }
 
 void *ash_meta_table(size_t entry_bytes, unsigned shift)

@@ -72,7 +72,7 @@ ASH_BUILD_ASSERT(sizeof(struct ash_bin) == 16, "the fast paths index bins by a s
 
 /*
  * A slab: a naturally aligned run of 2^slab_order frames that holds objects of one class of one owner. Its descriptor
- * is found by arithmetic: ash_slabs[head frame / 16], which is why no slab is smaller than 16 frames.
+ * is found by arithmetic: ash_slabs[-(head frame / 16)], which is why no slab is smaller than 16 frames.
  *
  * Objects are in one of four places: handed out or in somebody's bin (in_use together), on the slab's free list
  * (nr_free), or never carved yet (capacity - carved). A slab with nr_free > 0 or uncarved objects is on its class's
@@ -101,7 +101,8 @@ ASH_BUILD_ASSERT(sizeof(struct ash_slab) == 64, "one cache line per slab, and a 
 #define ASH_SLAB_ORDERS (ASH_SLAB_MAX_ORDER - ASH_SLAB_MIN_ORDER + 1)
 #define ASH_SLAB_LARGE 0xff
 
-extern ASH_HIDDEN struct ash_slab *ash_slabs; /* (c) one per 2^ASH_SLAB_MIN_ORDER frames of the reservation */
+/* (c) one per 2^ASH_SLAB_MIN_ORDER frames of the reservation, each before the one of the frames below */
+extern ASH_HIDDEN struct ash_slab *ash_slabs;
 
 /* Objects of another heap on their way home, collected so that one atomic exchange sends many. */
 struct ash_outbox {
@@ -208,13 +209,13 @@ extern ASH_HIDDEN struct ash_heap ash_heap_none;
 
 ASH_INLINE struct ash_slab *ash_slab_at(size_t frame, unsigned order)
 {
-	return &ash_slabs[(frame & ~(((size_t)1 << order) - 1)) >> ASH_SLAB_MIN_ORDER];
+	return ash_slabs - ((frame & ~(((size_t)1 << order) - 1)) >> ASH_SLAB_MIN_ORDER);
 }
 
 /* Its head frame's index in the reservation, which may be beyond 32 bits. */
 ASH_INLINE size_t ash_slab_frame(const struct ash_slab *s)
 {
-	return (size_t)(s - ash_slabs) << ASH_SLAB_MIN_ORDER;
+	return (size_t)(ash_slabs - s) << ASH_SLAB_MIN_ORDER;
 }
 
 /* Where the first object of a slab of class c is. */

@@ -46,7 +46,7 @@ static void slab_link_partial(struct ash_heap *h, struct ash_slab *s)
 	struct ash_slab *after = h->partial[s->cls];
 	struct ash_slab **link = &h->partial[s->cls];
 
-	if (after == NULL || s < after)
+	if (after == NULL || ash_slab_frame(s) < ash_slab_frame(after))
 		after = NULL;
 	else
 		link = &after->next;

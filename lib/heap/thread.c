@@ -39,8 +39,8 @@ ASH_TLS_DEFINE bool ash_heap_thread_ended;
 static ASH_TLS_DEFINE struct ash_heap *volatile left_heap;
 static ASH_TLS_DEFINE volatile unsigned times_left;
 
-/* One table entry per mebibyte of the reservation, which is several times the machine's memory. */
-#define HEAP_TABLE_SHIFT 8
+/* One table entry per 4 MiB of the reservation, which is several times the machine's memory. */
+#define HEAP_TABLE_SHIFT 10
 #define HEAP_TABLE_MIN 4096
 
 /* Orphans that are looked at for a slab, those that ended last. */

@@ -249,7 +249,10 @@ void *ash_meta_alloc(size_t bytes)
 
 void *ash_meta_table(size_t entry_bytes, unsigned shift)
 {
-	return map((ash_registry.nr_frames >> shift) * entry_bytes);
+	const size_t bytes = (ash_registry.nr_frames >> shift) * entry_bytes;
+	char *table = map(bytes);
+
+	return table != NULL ? table + bytes - entry_bytes : NULL;
 }
 
 size_t ash_arena_decay(void)
