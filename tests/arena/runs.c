@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "base/bits.h"
@@ -286,20 +287,35 @@ CHILD_TEST(a_small_process_stays_on_base_pages_and_a_grown_one_is_huge)
 	EXPECT_LE(bytes[ASH_BACKING_THP], asked);
 }
 
+/* The first short run past the start, of which each page before has been touched. */
+static struct ash_run short_run_past_start(const struct ash_zonelist *zl)
+{
+	const size_t in_span = (1ul << ash_registry.span_frame_shift) - 1;
+	const size_t start_frames = ash_arena_config()->small_start >> ASH_PAGE_SHIFT;
+	struct ash_run r;
+
+	while ((ash_frame_index((r = run(zl, 16, 4)).addr) & in_span) < start_frames)
+		memset(r.addr, 1, 16 * ASH_PAGE_SIZE);
+	return r;
+}
+
+static char *last_page_of_pageblock(const void *addr)
+{
+	return (char *)ash_align_up((uintptr_t)addr + 1, ASH_PAGE_SIZE << ASH_PAGEBLOCK_ORDER) - ASH_PAGE_SIZE;
+}
+
 CHILD_TEST(a_fresh_pageblock_for_short_runs_is_there_before_it_is_shared)
 {
 	const struct ash_zonelist *zl = start(test_config());
-	const size_t pageblock = 1ul << ASH_PAGEBLOCK_ORDER, in_span = (1ul << ash_registry.span_frame_shift) - 1;
+	const size_t pageblock = 1ul << ASH_PAGEBLOCK_ORDER;
 	struct ash_run first = run(zl, 16, 4), next;
 
 	/* Nothing of this is touched here. The start is base pages: each is for whoever has it. */
 	EXPECT_EQ(ash_vmem_resident(first.addr), 0);
 	/* It ends where it is used. */
 	memset(first.addr, 1, 16 * ASH_PAGE_SIZE);
-	while (((ash_frame_index((next = run(zl, 16, 4)).addr)) & in_span) < ash_arena_config()->small_start >>
-	       ASH_PAGE_SHIFT)
-		memset(next.addr, 1, 16 * ASH_PAGE_SIZE);
-	EXPECT_EQ(ash_vmem_resident(next.addr), 1);
+	next = short_run_past_start(zl);
+	EXPECT_EQ(ash_vmem_resident(last_page_of_pageblock(next.addr)), 1);
 	/* What nobody shares comes with its first use, which may never be. */
 	next = run(zl, pageblock, 0);
 	EXPECT_EQ(ash_vmem_resident(next.addr), 0);
@@ -307,6 +323,20 @@ CHILD_TEST(a_fresh_pageblock_for_short_runs_is_there_before_it_is_shared)
 	EXPECT_EQ(ash_vmem_resident(next.addr), 0);
 	next = run(zl, 100, 0);
 	EXPECT(next.zeroed);
+	check_zones();
+}
+
+/* The kernel clears a huge page towards the byte that is touched. Where it gives base pages one tells which that is. */
+CHILD_TEST(a_fresh_pageblock_is_touched_at_its_end)
+{
+	const struct ash_zonelist *zl;
+	char *last;
+
+	EXPECT_EQ(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), 0);
+	zl = start(test_config());
+	last = last_page_of_pageblock(short_run_past_start(zl).addr);
+	EXPECT_EQ(ash_vmem_resident(last), 1);
+	EXPECT_EQ(ash_vmem_resident(last + ASH_PAGE_SIZE - (ASH_PAGE_SIZE << ASH_PAGEBLOCK_ORDER)), 0);
 	check_zones();
 }
 
