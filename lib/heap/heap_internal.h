@@ -143,7 +143,7 @@ struct ash_heap {
 	/* (c) owner << ASH_TAG_OWNER_SHIFT; wide, as free computes with it */
 	size_t tag;
 	uint32_t owner;                               /* (c) index in ash_heaps.table */
-	bool first_class;                             /* (c) while ACTIVE */
+	_Atomic bool first_class;                     /* (c) while ACTIVE; (a) to others: a structure is used again */
 	bool keeps_others;                            /* (o) other heaps' objects may be in its bins */
 	bool moved;                                   /* (o) its runs may be on another node than their arena's */
 	const struct ash_zonelist *zonelist;          /* (o) where its memory comes from */

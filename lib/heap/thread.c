@@ -89,7 +89,7 @@ bool ash_heaps_boot(void)
 /* For a structure that owns nothing yet: of a heap in use, others read these. */
 static void heap_start(struct ash_heap *h, bool first_class)
 {
-	h->first_class = first_class;
+	atomic_store_explicit(&h->first_class, first_class, memory_order_relaxed);
 }
 
 /* A structure for a heap that has never been: metadata first, because getting it may enter the kernel. */

@@ -30,8 +30,8 @@ static uintptr_t take_from(const struct ash_heap *self, struct ash_heap *h)
 	const uintptr_t spare = atomic_load_explicit(&h->spare, memory_order_relaxed);
 	uintptr_t batches;
 
-	/* The objects of a first-class heap are for its next reset. */
-	if (h->first_class)
+	/* The objects of a first-class heap are for its next reset. What is a thread's never becomes one. */
+	if (atomic_load_explicit(&h->first_class, memory_order_relaxed))
 		return 0;
 	batches = ash_remote_take_long(self, h);
 	return batches == 0 && ash_heap_is_near(self, (const void *)spare) ? spare_take(h) : batches;
