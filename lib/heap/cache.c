@@ -13,6 +13,7 @@
 #define CARVE_GROWTH 2u
 #define OVERFLOW_BATCH 64u /* objects, at most */
 #define BORROW_MAX 2048u   /* bytes */
+#define STOCKED_SHARE 4u   /* of a bin */
 
 /* Make the next few objects of a slab's untouched tail, in address order: the more, the more it has made already. */
 static unsigned slab_carve(struct ash_slab *s, const struct ash_class *c, struct ash_object **list)
@@ -52,6 +53,24 @@ static void *borrow(struct ash_heap *h, unsigned cls)
 	return p != NULL ? p : ash_bin_refill(h, from);
 }
 
+/* Whether a slab has so much that nothing need come home first: or slabs would gather all there is, and be cold. */
+static bool is_stocked(const struct ash_slab *s, const struct ash_class *c)
+{
+	return s != NULL && s->nr_free - s->nr_away > c->cache_max / STOCKED_SHARE;
+}
+
+/*
+ * Some of what others freed comes home, and if that leaves nothing of the class but a new slab, more of it. Whether the
+ * bin has any then.
+ */
+static bool bring_some(struct ash_heap *h, unsigned cls)
+{
+	while (ash_remote_drain_some(h) && h->bins[cls].head == NULL)
+		if (h->depot[cls].first != NULL || h->partial[cls] != NULL)
+			break;
+	return h->bins[cls].head != NULL;
+}
+
 /* An object of class cls for h, and more of them in its bin; NULL when there is no memory. */
 void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 {
@@ -61,9 +80,13 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 	unsigned nr;
 
 	h->refilled |= (uint64_t)1 << cls;
-	if (ASH_UNLIKELY(h->sweep_skip-- == 0))
+	if (ASH_UNLIKELY(h->sweep_skip-- == 0)) {
 		(void)ash_heap_decay(h);
-	if ((ash_remote_drain(h) && bin->head != NULL) || ash_depot_take(h, cls))
+		/* A turn of sweeps brings home what others freed. */
+		if (bin->head != NULL)
+			return ash_bin_pop(bin);
+	}
+	if ((ash_remote_waits(h) && !is_stocked(h->partial[cls], c) && bring_some(h, cls)) || ash_depot_take(h, cls))
 		return ash_bin_pop(bin);
 
 	s = h->partial[cls];
@@ -184,6 +207,7 @@ static void sweep(struct ash_heap *h, uint64_t now, uint32_t decay_ms)
 		if (++h->sweep_class < ASH_NR_CLASSES)
 			continue;
 		h->sweep_class = 0;
+		(void)ash_remote_drain(h);
 		ash_heap_thin_turn(h);
 		ash_waiting_flush(h);
 		ash_remote_flush(h);

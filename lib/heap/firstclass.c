@@ -24,6 +24,7 @@ void ash_heap_new_reset(struct ash_heap *h)
 	/* What was freed to us meanwhile lies in slabs that go now; what the caches hold, too. */
 	atomic_store_explicit(&h->batches, 0, memory_order_relaxed);
 	atomic_store_explicit(&h->remote, 0, memory_order_relaxed);
+	atomic_store_explicit(&h->home, 0, memory_order_relaxed);
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++) {
 		h->bins[cls].head = NULL;
 		h->bins[cls].room = ash_classes[cls].cache_max;

@@ -175,6 +175,7 @@ struct ash_heap {
 	ASH_ALIGNED(64) _Atomic(uintptr_t) remote;    /* (a) freed by others; the owner takes all at once */
 	_Atomic uint32_t state;                       /* (a) enum ash_heap_state */
 	_Atomic uint32_t batches;                     /* (a) on the remote list, about */
+	_Atomic(uintptr_t) home;                      /* (a) batches off the remote list, to be walked; an orphan: 0 */
 	_Atomic(uintptr_t) spare;                     /* (a) batches that waited elsewhere; see waiting.c */
 };
 
@@ -332,8 +333,25 @@ void ash_remote_send_one(struct ash_heap *h, struct ash_object *o);
 void ash_remote_give(struct ash_heap *self, struct ash_object *head, struct ash_object *tail);
 void ash_remote_flush(struct ash_heap *self);
 bool ash_remote_drain(struct ash_heap *h);
+bool ash_remote_drain_some(struct ash_heap *h);
+ASH_INLINE bool ash_remote_waits(const struct ash_heap *h)
+{
+	return atomic_load_explicit(&h->home, memory_order_relaxed) != 0 ||
+	       atomic_load_explicit(&h->remote, memory_order_relaxed) != 0;
+}
+#define ASH_REMOTE_SOME 4096u /* objects; a cache line each has room in a second-level cache */
 void ash_remote_drain_to_slabs(struct ash_heap *h);
-/* All batches that wait at h, which is another's; 0: not many, or of another node, as far as the first object tells. */
+/* All of a list of batches that others may take as well. */
+ASH_INLINE uintptr_t ash_batches_take(_Atomic(uintptr_t) *list)
+{
+	return atomic_load_explicit(list, memory_order_relaxed) != 0
+		       ? atomic_exchange_explicit(list, 0, memory_order_acquire)
+		       : 0;
+}
+/*
+ * All batches that wait at h, which is another's, or that it has taken and not walked; 0: not many, or of another node,
+ * as far as the first object tells.
+ */
 uintptr_t ash_remote_take_long(const struct ash_heap *self, struct ash_heap *h);
 /* Of a list that was taken, the first batch: what self has use for goes into its bins, the rest home. What is left. */
 uintptr_t ash_remote_use_batch(struct ash_heap *self, uintptr_t batches);

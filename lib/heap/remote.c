@@ -5,12 +5,13 @@
  * The object goes home, so that a slab is touched by its owner alone, needs no lock, and two threads never share a
  * cache line they did not share before. It is collected in an outbox per destination (the push is inline, in fast.h); a
  * full outbox is put before the owner's remote list, a list of such batches, with one compare-and-swap. The owner takes
- * the whole list with one exchange when a bin runs dry.
+ * the whole list with one exchange when a bin runs dry and it has nothing taken left.
  *
  * What that costs are cache lines. An object that is freed lies in its owner's cache, as a rule, and one that is linked
  * into a batch is taken from there and fetched back. So one object in several is linked, and carries the addresses of
- * the others, which nobody touches on their way. The owner waits for each that is linked, and only behind it stands
- * where the next one is; so it walks several batches at once.
+ * the others, which nobody touches on their way. An owner brings home a bounded part of what it has taken at a time, so
+ * that its lines are still in the cache when they are handed out, and what its bins have no room for goes to slabs,
+ * which put together again what has come in any order (decision 024).
  *
  * The list of batches is linked through the first objects of each, in their second words. An object of the smallest
  * class has none: what comes behind a batch that begins with one stands in the link of its last object, and who walks
@@ -250,17 +251,22 @@ static uintptr_t remote_take(struct ash_heap *h)
 	return atomic_exchange_explicit(&h->remote, 0, memory_order_acquire);
 }
 
+/* To its bin, or to its slab if the bin is full: a bin that overflowed would be walked once more. */
 static void bring_home(struct ash_heap *h, struct ash_object *o)
 {
 	const uint32_t tag = tag_of(o);
 	const size_t cls = tag ^ h->tag;
 
-	if (ASH_LIKELY(cls < ASH_NR_CLASSES))
+	if (ASH_UNLIKELY(cls >= ASH_NR_CLASSES)) {
+		if ((tag & ASH_TAG_LARGE) != 0)
+			ash_large_release(h, ash_slab_at(ash_frame_index(o), ASH_SLAB_MIN_ORDER));
+		else
+			ash_remote_send_one(owner_of(o, tag), o);
+	} else if (h->bins[cls].room > 0) {
 		ash_bin_push(h, cls, o);
-	else if ((tag & ASH_TAG_LARGE) != 0)
-		ash_large_release(h, ash_slab_at(ash_frame_index(o), ASH_SLAB_MIN_ORDER));
-	else
-		ash_remote_send_one(owner_of(o, tag), o);
+	} else {
+		ash_slab_put(h, (unsigned)cls, o, o, 1);
+	}
 }
 
 /*
@@ -276,48 +282,99 @@ static struct ash_object *next_batch(uintptr_t *batches)
 	return o;
 }
 
-/* The object behind one of whose link this is, in its batch or in the next. */
-static struct ash_object *next_object(uintptr_t next, uintptr_t *batches)
+/* The object behind one of whose link this is, in its batch or, if there is to be one more, in the next. */
+static struct ash_object *next_object(uintptr_t next, uintptr_t *batches, bool one_more)
 {
 	if (ASH_LIKELY((next & ASH_BATCH_END) == 0))
 		return (struct ash_object *)next;
 	/* Nobody has known what comes behind a tiny batch, so nothing is lost. */
 	if (next != ASH_BATCH_END)
 		*batches = next & ~ASH_BATCH_END;
-	return next_batch(batches);
+	return one_more ? next_batch(batches) : NULL;
 }
 
-enum { LANES = 8 }; /* batches walked at once: 2 and 4 were slower, more than 8 are seldom there */
+/* An object and what it carries, which come home together; in one slab, if they are in as much as the smallest has. */
+struct group {
+	struct ash_object *o;
+	struct load load;
+	bool in_one_slab;
+};
 
-/* Bring home what others freed, into the bins. True when there was anything. */
+static struct group group_of(struct ash_object *o)
+{
+	struct group g = { .o = o, .load = load_of(o) };
+	uintptr_t differs = 0;
+
+	__builtin_prefetch((void *)(g.load.next & ~(ASH_BATCH_END | ASH_BATCH_TINY)), 1);
+	for (uint32_t i = 0; i < g.load.nr; i++)
+		differs |= (uintptr_t)o->carried[i] ^ (uintptr_t)o;
+	g.in_one_slab = g.load.nr != 0 && differs >> (ASH_PAGE_SHIFT + ASH_SLAB_MIN_ORDER) == 0;
+	/* Of sizes in turns it costs more than it gains. */
+	if (g.in_one_slab)
+		for (uint32_t i = 0; i < g.load.nr; i++)
+			__builtin_prefetch(o->carried[i], 1);
+	return g;
+}
+
+static void bring_group_home(struct ash_heap *h, const struct group *g)
+{
+	struct ash_object *o = g->o;
+	const size_t cls = tag_of(o) ^ h->tag;
+
+	if (g->in_one_slab && cls < ASH_NR_CLASSES && h->bins[cls].room <= 0) {
+		/* In the order in which they were freed, which is often that of their addresses. */
+		for (uint32_t i = 0; i < g->load.nr; i++)
+			o->carried[i]->next = i + 1 < g->load.nr ? o->carried[i + 1] : o;
+		ash_slab_put(h, (unsigned)cls, o->carried[0], o, g->load.nr + 1);
+		return;
+	}
+	for (uint32_t i = 0; i < g->load.nr; i++)
+		bring_home(h, o->carried[i]);
+	bring_home(h, o);
+}
+
+/*
+ * Bring home some of what others freed: whole batches, until this many objects have come. One after the other, because
+ * objects of a slab that were handed out in a row are freed in a row, as a rule, and stay together so. What is left
+ * waits in h->home, untouched: to bring it home now is to have its cache lines twice. From there others may take it,
+ * too (waiting.c). True when there was anything.
+ */
+bool ash_remote_drain_some(struct ash_heap *h)
+{
+	uintptr_t batches = ash_batches_take(&h->home);
+	struct ash_object *o;
+	struct group g;
+	uint32_t nr = 0;
+
+	if (batches == 0)
+		batches = remote_take(h);
+	o = next_batch(&batches);
+	if (o == NULL)
+		return false;
+	/* Always a group ahead, whose lines are on their way meanwhile. */
+	for (g = group_of(o); o != NULL;) {
+		const struct group here = g;
+
+		nr += here.load.nr + 1;
+		o = next_object(here.load.next, &batches, nr < ASH_REMOTE_SOME);
+		if (o != NULL)
+			g = group_of(o);
+		bring_group_home(h, &here);
+	}
+	/* Nobody else makes it anything but 0. Who takes it reads what its senders wrote. */
+	if (batches != 0)
+		atomic_store_explicit(&h->home, batches, memory_order_release);
+	return true;
+}
+
+/* All of it. */
 bool ash_remote_drain(struct ash_heap *h)
 {
-	uintptr_t batches = remote_take(h);
-	struct ash_object *lane[LANES];
-	unsigned walked;
+	bool any = false;
 
-	if (ASH_LIKELY(batches == 0))
-		return false;
-	for (unsigned i = 0; i < LANES; i++)
-		lane[i] = next_batch(&batches);
-	do {
-		walked = 0;
-		for (unsigned i = 0; i < LANES; i++) {
-			struct ash_object *o = lane[i] != NULL ? lane[i] : next_batch(&batches);
-			struct load l;
-
-			if (o == NULL)
-				continue;
-			l = load_of(o);
-			lane[i] = next_object(l.next, &batches);
-			__builtin_prefetch(lane[i], 1);
-			for (uint32_t k = 0; k < l.nr; k++)
-				bring_home(h, o->carried[k]);
-			bring_home(h, o);
-			walked++;
-		}
-	} while (walked > 0);
-	return true;
+	while (ash_remote_drain_some(h))
+		any = true;
+	return any;
 }
 
 /* Under ash_heaps.lock, where no heap becomes an orphan or ceases to be one. */
@@ -344,7 +401,7 @@ void ash_remote_drain_to_slabs(struct ash_heap *h)
 
 	while (o != NULL) {
 		const struct load l = load_of(o);
-		struct ash_object *next = next_object(l.next, &batches);
+		struct ash_object *next = next_object(l.next, &batches, true);
 
 		for (uint32_t i = 0; i < l.nr; i++)
 			bring_to_slab(o->carried[i]);
@@ -356,8 +413,11 @@ void ash_remote_drain_to_slabs(struct ash_heap *h)
 uintptr_t ash_remote_take_long(const struct ash_heap *self, struct ash_heap *h)
 {
 	const uintptr_t first = atomic_load_explicit(&h->remote, memory_order_relaxed);
+	const uintptr_t left = atomic_load_explicit(&h->home, memory_order_relaxed);
 
-	return is_long(h) && ash_heap_is_near(self, (const void *)first) ? remote_take(h) : 0;
+	if (is_long(h) && ash_heap_is_near(self, (const void *)first))
+		return remote_take(h);
+	return ash_heap_is_near(self, (const void *)left) ? ash_batches_take(&h->home) : 0;
 }
 
 static void use_one(struct ash_heap *self, struct ash_object *o)

@@ -424,6 +424,7 @@ void ash_heap_fork_child(void)
 
 		atomic_store_explicit(&h->remote, 0, memory_order_relaxed);
 		atomic_store_explicit(&h->batches, 0, memory_order_relaxed);
+		atomic_store_explicit(&h->home, 0, memory_order_relaxed);
 		atomic_store_explicit(&h->spare, 0, memory_order_relaxed);
 		if (h != own_heap() && !h->first_class &&
 		    atomic_load_explicit(&h->state, memory_order_relaxed) == ASH_HEAP_ACTIVE)

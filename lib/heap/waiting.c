@@ -4,10 +4,10 @@
  *
  * A thread that has allocated much for another and does not run now, or has nothing to allocate, takes nothing home of
  * what the other frees to it. The other would bring new memory for what it allocates itself, beside as much that is
- * free. So before a heap grows by a slab, it takes all that waits at another heap of its node, and walks some batches
- * until it has an object of its class: what it has use for goes into its bins, as others' objects do (remote.c), and
- * the rest to its owners. What has not been walked is spare, until the next time; and another heap in need may take it
- * from there, its owner too.
+ * free. So before a heap grows by a slab, it takes all that waits at another heap of its node, or that its owner has
+ * taken and not walked, and walks some batches until it has an object of its class: what it has use for goes into its
+ * bins, as others' objects do (remote.c), and the rest to its owners. What has not been walked is spare, until the next
+ * time; and another heap in need may take it from there, its owner too.
  *
  * Small objects, of which a slab has many, are not worth a walk: larson with more threads than processors would take a
  * twentieth longer. Of each larger size there are few in some batches. Where there is none of the class, one that is up
@@ -16,13 +16,6 @@
 #include "heap/fast.h"
 
 enum { HEAP_LOOKS = 8, WALKED_BATCHES = 16 };
-
-static uintptr_t spare_take(struct ash_heap *h)
-{
-	return atomic_load_explicit(&h->spare, memory_order_relaxed) != 0
-		       ? atomic_exchange_explicit(&h->spare, 0, memory_order_acquire)
-		       : 0;
-}
 
 /* What waits at h, or is spare there; 0: nothing, or nothing for self. */
 static uintptr_t take_from(const struct ash_heap *self, struct ash_heap *h)
@@ -34,7 +27,7 @@ static uintptr_t take_from(const struct ash_heap *self, struct ash_heap *h)
 	if (atomic_load_explicit(&h->first_class, memory_order_relaxed))
 		return 0;
 	batches = ash_remote_take_long(self, h);
-	return batches == 0 && ash_heap_is_near(self, (const void *)spare) ? spare_take(h) : batches;
+	return batches == 0 && ash_heap_is_near(self, (const void *)spare) ? ash_batches_take(&h->spare) : batches;
 }
 
 static uintptr_t take_from_another(struct ash_heap *self)
@@ -72,7 +65,7 @@ void *ash_waiting_alloc(struct ash_heap *self, unsigned cls)
 
 	if (ash_classes[cls].size <= ASH_FAST_MAX || self->first_class)
 		return NULL;
-	batches = spare_take(self);
+	batches = ash_batches_take(&self->spare);
 	if (batches == 0)
 		batches = take_from_another(self);
 	if (batches == 0)
@@ -87,7 +80,7 @@ void *ash_waiting_alloc(struct ash_heap *self, unsigned cls)
 
 void ash_waiting_flush(struct ash_heap *self)
 {
-	uintptr_t batches = spare_take(self);
+	uintptr_t batches = ash_batches_take(&self->spare);
 
 	while (batches != 0)
 		batches = ash_remote_use_batch(self, batches);

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "at_home.h"
 #include "fake_arena.h"
 #include "heap/fast.h"
 #include "run_thread.h"
@@ -178,12 +179,12 @@ static void *thread_allocates(void *arg)
 	return arg;
 }
 
-static uint32_t in_bins(const struct ash_heap *h)
+static uint32_t free_in(const struct ash_heap *h)
 {
 	uint32_t nr = 0;
 
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++)
-		nr += ash_bin_held(&h->bins[cls], cls) + h->depot[cls].nr;
+		nr += free_of_class(h, cls);
 	return nr;
 }
 
@@ -193,13 +194,13 @@ static void comes_home(struct sequence *s)
 
 	allocate(s);
 	run_thread(thread_frees, s);
-	before = in_bins(ash_heap_self);
+	before = free_in(ash_heap_self);
 	EXPECT(ash_remote_drain(ash_heap_self));
-	EXPECT_EQ(in_bins(ash_heap_self), before + s->nr_objects);
+	EXPECT_EQ(free_in(ash_heap_self), before + s->nr_objects);
 	EXPECT(!ash_remote_drain(ash_heap_self));
 }
 
-/* Every three in a row, and as many as are walked at once several times over. */
+/* Every three in a row, and many. */
 TEST(batches_of_every_kind_behind_each_other_come_home)
 {
 	uint64_t rng = test_seed;
@@ -264,10 +265,10 @@ TEST(what_an_orphan_sends_on_comes_home)
 		ash_heaps_lock();
 		ash_remote_drain_to_slabs(ash_heap_self);
 		ash_heaps_unlock();
-		before = in_bins(ash_heap_self);
+		before = free_in(ash_heap_self);
 		EXPECT_EQ(atomic_load(&ash_heap_self->batches), sequence.nr_objects);
 		EXPECT(ash_remote_drain(ash_heap_self));
-		EXPECT_EQ(in_bins(ash_heap_self), before + sequence.nr_objects);
+		EXPECT_EQ(free_in(ash_heap_self), before + sequence.nr_objects);
 	}
 	expect_nothing_left();
 }
@@ -349,11 +350,10 @@ TEST(who_frees_many_to_a_heap_that_takes_nothing_home_keeps_some)
 			many[i] = ash_heap_malloc(tiny ? TINY : 16);
 			nr_tiny += tiny;
 		}
-		before = ash_bin_held(&ash_heap_self->bins[cls], cls) + ash_heap_self->depot[cls].nr;
+		before = free_of_class(ash_heap_self, cls);
 		run_thread(free_many_and_keep_some, NULL);
 		EXPECT(ash_remote_drain(ash_heap_self));
-		EXPECT_EQ(ash_bin_held(&ash_heap_self->bins[cls], cls) + ash_heap_self->depot[cls].nr,
-			  before + nr_tiny);
+		EXPECT_EQ(free_of_class(ash_heap_self, cls), before + nr_tiny);
 		expect_nothing_left();
 	}
 }

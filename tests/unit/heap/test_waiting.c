@@ -193,6 +193,42 @@ TEST(what_was_not_used_is_there_for_its_owner)
 	expect_nothing_left();
 }
 
+static unsigned char *many[3 * ASH_REMOTE_SOME];
+
+static void *free_many(void *unused)
+{
+	free_all(many, ASH_ARRAY_LEN(many));
+	ash_heap_thread_exit();
+	return unused;
+}
+
+static void *allocate_with_little_of_its_own(void *owner)
+{
+	(void)begin();
+	allocate(ours, NR, SIZE);
+	EXPECT_GT(owned_by(owner, ours, NR), NR / 2);
+	expect_kept(ours, NR, SIZE);
+	free_all(ours, NR);
+	ash_heap_thread_exit();
+	return owner;
+}
+
+/* An owner takes all that waits at once and walks a part of it. */
+TEST(what_an_owner_has_taken_and_not_walked_is_used_too)
+{
+	struct ash_heap *h = begin();
+
+	allocate(many, ASH_ARRAY_LEN(many), SIZE);
+	run_thread(free_many, NULL);
+	EXPECT(ash_remote_drain_some(h));
+	EXPECT_EQ(atomic_load(&h->remote), 0);
+	EXPECT(atomic_load(&h->home) != 0);
+	run_thread(allocate_with_little_of_its_own, h);
+	EXPECT_EQ(atomic_load(&h->home), 0);
+	EXPECT(ash_remote_drain(h));
+	expect_nothing_left();
+}
+
 #define LARGER 7168
 #define NR_LARGER 300
 
