@@ -69,7 +69,10 @@ if [ "$only" != tsan ]; then
 	caught 'shift exponent 40' "$build/sanitize-asan/tests/model/planted" undefined
 fi
 if [ "$only" != asan ]; then
-	programs='tests/model/model_threads tests/model/model_races tests/unit/heap/test_heap tests/heap/test_heap_stress'
+	programs='tests/model/model_threads tests/model/model_races tests/heap/test_heap_stress'
+	for name in heap home parts remote waiting; do
+		programs="$programs tests/unit/heap/test_$name"
+	done
 	build_one tsan thread "tests/model/planted $programs"
 	export TSAN_OPTIONS=halt_on_error=1
 	for program in $programs; do
