@@ -10,6 +10,7 @@
 #include "fake_arena.h"
 #include "heap/fast.h"
 #include "os/sys.h"
+#include "nothing_left.h"
 #include "run_thread.h"
 
 enum { SIZE = 64, MANY = 5 * ASH_REMOTE_SOME, OTHER_SIZE = 96 };
@@ -41,13 +42,6 @@ static void *thread_frees(void *arg)
 	free_all(arg);
 	ash_heap_thread_exit();
 	return arg;
-}
-
-static void expect_nothing_left(void)
-{
-	ash_heap_trim();
-	EXPECT_EQ(fake_arena_used_frames(), 0);
-	EXPECT_EQ(fake_arena_faults(), 0);
 }
 
 /* The calling thread has more at home than it walks at once, and some of it left. */

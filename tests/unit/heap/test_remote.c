@@ -7,6 +7,7 @@
 
 #include "fake_arena.h"
 #include "heap/fast.h"
+#include "nothing_left.h"
 #include "run_thread.h"
 
 #define MOST 4096
@@ -92,13 +93,6 @@ static void expect_distinct(struct batch *b)
 	qsort(b->object, b->nr, sizeof(*b->object), by_address);
 	for (unsigned i = 1; i < b->nr; i++)
 		EXPECT(b->object[i] != b->object[i - 1]);
-}
-
-static void expect_nothing_left(void)
-{
-	ash_heap_trim();
-	EXPECT_EQ(fake_arena_used_frames(), 0);
-	EXPECT_EQ(fake_arena_faults(), 0);
 }
 
 static void one_batch(size_t size, unsigned expected)

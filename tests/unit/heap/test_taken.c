@@ -7,6 +7,7 @@
 #include "borrow_no_more.h"
 #include "fake_arena.h"
 #include "heap/fast.h"
+#include "nothing_left.h"
 
 #define SIZE 448
 #define NR 4000
@@ -75,13 +76,6 @@ static void free_taken(void)
 {
 	for (unsigned i = 0; i < NR - NR / KEEP_EVERY; i++)
 		ash_heap_free(more[i]);
-}
-
-static void expect_nothing_left(void)
-{
-	ash_heap_trim();
-	EXPECT_EQ(fake_arena_used_frames(), 0);
-	EXPECT_EQ(fake_arena_faults(), 0);
 }
 
 TEST(who_needs_a_slab_takes_what_an_ended_thread_has_partly_used)

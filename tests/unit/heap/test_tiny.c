@@ -10,16 +10,10 @@
 #include "at_home.h"
 #include "fake_arena.h"
 #include "heap/fast.h"
+#include "nothing_left.h"
 #include "run_thread.h"
 
 #define TINY 8
-
-static void expect_nothing_left(void)
-{
-	ash_heap_trim();
-	EXPECT_EQ(fake_arena_used_frames(), 0);
-	EXPECT_EQ(fake_arena_faults(), 0);
-}
 
 static void expect_aligned(unsigned char *p, size_t align, size_t size)
 {

@@ -8,6 +8,7 @@
 #include "borrow_no_more.h"
 #include "fake_arena.h"
 #include "heap/fast.h"
+#include "nothing_left.h"
 #include "run_thread.h"
 
 #define NR 1500
@@ -63,11 +64,15 @@ static struct ash_heap *begin(void)
 	return ash_heap_self;
 }
 
-static void expect_nothing_left(void)
+/* A thread does as it likes with nr blocks of this one's. All of them are home in the end. */
+static void lend(unsigned nr, size_t size, void *(*fn)(void *owner))
 {
-	ash_heap_trim();
-	EXPECT_EQ(fake_arena_used_frames(), 0);
-	EXPECT_EQ(fake_arena_faults(), 0);
+	struct ash_heap *h = begin();
+
+	allocate(theirs, nr, size);
+	run_thread(fn, h);
+	EXPECT(ash_remote_drain(h));
+	expect_nothing_left();
 }
 
 /* So the thread has use for the class. */
@@ -95,12 +100,7 @@ static void *free_and_allocate_as_much(void *owner)
 
 TEST(who_needs_a_slab_uses_what_waits_elsewhere)
 {
-	struct ash_heap *h = begin();
-
-	allocate(theirs, NR, SIZE);
-	run_thread(free_and_allocate_as_much, h);
-	EXPECT(ash_remote_drain(h));
-	expect_nothing_left();
+	lend(NR, SIZE, free_and_allocate_as_much);
 }
 
 /* Takes all that waits, and uses some. */
@@ -138,22 +138,12 @@ static void *free_use_and_flush(void *owner)
 
 TEST(what_was_not_used_goes_home_when_its_thread_ends)
 {
-	struct ash_heap *h = begin();
-
-	allocate(theirs, NR, SIZE);
-	run_thread(free_use_and_end, h);
-	EXPECT(ash_remote_drain(h));
-	expect_nothing_left();
+	lend(NR, SIZE, free_use_and_end);
 }
 
 TEST(what_was_not_used_goes_home_with_a_flush)
 {
-	struct ash_heap *h = begin();
-
-	allocate(theirs, NR, SIZE);
-	run_thread(free_use_and_flush, h);
-	EXPECT(ash_remote_drain(h));
-	expect_nothing_left();
+	lend(NR, SIZE, free_use_and_flush);
 }
 
 static pthread_barrier_t barrier;
@@ -250,12 +240,7 @@ static void *free_larger_ones(void *owner)
 
 TEST(a_larger_object_does_where_none_of_the_class_waits)
 {
-	struct ash_heap *h = begin();
-
-	allocate(theirs, NR_LARGER, LARGER);
-	run_thread(free_larger_ones, h);
-	EXPECT(ash_remote_drain(h));
-	expect_nothing_left();
+	lend(NR_LARGER, LARGER, free_larger_ones);
 }
 
 /* Large enough would be what waits, but it does not lie on multiples of 2048 or 4096. */
