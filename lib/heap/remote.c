@@ -422,10 +422,8 @@ uintptr_t ash_remote_take_long(const struct ash_heap *self, struct ash_heap *h)
 
 static void use_one(struct ash_heap *self, struct ash_object *o)
 {
-	const size_t cls = tag_of(o) ^ self->tag;
-
-	if (cls < ASH_NR_CLASSES)
-		ash_bin_push(self, cls, o);
+	if ((tag_of(o) ^ self->tag) < ASH_NR_CLASSES)
+		bring_home(self, o);
 	else if (!keep_one(self, o))
 		ash_remote_give(self, o, o);
 }

@@ -251,10 +251,16 @@ struct ash_slab *ash_heap_take_slab(struct ash_heap *h, unsigned cls)
 	return s;
 }
 
-static void heap_flush_all(struct ash_heap *h)
+/* What others freed comes home, and what h has of others' and has not used goes home. */
+static void bring_all(struct ash_heap *h)
 {
 	ash_remote_drain(h);
 	ash_waiting_flush(h);
+}
+
+static void heap_flush_all(struct ash_heap *h)
+{
+	bring_all(h);
 	ash_heap_flush(h);
 	h->keeps_others = false;
 	ash_remote_flush(h);
@@ -290,8 +296,7 @@ static void heap_abandon(struct ash_heap *h, uint32_t bin_bytes)
 {
 	struct ash_heap **list = &ash_heaps.orphans[h->zonelist->home];
 
-	ash_remote_drain(h);
-	ash_waiting_flush(h);
+	bring_all(h);
 	/* An orphan's bins may be emptied under the lock, where nothing can be sent to another orphan. */
 	ash_heap_flush_bigger(h, h->keeps_others ? 0 : bin_bytes);
 	h->keeps_others = false;
@@ -404,10 +409,8 @@ void ash_heap_fork_prepare(void)
 {
 	struct ash_heap *h = own_heap();
 
-	if (h != NULL) {
-		ash_remote_drain(h);
-		ash_waiting_flush(h);
-	}
+	if (h != NULL)
+		bring_all(h);
 	ash_heaps_lock();
 	orphans_drain();
 }
