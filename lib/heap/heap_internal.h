@@ -46,8 +46,8 @@ struct ash_object {
 		struct ash_object *next;
 		uintptr_t link;
 	};
-	uintptr_t batch; /* of the first of a batch on a remote list: the one before it; see remote.c */
-	struct ash_object *carried[]; /* as many as it has room for, and ASH_CARRIED_MAX at most; see remote.c */
+	uintptr_t batch; /* of the first of a batch on a remote list: the one before it; see batch.h */
+	struct ash_object *carried[]; /* as many as it has room for, and ASH_CARRIED_MAX at most; see batch.h */
 };
 #define ASH_LINK_BITS 48
 #define ASH_LINK_MASK (((uintptr_t)1 << ASH_LINK_BITS) - 1)
@@ -326,12 +326,14 @@ size_t ash_heap_thin_now(struct ash_heap *h);
 unsigned ash_slab_come_back(struct ash_slab *s, struct ash_object **list);
 void ash_slab_forget_away(struct ash_slab *s);
 
-/* remote.c: frees by threads that do not own the object. */
+/* outbox.c: frees by threads that do not own the object, on their way to who does. */
 void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag);
 void ash_remote_send_one(struct ash_heap *h, struct ash_object *o);
 /* The same, of linked objects of one slab that self had cached: to their owner, and not back to self. */
 void ash_remote_give(struct ash_heap *self, struct ash_object *head, struct ash_object *tail);
 void ash_remote_flush(struct ash_heap *self);
+/* remote.c: what others freed comes home. */
+void ash_remote_bring_home(struct ash_heap *h, struct ash_object *o);
 bool ash_remote_drain(struct ash_heap *h);
 bool ash_remote_drain_some(struct ash_heap *h);
 ASH_INLINE bool ash_remote_waits(const struct ash_heap *h)
@@ -348,6 +350,24 @@ ASH_INLINE uintptr_t ash_batches_take(_Atomic(uintptr_t) *list)
 		       ? atomic_exchange_explicit(list, 0, memory_order_acquire)
 		       : 0;
 }
+/* keep.c: others' objects that a thread has use for. */
+struct ash_batch;
+#define ASH_KEEP_FREE 4 /* of a bin, for what its thread frees of its own */
+/* Who allocates nothing of a class has no use for its objects, and would keep them from their owner. */
+ASH_INLINE bool ash_heap_has_use(const struct ash_heap *self, unsigned cls)
+{
+	return (self->refilled >> cls & 1) != 0 && self->bins[cls].room > ash_classes[cls].cache_max / ASH_KEEP_FREE;
+}
+#define ASH_BATCHES_MANY 4u /* up to 96 KiB */
+ASH_INLINE bool ash_remote_is_long(const struct ash_heap *h)
+{
+	return atomic_load_explicit(&h->batches, memory_order_relaxed) >= ASH_BATCHES_MANY;
+}
+/*
+ * Of a batch that was not sent what self has use for goes into its bins. What is left, each object for itself; a head
+ * of NULL: nothing.
+ */
+struct ash_batch ash_keep_some(struct ash_heap *self, struct ash_batch b);
 /*
  * All batches that wait at h, which is another's, or that it has taken and not walked; 0: not many, or of another node,
  * as far as the first object tells.

@@ -6,7 +6,7 @@
  * what the other frees to it. The other would bring new memory for what it allocates itself, beside as much that is
  * free. So before a heap grows by a slab, it takes all that waits at another heap of its node, or that its owner has
  * taken and not walked, and walks some batches until it has an object of its class: what it has use for goes into its
- * bins, as others' objects do (remote.c), and the rest to its owners. What has not been walked is spare, until the next
+ * bins, as others' objects do (keep.c), and the rest to its owners. What has not been walked is spare, until the next
  * time; and another heap in need may take it from there, its owner too.
  *
  * Small objects, of which a slab has many, are not worth a walk: larson with more threads than processors would take a
