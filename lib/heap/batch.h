@@ -29,13 +29,16 @@ struct ash_carrier {
 	bool in_one_slab; /* it carries any, and all lie with it in as much as the smallest slab has */
 };
 
-/* An object's tag. Somebody may have written to what was free already, and it carried addresses. */
+/* Somebody has written to what was free already, and it carried addresses. */
+ASH_COLD ASH_NORETURN void ash_found_in_freed(const void *p);
+
+/* An object's tag. */
 ASH_INLINE uint32_t ash_tag_of_freed(const struct ash_object *o)
 {
 	const size_t frame = ash_frame_index(o);
 
 	if (ASH_UNLIKELY(frame >= ash_registry.nr_frames))
-		ash_heap_corrupt("an object was written to after it was freed, and this found in it", o);
+		ash_found_in_freed(o);
 	return ash_tag_load(frame);
 }
 
@@ -71,8 +74,11 @@ ASH_INLINE struct ash_object *ash_next_batch(uintptr_t *batches)
 {
 	struct ash_object *o = (struct ash_object *)(*batches & ~ASH_BATCH_TINY);
 
-	if (o != NULL)
-		*batches = (*batches & ASH_BATCH_TINY) == 0 ? o->batch : 0;
+	if (o == NULL)
+		return NULL;
+	if (ASH_UNLIKELY(ash_tag_of_freed(o) == 0))
+		ash_found_in_freed(o);
+	*batches = (*batches & ASH_BATCH_TINY) == 0 ? o->batch : 0;
 	return o;
 }
 
@@ -87,22 +93,60 @@ ASH_INLINE struct ash_object *ash_next_linked(uintptr_t next, uintptr_t *batches
 	return one_more ? ash_next_batch(batches) : NULL;
 }
 
+/* Only a slab's object carries others. */
+ASH_INLINE bool ash_may_carry(uint32_t tag, uint32_t nr)
+{
+	if (ASH_LIKELY((int32_t)tag > 0))
+		return nr <= ash_class_carries[tag & ASH_TAG_CLASS_MASK] >> ASH_CARRIED_SHIFT;
+	return tag != 0 && nr == 0;
+}
+
+/*
+ * Whether an object, and the nr that it carries within 64 KiB, are objects of their slab. differs: the bits in which
+ * their addresses do. Of a power of two these tell. Of other sizes: the inverse times a multiple of the size has the
+ * quotient above 32 bits, and of what is none, no quotient is right.
+ */
+ASH_INLINE bool ash_carries_objects(const struct ash_object *o, uint32_t nr, uintptr_t differs, unsigned cls)
+{
+	const struct ash_class *c = &ash_classes[cls];
+	const uint64_t inverse = (uint64_t)(UINT32_MAX / c->size) + 1;
+	const char *first;
+	bool all = true;
+
+	if ((c->size & (c->size - 1)) == 0)
+		return ((differs | (uintptr_t)o) & (c->size - 1)) == 0;
+	first = ash_slab_objects(ash_slab_of(o, cls), c);
+	for (uint32_t i = 0; i <= nr; i++) {
+		const uint64_t at = (uint64_t)((const char *)(i < nr ? o->carried[i] : o) - first);
+		const uint64_t index = at * inverse >> 32;
+
+		all &= index < c->capacity && index * c->size == at;
+	}
+	return all;
+}
+
 /* To be read before the object or one that it carries is anybody's. */
 ASH_INLINE struct ash_carrier ash_carrier_of(struct ash_object *o)
 {
+	const uint32_t tag = ash_tag_of_freed(o), cls = tag & ASH_TAG_CLASS_MASK;
 	struct ash_carrier c = {
 		.o = o, .next = o->link & ASH_LINK_MASK, .nr = (uint32_t)(o->link >> ASH_CARRIED_SHIFT)
 	};
 	uintptr_t differs = 0;
 
+	if (ASH_UNLIKELY(c.next == 0 || !ash_may_carry(tag, c.nr)))
+		ash_found_in_freed(o);
 	__builtin_prefetch((void *)(c.next & ~(ASH_BATCH_END | ASH_BATCH_TINY)), 1);
 	for (uint32_t i = 0; i < c.nr; i++)
 		differs |= (uintptr_t)o->carried[i] ^ (uintptr_t)o;
 	c.in_one_slab = c.nr != 0 && differs >> (ASH_PAGE_SHIFT + ASH_SLAB_MIN_ORDER) == 0;
+	if (!c.in_one_slab)
+		return c;
+	if (ASH_UNLIKELY(!ash_carries_objects(o, c.nr, differs, cls)))
+		ash_found_in_freed(o);
 	/* Of sizes in turns it costs more than it gains. */
-	if (c.in_one_slab)
-		for (uint32_t i = 0; i < c.nr; i++)
-			__builtin_prefetch(o->carried[i], 1);
+	for (uint32_t i = 0; i < c.nr; i++)
+		__builtin_prefetch(o->carried[i], 1);
 	return c;
 }
 

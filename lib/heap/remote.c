@@ -15,6 +15,11 @@
 #include "heap/batch.h"
 #include "heap/fast.h"
 
+void ash_found_in_freed(const void *p)
+{
+	ash_heap_corrupt("an object was written to after it was freed, and this found in it", p);
+}
+
 /* To its bin, or to its slab if the bin is full: a bin that overflowed would be walked once more. */
 void ash_remote_bring_home(struct ash_heap *h, struct ash_object *o)
 {

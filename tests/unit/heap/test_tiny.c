@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "at_home.h"
+#include "dies.h"
 #include "fake_arena.h"
 #include "heap/fast.h"
 #include "nothing_left.h"
@@ -391,21 +392,6 @@ TEST(threads_free_tiny_objects_to_each_other)
 		EXPECT_EQ(pthread_join(t[i], NULL), 0);
 	EXPECT_EQ(pthread_barrier_destroy(&turn), 0);
 	expect_nothing_left();
-}
-
-/* How fn ends in a child of its own. */
-static bool dies(void (*fn)(void))
-{
-	int status = -1;
-	const pid_t pid = fork();
-
-	if (pid == 0) {
-		close(2);
-		fn();
-		_exit(0);
-	}
-	EXPECT_EQ(waitpid(pid, &status, 0), pid);
-	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 
 /* A bin with room for so many more than it takes to be full. */
