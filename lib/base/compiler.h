@@ -62,10 +62,13 @@ ASH_INLINE void ash_prefetch_write(const void *p)
 #endif
 }
 
-/* Whether *n is below zero once it is counted down: two instructions, of which clang by itself makes five. */
+/*
+ * Whether *n is below zero once it is counted down: two instructions, of which clang by itself makes five, and gcc
+ * three where n is indexed.
+ */
 ASH_INLINE bool ash_count_down(int32_t *n)
 {
-#if defined(__x86_64__) && defined(__clang__)
+#if defined(__x86_64__)
 	bool below;
 
 	__asm__("decl %0" : "+m"(*n), "=@ccs"(below));

@@ -45,7 +45,7 @@ static void *heap_alloc(struct ash_heap *h, size_t size, bool *zeroed)
 		return ash_large_alloc(h, size, 1, zeroed);
 	}
 	cls = ash_class_of(size);
-	p = ash_bin_pop(&h->bins[cls]);
+	p = ash_bin_pop(h, cls);
 	if (ASH_LIKELY(p != NULL)) {
 		*zeroed = false;
 		return p;
@@ -89,7 +89,7 @@ static ASH_NOINLINE void *malloc_slower(size_t size)
 void *ash_heap_malloc_slow(size_t size)
 {
 	if (ASH_LIKELY(size <= ASH_SMALL_MAX)) {
-		void *p = ash_bin_pop(&ash_heap_self->bins[ash_class_of(size)]);
+		void *p = ash_bin_pop(ash_heap_self, ash_class_of(size));
 
 		if (ASH_LIKELY(p != NULL))
 			return p;

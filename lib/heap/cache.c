@@ -49,7 +49,7 @@ static void *borrow(struct ash_heap *h, unsigned cls)
 	if (from == cls || c->size > BORROW_MAX || h->borrowed[cls] >= c->carve)
 		return NULL;
 	h->borrowed[cls]++;
-	p = ash_bin_pop(&h->bins[from]);
+	p = ash_bin_pop(h, from);
 	return p != NULL ? p : ash_bin_refill(h, from);
 }
 
@@ -65,17 +65,16 @@ static bool is_stocked(const struct ash_slab *s, const struct ash_class *c)
  */
 static bool bring_some(struct ash_heap *h, unsigned cls)
 {
-	while (ash_remote_drain_some(h) && h->bins[cls].head == NULL)
+	while (ash_remote_drain_some(h) && h->bins.head[cls] == NULL)
 		if (h->depot[cls].first != NULL || h->partial[cls] != NULL)
 			break;
-	return h->bins[cls].head != NULL;
+	return h->bins.head[cls] != NULL;
 }
 
 /* An object of class cls for h, and more of them in its bin; NULL when there is no memory. */
 void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 {
 	const struct ash_class *c = &ash_classes[cls];
-	struct ash_bin *bin = &h->bins[cls];
 	struct ash_slab *s;
 	unsigned nr;
 
@@ -83,11 +82,11 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 	if (ASH_UNLIKELY(h->sweep_skip-- == 0)) {
 		(void)ash_heap_decay(h);
 		/* A turn of sweeps brings home what others freed. */
-		if (bin->head != NULL)
-			return ash_bin_pop(bin);
+		if (h->bins.head[cls] != NULL)
+			return ash_bin_pop(h, cls);
 	}
 	if ((ash_remote_waits(h) && !is_stocked(h->partial[cls], c) && bring_some(h, cls)) || ash_depot_take(h, cls))
-		return ash_bin_pop(bin);
+		return ash_bin_pop(h, cls);
 
 	s = h->partial[cls];
 	if (s == NULL) {
@@ -102,23 +101,23 @@ void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 			return NULL;
 	}
 	if (s->free != NULL) {
-		bin->head = s->free;
+		h->bins.head[cls] = s->free;
 		nr = s->nr_free - s->nr_away;
 		s->free = NULL;
 		s->nr_free = s->nr_away;
 		s->alone = 0;
 	} else if (ASH_LIKELY(s->away == 0)) {
-		nr = slab_carve(s, c, &bin->head);
+		nr = slab_carve(s, c, &h->bins.head[cls]);
 	} else {
-		nr = ash_slab_come_back(s, &bin->head);
+		nr = ash_slab_come_back(s, &h->bins.head[cls]);
 		s->alone = 0;
 	}
 	if (s->carved == c->capacity && s->away == 0)
 		ash_slab_unlink_partial(h, s);
 	/* However much came, half a bin of frees must fit before the next flush. */
-	bin->extra = nr > c->cache_max / 2u ? (int32_t)(nr - c->cache_max / 2u) : 0;
-	bin->room = (int32_t)c->cache_max + bin->extra - (int32_t)nr;
-	return ash_bin_pop(bin);
+	h->bins.extra[cls] = nr > c->cache_max / 2u ? (int32_t)(nr - c->cache_max / 2u) : 0;
+	h->bins.room[cls] = (int32_t)c->cache_max + h->bins.extra[cls] - (int32_t)nr;
+	return ash_bin_pop(h, cls);
 }
 
 /*
@@ -180,10 +179,10 @@ struct ash_object *ash_list_give_back(struct ash_heap *h, unsigned cls, struct a
 void ash_bin_flush(struct ash_heap *h, unsigned cls)
 {
 	(void)ash_depot_drain(h, cls, UINT32_MAX);
-	(void)ash_list_give_back(h, cls, h->bins[cls].head, UINT32_MAX);
-	h->bins[cls].head = NULL;
-	h->bins[cls].room = ash_classes[cls].cache_max;
-	h->bins[cls].extra = 0;
+	(void)ash_list_give_back(h, cls, h->bins.head[cls], UINT32_MAX);
+	h->bins.head[cls] = NULL;
+	h->bins.room[cls] = ash_classes[cls].cache_max;
+	h->bins.extra[cls] = 0;
 	h->refilled &= ~((uint64_t)1 << cls);
 }
 
@@ -230,7 +229,7 @@ size_t ash_heap_decay(struct ash_heap *h)
 void ash_heap_flush_bigger(struct ash_heap *h, uint32_t bytes)
 {
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++)
-		if (h->depot[cls].first != NULL || ash_bin_held(&h->bins[cls], cls) * ash_classes[cls].size > bytes)
+		if (h->depot[cls].first != NULL || ash_bin_held(h, cls) * ash_classes[cls].size > bytes)
 			ash_bin_flush(h, cls);
 }
 
@@ -240,16 +239,15 @@ void ash_heap_flush_bigger(struct ash_heap *h, uint32_t bytes)
  * allocates at random is not back here, or in a refill, a moment later. Of what a refill brought beyond half a bin, and
  * what came home from other threads, twice as many go as may come before the next time.
  */
-void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin)
+void ash_bin_overflow(struct ash_heap *h, unsigned cls)
 {
-	const unsigned cls = (unsigned)(bin - h->bins);
 	const uint32_t max = ash_classes[cls].cache_max, batch = ash_min(max / 2, OVERFLOW_BATCH), keep = max - batch;
-	const uint32_t held = ash_bin_held(bin, cls), gone = ash_min(held - keep, 2 * batch), left = held - gone;
+	const uint32_t held = ash_bin_held(h, cls), gone = ash_min(held - keep, 2 * batch), left = held - gone;
 
 	if (!ash_depot_put(h, cls, held)) {
-		bin->head = ash_list_give_back(h, cls, bin->head, gone);
-		bin->extra = left > keep ? (int32_t)(left - keep) : 0;
-		bin->room = (int32_t)(max - left) + bin->extra;
+		h->bins.head[cls] = ash_list_give_back(h, cls, h->bins.head[cls], gone);
+		h->bins.extra[cls] = left > keep ? (int32_t)(left - keep) : 0;
+		h->bins.room[cls] = (int32_t)(max - left) + h->bins.extra[cls];
 	}
 	(void)ash_heap_decay(h);
 }

@@ -73,9 +73,8 @@ static uint64_t unstow(struct ash_object *first)
  * full. */
 bool ash_depot_put(struct ash_heap *h, unsigned cls, uint32_t nr)
 {
-	struct ash_bin *bin = &h->bins[cls];
 	struct ash_depot *depot = &h->depot[cls];
-	struct ash_object *last = bin->head, *first = last->next;
+	struct ash_object *last = h->bins.head[cls], *first = last->next;
 	const uint64_t bytes = (uint64_t)(nr - 1) * ash_classes[cls].size;
 
 	if (!has_room(h, depot, nr, bytes))
@@ -86,8 +85,8 @@ bool ash_depot_put(struct ash_heap *h, unsigned cls, uint32_t nr)
 	depot->nr += nr - 1;
 	h->depot_bytes += bytes;
 	last->next = NULL;
-	bin->extra = 0;
-	bin->room = (int32_t)ash_classes[cls].cache_max - 1;
+	h->bins.extra[cls] = 0;
+	h->bins.room[cls] = (int32_t)ash_classes[cls].cache_max - 1;
 	return true;
 }
 
@@ -110,14 +109,13 @@ static struct ash_object *take(struct ash_heap *h, unsigned cls, uint32_t *nr)
 bool ash_depot_take(struct ash_heap *h, unsigned cls)
 {
 	const uint32_t max = ash_classes[cls].cache_max;
-	struct ash_bin *bin = &h->bins[cls];
 	uint32_t nr;
 
 	if (h->depot[cls].first == NULL)
 		return false;
-	bin->head = take(h, cls, &nr);
-	bin->extra = nr > max ? (int32_t)(nr - max) : 0;
-	bin->room = (int32_t)max + bin->extra - (int32_t)nr;
+	h->bins.head[cls] = take(h, cls, &nr);
+	h->bins.extra[cls] = nr > max ? (int32_t)(nr - max) : 0;
+	h->bins.room[cls] = (int32_t)max + h->bins.extra[cls] - (int32_t)nr;
 	return true;
 }
 

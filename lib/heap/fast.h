@@ -18,15 +18,15 @@ void *ash_heap_malloc_slow(size_t size);
 void ash_heap_free_slow(void *p);
 void ash_heap_free_other(void *p, uint32_t differs, struct ash_heap *self);
 
-ASH_INLINE void *ash_bin_pop(struct ash_bin *bin)
+ASH_INLINE void *ash_bin_pop(struct ash_heap *h, unsigned cls)
 {
-	struct ash_object *o = bin->head;
+	struct ash_object *o = h->bins.head[cls];
 
 	if (ASH_LIKELY(o != NULL)) {
 		struct ash_object *next = o->next;
 
-		bin->head = next;
-		bin->room++;
+		h->bins.head[cls] = next;
+		h->bins.room[cls]++;
 		/* In a large working set the next object's link is where the next call would wait. */
 		__builtin_prefetch(next, 1);
 	}
@@ -36,7 +36,7 @@ ASH_INLINE void *ash_bin_pop(struct ash_bin *bin)
 /* NULL: not on the fast path; for callers with a slow path of their own around ash_heap_malloc_slow(). */
 ASH_INLINE void *ash_fast_malloc_try(size_t size)
 {
-	return ASH_LIKELY(size <= ASH_FAST_MAX) ? ash_bin_pop(&ash_heap_self->bins[ash_class_fast(size)]) : NULL;
+	return ASH_LIKELY(size <= ASH_FAST_MAX) ? ash_bin_pop(ash_heap_self, ash_class_fast(size)) : NULL;
 }
 
 ASH_INLINE void *ash_fast_malloc(size_t size)
@@ -48,8 +48,7 @@ ASH_INLINE void *ash_fast_malloc(size_t size)
 
 ASH_INLINE void ash_bin_push(struct ash_heap *h, size_t cls, struct ash_object *o)
 {
-	struct ash_bin *bin = &h->bins[cls];
-	struct ash_object *head = bin->head;
+	struct ash_object *head = h->bins.head[cls];
 
 	/* The one double free that costs a comparison and no memory access: of what was freed last. */
 	if (ASH_UNLIKELY(head == o)) {
@@ -57,9 +56,9 @@ ASH_INLINE void ash_bin_push(struct ash_heap *h, size_t cls, struct ash_object *
 		return;
 	}
 	o->next = head;
-	bin->head = o;
-	if (ASH_UNLIKELY(ash_count_down(&bin->room)))
-		ash_bin_overflow(h, bin);
+	h->bins.head[cls] = o;
+	if (ASH_UNLIKELY(ash_count_down(&h->bins.room[cls])))
+		ash_bin_overflow(h, (unsigned)cls);
 }
 
 /*
@@ -72,7 +71,7 @@ ASH_INLINE void *ash_fast_aligned(size_t align, size_t size)
 
 	/* Of a size or an alignment near the top of the range, the sum wraps to less than size. */
 	if (ASH_LIKELY(rounded - 1 < ASH_FAST_MAX && rounded >= size)) {
-		void *p = ash_bin_pop(&ash_heap_self->bins[ash_class_fast(rounded)]);
+		void *p = ash_bin_pop(ash_heap_self, ash_class_fast(rounded));
 
 		if (ASH_LIKELY(p != NULL))
 			return p;

@@ -26,9 +26,9 @@ void ash_heap_new_reset(struct ash_heap *h)
 	atomic_store_explicit(&h->remote, 0, memory_order_relaxed);
 	atomic_store_explicit(&h->home, 0, memory_order_relaxed);
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++) {
-		h->bins[cls].head = NULL;
-		h->bins[cls].room = ash_classes[cls].cache_max;
-		h->bins[cls].extra = 0;
+		h->bins.head[cls] = NULL;
+		h->bins.room[cls] = ash_classes[cls].cache_max;
+		h->bins.extra[cls] = 0;
 		h->partial[cls] = NULL;
 		h->borrowed[cls] = 0;
 	}

@@ -62,13 +62,16 @@ struct ash_depot {
 	uint32_t nr;              /* (r) objects in all of them */
 };
 
-/* A thread's stack of free objects of one class; sixteen bytes, four to a cache line. */
-struct ash_bin {
-	struct ash_object *head; /* (o) */
-	int32_t room;            /* (o) frees until the bin is full; counts pops back up */
-	int32_t extra;           /* (o) room for what the last refill brought beyond half a bin; see ash_bin_held() */
+/*
+ * A thread's bins: stacks of free objects, one of each class. There is an array of each field, because an instruction
+ * indexes by 4 or 8 itself: a structure of 16 bytes would have to be found by a shift and an addition (decision 017).
+ */
+struct ash_bins {
+	struct ash_object *head[ASH_NR_CLASSES]; /* (o) */
+	int32_t room[ASH_NR_CLASSES];            /* (o) frees until the bin is full; counts pops back up */
+	/* (o) room for what the last refill brought beyond half a bin; see ash_bin_held() */
+	int32_t extra[ASH_NR_CLASSES];
 };
-ASH_BUILD_ASSERT(sizeof(struct ash_bin) == 16, "the fast paths index bins by a shift");
 
 /*
  * A slab: a naturally aligned run of 2^slab_order frames that holds objects of one class of one owner. Its descriptor
@@ -139,7 +142,7 @@ enum ash_heap_state {
 };
 
 struct ash_heap {
-	struct ash_bin bins[ASH_NR_CLASSES];          /* first: the fast paths index from the heap pointer */
+	struct ash_bins bins;                         /* first: the fast paths index from the heap pointer */
 	/* (c) owner << ASH_TAG_OWNER_SHIFT; wide, as free computes with it */
 	size_t tag;
 	uint32_t owner;                               /* (c) index in ash_heaps.table */
@@ -233,9 +236,9 @@ ASH_INLINE struct ash_slab *ash_slab_of(const void *p, unsigned cls)
 }
 
 /* Objects in a bin. */
-ASH_INLINE uint32_t ash_bin_held(const struct ash_bin *bin, unsigned cls)
+ASH_INLINE uint32_t ash_bin_held(const struct ash_heap *h, unsigned cls)
 {
-	return (uint32_t)((int32_t)ash_classes[cls].cache_max + bin->extra - bin->room);
+	return (uint32_t)((int32_t)ash_classes[cls].cache_max + h->bins.extra[cls] - h->bins.room[cls]);
 }
 
 /* Memory of another node is not for this thread's next request. p: of the reservation, or NULL, which is nowhere. */
@@ -293,7 +296,7 @@ void ash_heap_flush(struct ash_heap *h);
 /* On slow paths: what a heap has cached for a decay time goes back; then the arenas' turn. The bytes these returned. */
 size_t ash_heap_decay(struct ash_heap *h);
 void ash_heap_flush_bigger(struct ash_heap *h, uint32_t bytes);
-ASH_NOINLINE void ash_bin_overflow(struct ash_heap *h, struct ash_bin *bin);
+ASH_NOINLINE void ash_bin_overflow(struct ash_heap *h, unsigned cls);
 /* Ends the program, which clang is not told: it would call this, and make a stack frame for that in every free. */
 ASH_COLD void ash_bin_double_free(const void *p);
 
@@ -356,7 +359,7 @@ struct ash_batch;
 /* Who allocates nothing of a class has no use for its objects, and would keep them from their owner. */
 ASH_INLINE bool ash_heap_has_use(const struct ash_heap *self, unsigned cls)
 {
-	return (self->refilled >> cls & 1) != 0 && self->bins[cls].room > ash_classes[cls].cache_max / ASH_KEEP_FREE;
+	return (self->refilled >> cls & 1) != 0 && self->bins.room[cls] > ash_classes[cls].cache_max / ASH_KEEP_FREE;
 }
 #define ASH_BATCHES_MANY 4u /* up to 96 KiB */
 ASH_INLINE bool ash_remote_is_long(const struct ash_heap *h)

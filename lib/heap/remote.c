@@ -31,7 +31,7 @@ void ash_remote_bring_home(struct ash_heap *h, struct ash_object *o)
 			ash_large_release(h, ash_slab_at(ash_frame_index(o), ASH_SLAB_MIN_ORDER));
 		else
 			ash_remote_send_one(ash_owner_of_freed(o, tag), o);
-	} else if (h->bins[cls].room > 0) {
+	} else if (h->bins.room[cls] > 0) {
 		ash_bin_push(h, cls, o);
 	} else {
 		ash_slab_put(h, (unsigned)cls, o, o, 1);
@@ -49,7 +49,7 @@ static void bring_carrier_home(void *arg, const struct ash_carrier *c)
 	struct ash_object *o = c->o;
 	const size_t cls = ash_tag_of_freed(o) ^ h->tag;
 
-	if (c->in_one_slab && cls < ASH_NR_CLASSES && h->bins[cls].room <= 0) {
+	if (c->in_one_slab && cls < ASH_NR_CLASSES && h->bins.room[cls] <= 0) {
 		/* In the order in which they were freed, which is often that of their addresses. */
 		for (uint32_t i = 0; i < c->nr; i++)
 			o->carried[i]->next = i + 1 < c->nr ? o->carried[i + 1] : o;

@@ -44,7 +44,7 @@ static void slabs_scan(struct ash_heap_stats *out)
 static void bins_scan(const struct ash_heap *h, struct ash_heap_stats *out)
 {
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++) {
-		const uint64_t held = ash_bin_held(&h->bins[cls], cls) + h->depot[cls].nr;
+		const uint64_t held = ash_bin_held(h, cls) + h->depot[cls].nr;
 
 		out->classes[cls].objects_free += held;
 		out->slab_free_bytes += held * ash_classes[cls].size;

@@ -100,7 +100,7 @@ static struct ash_heap *heap_structure(bool first_class)
 	if (h == NULL)
 		return NULL;
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++)
-		h->bins[cls].room = ash_classes[cls].cache_max;
+		h->bins.room[cls] = ash_classes[cls].cache_max;
 	heap_start(h, first_class);
 	ash_heaps_lock();
 	if (ash_heaps.nr + 1 < ash_heaps.max) {

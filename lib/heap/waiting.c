@@ -53,14 +53,13 @@ static void *pop_larger(struct ash_heap *self, unsigned cls)
 	const uint32_t bits = c->size | c->step, align = bits & -bits;
 
 	for (cls++; cls < ASH_NR_CLASSES && ash_classes[cls].size <= c->size + c->size / 2; cls++)
-		if (self->bins[cls].head != NULL && ash_class_aligned(&ash_classes[cls], align))
-			return ash_bin_pop(&self->bins[cls]);
+		if (self->bins.head[cls] != NULL && ash_class_aligned(&ash_classes[cls], align))
+			return ash_bin_pop(self, cls);
 	return NULL;
 }
 
 void *ash_waiting_alloc(struct ash_heap *self, unsigned cls)
 {
-	struct ash_bin *bin = &self->bins[cls];
 	uintptr_t batches;
 
 	if (ash_classes[cls].size <= ASH_FAST_MAX || self->first_class)
@@ -70,12 +69,12 @@ void *ash_waiting_alloc(struct ash_heap *self, unsigned cls)
 		batches = take_from_another(self);
 	if (batches == 0)
 		return NULL;
-	for (unsigned i = 0; i < WALKED_BATCHES && batches != 0 && bin->head == NULL; i++)
+	for (unsigned i = 0; i < WALKED_BATCHES && batches != 0 && self->bins.head[cls] == NULL; i++)
 		batches = ash_remote_use_batch(self, batches);
 	/* Nobody else makes it anything but 0. Who takes it reads what this thread wrote on its way here. */
 	if (batches != 0)
 		atomic_store_explicit(&self->spare, batches, memory_order_release);
-	return bin->head != NULL ? ash_bin_pop(bin) : pop_larger(self, cls);
+	return self->bins.head[cls] != NULL ? ash_bin_pop(self, cls) : pop_larger(self, cls);
 }
 
 void ash_waiting_flush(struct ash_heap *self)

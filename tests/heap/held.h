@@ -12,7 +12,7 @@ static inline size_t heap_held(const struct ash_heap *h)
 	size_t bytes = (h->empty_frames + h->kept.frames) << ASH_PAGE_SHIFT;
 
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++)
-		bytes += (size_t)ash_bin_held(&h->bins[cls], cls) * ash_classes[cls].size;
+		bytes += (size_t)ash_bin_held(h, cls) * ash_classes[cls].size;
 	for (unsigned i = 0; i < ASH_OUTBOXES; i++)
 		bytes += h->outbox[i].differs != 0;
 	return bytes;

@@ -17,7 +17,7 @@ static inline uint32_t free_in_slabs(const struct ash_heap *h, unsigned cls)
 /* In its bin, put aside, and in slabs. */
 static inline uint32_t free_of_class(const struct ash_heap *h, unsigned cls)
 {
-	return ash_bin_held(&h->bins[cls], cls) + h->depot[cls].nr + free_in_slabs(h, cls);
+	return ash_bin_held(h, cls) + h->depot[cls].nr + free_in_slabs(h, cls);
 }
 
 #endif

@@ -701,11 +701,11 @@ TEST(a_long_refill_is_counted_whole)
 		ash_heap_free(p[i]);
 	ash_bin_flush(ash_heap_self, cls);
 	p[0] = ash_heap_malloc(16);
-	EXPECT_GT(ash_bin_held(&ash_heap_self->bins[cls], cls), ash_classes[cls].cache_max);
+	EXPECT_GT(ash_bin_held(ash_heap_self, cls), ash_classes[cls].cache_max);
 	uint32_t real = 0;
-	for (struct ash_object *o = ash_heap_self->bins[cls].head; o != NULL; o = o->next)
+	for (struct ash_object *o = ash_heap_self->bins.head[cls]; o != NULL; o = o->next)
 		real++;
-	EXPECT_EQ(ash_bin_held(&ash_heap_self->bins[cls], cls), real);
+	EXPECT_EQ(ash_bin_held(ash_heap_self, cls), real);
 	ash_heap_free(p[0]);
 	ash_heap_free(p[3999]);
 }

@@ -72,7 +72,7 @@ TEST(some_come_home_at_a_time)
 	EXPECT_LE((uint32_t)ASH_REMOTE_SOME, came);
 	EXPECT_LE(came, ASH_REMOTE_SOME + ASH_OUTBOX_COUNT);
 	/* The bin is full, and no fuller; the rest is where it was cut from. */
-	EXPECT_EQ(ash_bin_held(&h->bins[cls], cls), max);
+	EXPECT_EQ(ash_bin_held(h, cls), max);
 	EXPECT_EQ(h->depot[cls].nr, 0);
 	expect_nothing_left();
 }
@@ -107,7 +107,7 @@ TEST(a_refill_from_a_slab_that_has_much_brings_nothing_home)
 	h = ash_heap_self;
 	others.nr = MANY;
 	for (unsigned i = 0; i < MANY; i++) {
-		const struct ash_slab *s = h->bins[cls].head == NULL ? h->partial[cls] : NULL;
+		const struct ash_slab *s = h->bins.head[cls] == NULL ? h->partial[cls] : NULL;
 		const uintptr_t left = h->home;
 		const bool has_much = left != 0 && s != NULL && s->nr_free > ash_classes[cls].cache_max;
 

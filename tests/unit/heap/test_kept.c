@@ -266,7 +266,7 @@ static uint32_t bin_length(unsigned cls)
 {
 	uint32_t nr = 0;
 
-	for (const struct ash_object *o = ash_heap_self->bins[cls].head; o != NULL; o = o->next)
+	for (const struct ash_object *o = ash_heap_self->bins.head[cls]; o != NULL; o = o->next)
 		nr++;
 	return nr;
 }
@@ -315,12 +315,12 @@ TEST(a_full_bin_is_put_aside_and_a_full_depot_gives_a_bounded_part_back)
 		h = ash_heap_self;
 		ash_bin_flush(ash_heap_self, cls);
 		for (unsigned i = 0; i < nr; i++) {
-			const uint32_t before = ash_bin_held(&h->bins[cls], cls), aside = h->depot[cls].nr;
+			const uint32_t before = ash_bin_held(h, cls), aside = h->depot[cls].nr;
 			const uint32_t batch = ash_min(max / 2, 64u);
 			uint32_t held, gone;
 
 			ash_heap_free(p[i]);
-			held = ash_bin_held(&h->bins[cls], cls);
+			held = ash_bin_held(h, cls);
 			gone = before + 1 - held;
 			EXPECT_EQ(held, bin_length(cls));
 			EXPECT_LE(held, max);
@@ -329,7 +329,7 @@ TEST(a_full_bin_is_put_aside_and_a_full_depot_gives_a_bounded_part_back)
 					  ash_max((uint64_t)256 << 10, h->slab_frames << (ASH_PAGE_SHIFT - 2)));
 				EXPECT_EQ(h->depot[cls].nr, aside + gone);
 				EXPECT_EQ(h->depot[cls].nr, depot_length(h, cls));
-				EXPECT_EQ(h->bins[cls].head, p[i]);
+				EXPECT_EQ(h->bins.head[cls], p[i]);
 				EXPECT_EQ(held, 1);
 				magazines++;
 			} else {
@@ -388,7 +388,7 @@ TEST(what_was_put_aside_comes_back_whole_and_the_last_first)
 	frames = fake_arena_used_frames();
 	for (unsigned i = NR; i-- > 0;) {
 		EXPECT_EQ(ash_heap_malloc(SIZE), p[i]);
-		EXPECT_EQ(ash_bin_held(&ash_heap_self->bins[cls], cls), bin_length(cls));
+		EXPECT_EQ(ash_bin_held(ash_heap_self, cls), bin_length(cls));
 	}
 	EXPECT_EQ(ash_heap_self->depot_bytes, 0);
 	EXPECT_EQ(fake_arena_used_frames(), frames);
@@ -480,23 +480,21 @@ TEST(a_bin_that_a_long_list_made_long_is_put_aside_or_shrinks)
 {
 	static void *p[7000];
 	const unsigned cls = ash_class_of(16);
-	const struct ash_bin *bin;
 	uint32_t longest;
 
 	for (unsigned i = 0; i < 7000; i++)
 		p[i] = ash_heap_malloc(16);
-	bin = &ash_heap_self->bins[cls];
 	/* A slab's list of nearly 4000 becomes the bin. */
 	for (unsigned i = 0; i < 3999; i++)
 		ash_heap_free(p[i]);
 	ash_bin_flush(ash_heap_self, cls);
 	p[0] = ash_heap_malloc(16);
-	longest = ash_bin_held(bin, cls);
+	longest = ash_bin_held(ash_heap_self, cls);
 	EXPECT_GT(longest, 8u * ash_classes[cls].cache_max);
 	for (unsigned i = 3999; i < 7000; i++)
 		ash_heap_free(p[i]);
-	EXPECT_LE(ash_bin_held(bin, cls), longest - 2500);
-	EXPECT_EQ(ash_bin_held(bin, cls), bin_length(cls));
+	EXPECT_LE(ash_bin_held(ash_heap_self, cls), longest - 2500);
+	EXPECT_EQ(ash_bin_held(ash_heap_self, cls), bin_length(cls));
 	EXPECT_EQ(ash_heap_self->depot[cls].nr, depot_length(ash_heap_self, cls));
 	ash_heap_free(p[0]);
 	ash_heap_trim();

@@ -101,11 +101,11 @@ static void one_batch(size_t size, unsigned expected)
 	uint32_t held;
 
 	allocate_many(&batch, nr, size);
-	held = ash_bin_held(&ash_heap_self->bins[cls], cls);
+	held = ash_bin_held(ash_heap_self, cls);
 	run_thread(thread_frees, &batch);
 	EXPECT_EQ(touched(&batch), expected);
 	EXPECT(ash_remote_drain(ash_heap_self));
-	EXPECT_EQ(ash_bin_held(&ash_heap_self->bins[cls], cls), held + nr);
+	EXPECT_EQ(ash_bin_held(ash_heap_self, cls), held + nr);
 	/* They are what is handed out next. */
 	allocate_many(&again, nr, size);
 	expect_distinct(&batch);

@@ -238,7 +238,7 @@ static unsigned allocate_own(void)
 
 	do
 		own[nr++] = ash_heap_malloc(SIZE);
-	while (ash_bin_held(&ash_heap_self->bins[cls], cls) > 0);
+	while (ash_bin_held(ash_heap_self, cls) > 0);
 	return nr;
 }
 
@@ -291,15 +291,15 @@ static void *fill_its_bin(void *arg)
 	while (i < 5 * batch)
 		ash_heap_free(blocks[i++]);
 	EXPECT_EQ(atomic_load(&other->batches), 4);
-	EXPECT_EQ(ash_bin_held(&self->bins[cls], cls), 0);
+	EXPECT_EQ(ash_bin_held(self, cls), 0);
 	/* The first of the next sends the fifth. */
 	ash_heap_free(blocks[i++]);
 	EXPECT_EQ(atomic_load(&other->batches), 4);
-	EXPECT_EQ(ash_bin_held(&self->bins[cls], cls), batch);
+	EXPECT_EQ(ash_bin_held(self, cls), batch);
 	EXPECT_LT(batch, max - max / 4);
 	while (i < NR)
 		ash_heap_free(blocks[i++]);
-	EXPECT_EQ(ash_bin_held(&self->bins[cls], cls), max - max / 4);
+	EXPECT_EQ(ash_bin_held(self, cls), max - max / 4);
 	free_own(nr_own);
 	ash_heap_thread_exit();
 	return arg;
@@ -326,7 +326,7 @@ static void *free_all_that_others_own(void *allocated_before)
 	}
 	for (unsigned i = 0; i < NR; i++)
 		ash_heap_free(blocks[i]);
-	EXPECT_EQ(ash_bin_held(&ash_heap_self->bins[cls], cls), 0);
+	EXPECT_EQ(ash_bin_held(ash_heap_self, cls), 0);
 	EXPECT_EQ(atomic_load(&other->batches), (NR - 1) / batch);
 	EXPECT(!ash_heap_self->keeps_others);
 	ash_heap_thread_exit();
@@ -362,10 +362,10 @@ static void *free_and_flush(void *arg)
 
 	for (unsigned i = 0; i < NR; i++)
 		ash_heap_free(blocks[i]);
-	EXPECT_GT(ash_bin_held(&ash_heap_self->bins[cls], cls), 0);
+	EXPECT_GT(ash_bin_held(ash_heap_self, cls), 0);
 	free_own(nr_own);
 	ash_heap_flush_thread();
-	EXPECT_EQ(ash_bin_held(&ash_heap_self->bins[cls], cls), 0);
+	EXPECT_EQ(ash_bin_held(ash_heap_self, cls), 0);
 	return arg;
 }
 

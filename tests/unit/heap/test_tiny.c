@@ -289,12 +289,12 @@ TEST(a_first_class_heap_has_tiny_objects_and_runs_back)
 			p[i] = ash_heap_new_alloc(h, 1, sizes[rest % 3], false);
 			nr_tiny += rest % 3 == 0;
 		}
-		held = ash_bin_held(&h->bins[cls], cls);
+		held = ash_bin_held(h, cls);
 		for (unsigned i = 0; i < 4; i++)
 			ash_heap_free(p[i]);
 		used = fake_arena_used_frames();
 		EXPECT(ash_remote_drain(h));
-		EXPECT_EQ(ash_bin_held(&h->bins[cls], cls), held + nr_tiny);
+		EXPECT_EQ(ash_bin_held(h, cls), held + nr_tiny);
 		for (unsigned i = 0, rest = order; i < 4; i++, rest /= 3)
 			used -= rest % 3 == 2 ? (1 << 20) >> ASH_PAGE_SHIFT : 0;
 		EXPECT_EQ(fake_arena_used_frames(), used);
@@ -316,11 +316,11 @@ static void *free_many_and_keep_some(void *arg)
 	/* It allocates of the class, and has nothing in its bin. */
 	do
 		own[nr_own++] = ash_heap_malloc(TINY);
-	while (ash_bin_held(&ash_heap_self->bins[cls], cls) > 0);
-	room = ash_heap_self->bins[cls].room;
+	while (ash_bin_held(ash_heap_self, cls) > 0);
+	room = ash_heap_self->bins.room[cls];
 	for (unsigned i = 0; i < MANY; i++)
 		ash_heap_free(many[i]);
-	EXPECT_EQ(ash_bin_held(&ash_heap_self->bins[cls], cls), (uint32_t)room - max / 4);
+	EXPECT_EQ(ash_bin_held(ash_heap_self, cls), (uint32_t)room - max / 4);
 	EXPECT(ash_heap_self->keeps_others);
 	for (unsigned i = 0; i < nr_own; i++)
 		ash_heap_free(own[i]);

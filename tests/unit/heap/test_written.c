@@ -46,7 +46,7 @@ static void *allocate_and_end(void *arg)
 /* With what it carries: the bin is full. */
 static void take_home_to_a_slab(void)
 {
-	ash_heap_self->bins[ash_class_of(size)].room = 0;
+	ash_heap_self->bins.room[ash_class_of(size)] = 0;
 	(void)ash_remote_drain(ash_heap_self);
 }
 
