@@ -316,8 +316,8 @@ void *ash_meta_alloc(size_t bytes);
 
 /*
  * A zero-filled table with one entry of entry_bytes per 2^shift frames of the whole reservation, reserved now and
- * touched only where used (heap: slab descriptors). It goes down: the result is the first entry, behind which is a
- * guard, and the others lie before it. NULL: no address space. Never freed.
+ * touched only where used (heap: slab descriptors). It goes down: the result is the first entry, and the others lie
+ * before it. Behind all but the first table is a guard. NULL: no address space. Never freed.
  */
 void *ash_meta_table(size_t entry_bytes, unsigned shift);
 

@@ -2,18 +2,18 @@
 /*
  * Metadata: tables with one entry per frame or pageblock of the whole reservation, and a bump allocator, out of line.
  *
- *      | guard | bump | guard | client tables | guard | pageblocks | backing | first bytes to bump | guard | tags |
- *      guard | frames | guard |
+ *      | guard | bump | guard | client tables | pageblocks | backing | first bytes to bump | tags | frames | guard |
  *
  * The clients' tables begin at their ends, so that what is written of them first lies beside what is written first of
  * the others: a page of the kernel's page tables, which maps 2 MiB, is more than a page of memory to a small process.
+ * And it is one mapping, made writable by one call: each more is two or three times what a system call is otherwise.
  *
  * One mapping, PROT_NONE at first, uncharged (NORESERVE). It becomes writable piecemeal: the little that every process
- * writes at once (which lies together, to be one mapping for the kernel and one page of page tables), the tables a
- * gigabyte of frames at a time as frames go online (the unit within which the page core may look at the metadata of a
- * frame that is not online), the bump area by steps. So what is writable goes with what the process uses: mlockall(2)
- * populates no table for memory that is not there, and where the kernel charges all the same (vm.overcommit_memory=2,
- * RLIMIT_DATA) it charges that much. What lies between is the guards.
+ * writes at once, with the first gigabyte's tags and first client's entries; the tables a gigabyte of frames at a time
+ * as frames go online (the unit within which the page core may look at the metadata of a frame that is not online), the
+ * bump area by steps. So what is writable goes with what the process uses: mlockall(2) populates no table for memory
+ * that is not there, and where the kernel charges all the same (vm.overcommit_memory=2, RLIMIT_DATA) it charges that
+ * much.
  *
  * Tags are looked up by whatever address a program frees, so all of them can be read from the start: beyond what is
  * writable they are the kernel's zero page.
@@ -27,6 +27,7 @@
 #define GUARD ASH_KIB(64)
 #define BUMP_STEP ASH_KIB(256)
 enum { MAX_TABLES = 8, CLIENT_BYTES_PER_FRAME = 8, BUMP_SHARE = 64, BUMP_ALIGN = 64 };
+enum { TAG_BYTES = sizeof(uint32_t), FIRST_CLIENT_BYTES = 4 }; /* per frame; the first client is the heap */
 enum { ALIGN_GIB = 64 };
 /* What is bumped first: arena and zone, a heap, and a client's word for every 4 MiB, if these are not too many. */
 #define EARLY_BYTES ASH_KIB(64)
@@ -50,10 +51,10 @@ static struct {
 	struct meta_table tables[MAX_TABLES];
 	unsigned nr_tables; /* setup turn and all growth turns */
 	uintptr_t client_start, client_next; /* setup turn: space for the clients' tables, taken from its end */
-	uintptr_t writable;                /* (c) start of what is written */
-	uintptr_t early_end, bump_end;     /* (c) */
-	_Atomic uintptr_t early_next;      /* (a) the first bytes that are bumped */
-	_Atomic uintptr_t bump_next;       /* (a) */
+	uintptr_t first_start, first_end; /* (c) what is writable from the start */
+	uintptr_t early_end, bump_end;    /* (c) */
+	_Atomic uintptr_t early_next;     /* (a) the first bytes that are bumped */
+	_Atomic uintptr_t bump_next;      /* (a) */
 	/* (a) writable below; release store after mprotect, acquire load before use */
 	_Atomic uintptr_t bump_committed;
 } meta;
@@ -97,6 +98,15 @@ static size_t early_bytes(size_t nr_frames)
 	return EARLY_BYTES + ash_min(ash_align_up(nr_frames / EARLY_SHARE, ASH_PAGE_SIZE), EARLY_MAX);
 }
 
+/*
+ * How many frames' tags and client's entries are writable from the start: those of the gigabyte that every process
+ * begins with. Beside several nodes nobody knows yet which that is.
+ */
+static size_t first_frames(size_t nr_frames)
+{
+	return ash_arenas.bind ? 0 : ash_min(nr_frames, ASH_GIB_FRAMES);
+}
+
 /* Lays everything out from base and returns the end: with base 0, the size. */
 static uintptr_t place_all(uintptr_t base, size_t nr_frames)
 {
@@ -109,22 +119,35 @@ static uintptr_t place_all(uintptr_t base, size_t nr_frames)
 	meta.bump_end = at + bump;
 	meta.client_start = meta.bump_end;
 	at = meta.client_start + ash_align_up(nr_frames * CLIENT_BYTES_PER_FRAME, ASH_PAGE_SIZE) + MAX_TABLES * GUARD;
-	at = place_early(at + GUARD, nr_frames);
-	meta.client_next = at - GUARD;
-	meta.writable = at;
+	at = place_early(at, nr_frames);
+	meta.client_next = at;
+	meta.first_start = ash_align_down(at - first_frames(nr_frames) * FIRST_CLIENT_BYTES, ASH_PAGE_SIZE);
 	at = place_table(TABLE_PAGEBLOCKS, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
 	at = place_table(TABLE_BACKING, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
 	atomic_init(&meta.early_next, at);
 	at += early_bytes(nr_frames);
 	meta.early_end = at;
-	at = place_table(TABLE_TAGS, at + GUARD, nr_frames, sizeof(uint32_t), 0);
-	return place_table(TABLE_FRAMES, at + GUARD, nr_frames, 0, 0) + GUARD;
+	meta.first_end = ash_align_up(at + first_frames(nr_frames) * TAG_BYTES, ASH_PAGE_SIZE);
+	at = place_table(TABLE_TAGS, at, nr_frames, TAG_BYTES, 0);
+	return place_table(TABLE_FRAMES, at, nr_frames, 0, 0) + GUARD;
 }
 
 static int commit(uintptr_t start, uintptr_t end)
 {
 	start = ash_align_down(start, ASH_PAGE_SIZE);
 	return ash_vmem_commit((void *)start, ash_align_up(end, ASH_PAGE_SIZE) - start);
+}
+
+/* The first entries are writable, and what follows them is readable: whoever frees something looks its tag up. */
+static int commit_first(void)
+{
+	const struct meta_table *tags = &meta.tables[TABLE_TAGS];
+	const uintptr_t end = tags->base + table_bytes(meta.nr_frames, TAG_BYTES, 0);
+	int err = commit(meta.first_start, meta.first_end);
+
+	if (err == 0 && meta.first_end < end)
+		err = ash_vmem_commit_zero((void *)meta.first_end, end - meta.first_end);
+	return err;
 }
 
 int ash_meta_init(size_t nr_frames)
@@ -143,9 +166,7 @@ int ash_meta_init(size_t nr_frames)
 	meta.nr_frames = nr_frames;
 	meta.nr_tables = OWN_TABLES;
 	/* The tables per pageblock are small, and walkers read them for the whole span. */
-	if (commit(meta.writable, meta.early_end) < 0 ||
-	    ash_vmem_commit_zero((void *)meta.tables[TABLE_TAGS].base,
-				 table_bytes(nr_frames, sizeof(uint32_t), 0)) < 0) {
+	if (commit_first() < 0) {
 		(void)ash_vmem_unmap(base, bytes);
 		return -ENOMEM;
 	}
@@ -159,8 +180,9 @@ static int cover_table(const struct meta_table *t, size_t base, size_t from, siz
 	const size_t part = table_offset(base, t->entry_bytes, t->shift);
 	const size_t first = part + table_offset(from, t->entry_bytes, t->shift);
 	const size_t last = part + table_offset(end, t->entry_bytes, t->shift);
+	const uintptr_t at = t->down ? t->base - last : t->base + first, at_end = at + last - first;
 
-	return t->down ? commit(t->base - last, t->base - first) : commit(t->base + first, t->base + last);
+	return at >= meta.first_start && at_end <= meta.first_end ? 0 : commit(at, at_end);
 }
 
 int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
