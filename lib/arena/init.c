@@ -2,9 +2,10 @@
 /*
  * Setting up: the reservation, the registry, arenas.
  *
- * The reservation is address space only and is never given back. Its size is a multiple of the machine's RAM, because
- * arenas grow at their end only and fragmentation of addresses must never be what stops them; where a limit on address
- * space (RLIMIT_AS) counts such space, it is kept to a share of the limit instead, and spans are then cut to fit.
+ * The reservation, with the metadata before the arenas, is address space only and is never given back. Its size is a
+ * multiple of the machine's RAM, because arenas grow at their end only and fragmentation of addresses must never be
+ * what stops them; where a limit on address space (RLIMIT_AS) counts such space, it is kept to a share of the limit
+ * instead, and spans are then cut to fit.
  *
  * A process starts with one arena, T of the node it runs on; others are made when first asked for.
  */
@@ -41,34 +42,41 @@ bool ash_arena_ready(void)
 	return atomic_load_explicit(&ash_arenas.ready, memory_order_acquire);
 }
 
-/* Reserve bytes aligned to align and no more than that where tight, else without trimming (fewer system calls). */
-static int reserve_aligned(size_t bytes, size_t align, bool tight, uintptr_t *base)
+/*
+ * Reserve bytes at *base, aligned to align, and as many as before, or more, from *start to there. No more than that
+ * where tight, else without trimming (fewer system calls).
+ */
+static int reserve_aligned(size_t before, size_t bytes, size_t align, bool tight, uintptr_t *start, uintptr_t *base)
 {
+	const size_t all = before + bytes + align;
 	void *addr;
-	uintptr_t start;
-	int err = ash_vmem_reserve(bytes + align, false, &addr);
+	uintptr_t end;
+	int err = ash_vmem_reserve(all, false, &addr);
 
 	if (err < 0)
 		return err;
-	start = ash_align_up((uintptr_t)addr, align);
+	*start = (uintptr_t)addr;
+	*base = ash_align_up(*start + before, align);
 	if (tight) {
-		(void)ash_vmem_unmap((void *)(start + bytes), (uintptr_t)addr + align - start);
-		if (start > (uintptr_t)addr)
-			(void)ash_vmem_unmap(addr, start - (uintptr_t)addr);
+		end = *base + bytes;
+		(void)ash_vmem_unmap((void *)end, *start + all - end);
+		if (*base - before > *start)
+			(void)ash_vmem_unmap(addr, *base - before - *start);
+		*start = *base - before;
 	}
-	*base = start;
 	return 0;
 }
 
 static int try_layout(size_t span, size_t total, size_t align, bool tight)
 {
-	uintptr_t base;
-	int err = reserve_aligned(total, align, tight, &base);
+	const size_t meta = ash_meta_bytes(total >> ASH_PAGE_SHIFT);
+	uintptr_t start, base;
+	int err = reserve_aligned(meta, total, align, tight, &start, &base);
 
 	if (err == 0) {
-		err = ash_meta_init(total >> ASH_PAGE_SHIFT);
+		err = ash_meta_init((void *)start, base - start, total >> ASH_PAGE_SHIFT);
 		if (err < 0)
-			(void)ash_vmem_unmap((void *)base, total);
+			(void)ash_vmem_unmap((void *)start, base + total - start);
 	}
 	if (err < 0)
 		return err;

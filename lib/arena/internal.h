@@ -220,7 +220,10 @@ bool ash_arena_ask(struct ash_arena *a, void *addr, size_t bytes);
 void ash_arena_tell(struct ash_arena *a, void *addr, size_t bytes, bool gone);
 
 /* meta.c */
-ASH_MUST_USE int ash_meta_init(size_t nr_frames);
+/* How much address space it takes at least, in whole pageblocks. */
+size_t ash_meta_bytes(size_t nr_frames);
+/* bytes from base on are reserved for it. */
+ASH_MUST_USE int ash_meta_init(void *base, size_t bytes, size_t nr_frames);
 /* Make the metadata of a's frames below pfn end writable. Growth turn. */
 ASH_MUST_USE int ash_meta_cover(struct ash_arena *a, ash_pfn_t end);
 struct ash_frame *ash_meta_frames(size_t first);

@@ -8,12 +8,11 @@
  * the others: a page of the kernel's page tables, which maps 2 MiB, is more than a page of memory to a small process.
  * And it is one mapping, made writable by one call: each more is two or three times what a system call is otherwise.
  *
- * One mapping, PROT_NONE at first, uncharged (NORESERVE). It becomes writable piecemeal: the little that every process
+ * Part of the arenas' reservation, PROT_NONE at first. It becomes writable piecemeal: the little that every process
  * writes at once, with the first gigabyte's tags and first client's entries; the tables a gigabyte of frames at a time
  * as frames go online (the unit within which the page core may look at the metadata of a frame that is not online), the
  * bump area by steps. So what is writable goes with what the process uses: mlockall(2) populates no table for memory
- * that is not there, and where the kernel charges all the same (vm.overcommit_memory=2, RLIMIT_DATA) it charges that
- * much.
+ * that is not there, and where the kernel charges (vm.overcommit_memory=2, RLIMIT_DATA) it charges that much.
  *
  * Tags are looked up by whatever address a program frees, so all of them can be read from the start: beyond what is
  * writable they are the kernel's zero page.
@@ -150,26 +149,21 @@ static int commit_first(void)
 	return err;
 }
 
-int ash_meta_init(size_t nr_frames)
+size_t ash_meta_bytes(size_t nr_frames)
 {
-	/* The kernel aligns a mapping of such a length to what a page of its page tables maps (6.7 and later). */
-	const size_t bytes = ash_align_up(place_all(0, nr_frames) + (is_large(nr_frames) ? ASH_GIB(1) : 0),
-					  ASH_PB_BYTES);
-	void *base;
-	int err = ash_vmem_reserve(bytes, true, &base);
+	return ash_align_up(place_all(0, nr_frames) + (is_large(nr_frames) ? ASH_GIB(1) : 0), ASH_PB_BYTES);
+}
 
-	if (err < 0)
-		return err;
+int ash_meta_init(void *base, size_t bytes, size_t nr_frames)
+{
 	(void)place_all((uintptr_t)base, nr_frames);
 	(void)ash_vmem_advise(base, bytes, ASH_VMEM_NOHUGE);
 	(void)ash_vmem_advise(base, bytes, ASH_VMEM_DONTDUMP);
 	meta.nr_frames = nr_frames;
 	meta.nr_tables = OWN_TABLES;
 	/* The tables per pageblock are small, and walkers read them for the whole span. */
-	if (commit_first() < 0) {
-		(void)ash_vmem_unmap(base, bytes);
+	if (commit_first() < 0)
 		return -ENOMEM;
-	}
 	ash_registry.tags = (_Atomic uint32_t *)meta.tables[TABLE_TAGS].base;
 	return 0;
 }

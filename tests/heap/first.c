@@ -58,11 +58,11 @@ static unsigned resident(unsigned shift, unsigned *pages)
 }
 
 /*
- * Nodes, memory; two reservations, and of the metadata two advices; writable: one stretch of slabs, tables per
+ * Nodes, memory; the reservation, and of the metadata two advices; writable: one stretch of slabs, tables per
  * pageblock, what is bumped first, which the heaps' table is part of, and tags; readable: the other tags; writable:
  * frames and the first half pageblock.
  */
-CHILD_TEST(a_first_allocation_is_ten_calls_and_few_page_tables)
+CHILD_TEST(a_first_allocation_is_nine_calls_and_few_page_tables)
 {
 	unsigned pages;
 	void *p;
@@ -74,7 +74,7 @@ CHILD_TEST(a_first_allocation_is_ten_calls_and_few_page_tables)
 	if (ash_arena_is_several())
 		SKIP("several nodes, or more to come, are asked for");
 	EXPECT_EQ(calls.nr, 3);
-	EXPECT_EQ(calls.all, 10);
+	EXPECT_EQ(calls.all, 9);
 	/* Unless there is a lot: the metadata but for the frames in one stretch of 2 MiB, all in a gigabyte. */
 	if (ash_registry.nr_frames >> 18 <= 300) {
 		EXPECT_LE(resident(21, &pages), 3);
