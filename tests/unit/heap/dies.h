@@ -9,7 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static inline bool dies(void (*fn)(void))
+/* How fn ends in a child of its own, as waitpid() says it. */
+static inline int ends(void (*fn)(void))
 {
 	int status = -1;
 	const pid_t pid = fork();
@@ -20,6 +21,13 @@ static inline bool dies(void (*fn)(void))
 		_exit(0);
 	}
 	EXPECT_EQ(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static inline bool dies(void (*fn)(void))
+{
+	const int status = ends(fn);
+
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 

@@ -4,10 +4,9 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "dies.h"
 #include "fake_arena.h"
 #include "heap/fast.h"
 #include "run_thread.h"
@@ -509,28 +508,6 @@ TEST(frees_to_first_class_heaps_leave_the_outboxes_alone)
 		ash_heap_new_destroy(heaps[i]);
 	ash_heap_trim();
 	EXPECT_EQ(fake_arena_used_frames(), 0);
-}
-
-/* How fn ends in a child of its own, as waitpid() says it. */
-static int ends(void (*fn)(void))
-{
-	int status = -1;
-	const pid_t pid = fork();
-
-	if (pid == 0) {
-		close(2);
-		fn();
-		_exit(0);
-	}
-	waitpid(pid, &status, 0);
-	return status;
-}
-
-static bool dies(void (*fn)(void))
-{
-	const int status = ends(fn);
-
-	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 
 /* What a child finds whose copy of an object is older than its copy of the list's head: a head, and no link behind

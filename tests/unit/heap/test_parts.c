@@ -4,13 +4,11 @@
 #include "harness/test.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "borrow_no_more.h"
+#include "dies.h"
 #include "fake_arena.h"
 #include "heap/fast.h"
 
@@ -382,24 +380,21 @@ TEST(trims_while_threads_come_and_go_lose_nothing)
 	EXPECT_EQ(fake_arena_faults(), 0);
 }
 
+static void write_to_a_freed_object(void)
+{
+	const unsigned cls = ash_class_of(2048);
+
+	for (unsigned i = 0; i < ash_classes[cls].capacity; i++)
+		object[i] = ash_heap_malloc(2048);
+	for (unsigned i = 1; i < ash_classes[cls].capacity; i++)
+		ash_heap_free(object[i]);
+	ash_bin_flush(ash_heap_self, cls);
+	memset(ash_heap_self->partial[cls]->free, 0x40, sizeof(void *));
+	thin(cls, TURNS);
+}
+
 /* A free list that leads out of its slab has been written to. */
 TEST(a_freed_object_that_was_written_to_is_found)
 {
-	const unsigned cls = ash_class_of(2048);
-	const pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		close(2);
-		for (unsigned i = 0; i < ash_classes[cls].capacity; i++)
-			object[i] = ash_heap_malloc(2048);
-		for (unsigned i = 1; i < ash_classes[cls].capacity; i++)
-			ash_heap_free(object[i]);
-		ash_bin_flush(ash_heap_self, cls);
-		memset(ash_heap_self->partial[cls]->free, 0x40, sizeof(void *));
-		thin(cls, TURNS);
-		_exit(0);
-	}
-	EXPECT_EQ(waitpid(pid, &status, 0), pid);
-	EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	EXPECT(dies(write_to_a_freed_object));
 }
