@@ -7,14 +7,16 @@
 
 #include <string.h>
 
-static void slab_stats(const struct ash_slab *s, struct ash_heap_stats *out)
+/* By the tag's class: the descriptor may have another user by now, and its numbers be those of another class. */
+static void slab_stats(const struct ash_slab *s, unsigned cls, struct ash_heap_stats *out)
 {
-	const struct ash_class *c = &ash_classes[s->cls];
-	const uint64_t unused = s->nr_free + (c->capacity - s->carved);
+	const struct ash_class *c = &ash_classes[cls];
+	const size_t carved = ash_min(s->carved, c->capacity);
+	const uint64_t unused = ash_min(s->nr_free, carved) + c->capacity - carved;
 
-	out->classes[s->cls].slabs++;
-	out->classes[s->cls].objects_total += c->capacity;
-	out->classes[s->cls].objects_free += unused;
+	out->classes[cls].slabs++;
+	out->classes[cls].objects_total += c->capacity;
+	out->classes[cls].objects_free += unused;
 	out->slab_free_bytes += unused * c->size;
 }
 
@@ -36,7 +38,7 @@ static void slabs_scan(struct ash_heap_stats *out)
 			if (tag == 0 || (tag & ASH_TAG_LARGE) != 0 || cls >= ASH_NR_CLASSES)
 				continue;
 			if ((f & (((size_t)1 << ash_classes[cls].slab_order) - 1)) == 0)
-				slab_stats(ash_slab_at(f, ASH_SLAB_MIN_ORDER), out);
+				slab_stats(ash_slab_at(f, ASH_SLAB_MIN_ORDER), cls, out);
 		}
 	}
 }
@@ -44,7 +46,9 @@ static void slabs_scan(struct ash_heap_stats *out)
 static void bins_scan(const struct ash_heap *h, struct ash_heap_stats *out)
 {
 	for (unsigned cls = 0; cls < ASH_NR_CLASSES; cls++) {
-		const uint64_t held = ash_bin_held(h, cls) + h->depot[cls].nr;
+		/* Below 0 in the middle of a refill, which writes the two numbers it is made of one after the other. */
+		const int32_t in_bin = (int32_t)ash_bin_held(h, cls);
+		const uint64_t held = (in_bin > 0 ? (uint64_t)in_bin : 0) + h->depot[cls].nr;
 
 		out->classes[cls].objects_free += held;
 		out->slab_free_bytes += held * ash_classes[cls].size;
