@@ -92,10 +92,24 @@ static void heap_start(struct ash_heap *h, bool first_class)
 	atomic_store_explicit(&h->first_class, first_class, memory_order_relaxed);
 }
 
-/* A structure for a heap that has never been: metadata first, because getting it may enter the kernel. */
+static bool is_full(void)
+{
+	bool full;
+
+	ash_heaps_lock();
+	full = ash_heaps.nr + 1 >= ash_heaps.max;
+	ash_heaps_unlock();
+	return full;
+}
+
+/*
+ * A structure for a heap that has never been: metadata first, because getting it may enter the kernel. It cannot be
+ * given back, so a full table is seen before; who loses the last number to another thread all the same loses a
+ * structure, once.
+ */
 static struct ash_heap *heap_structure(bool first_class)
 {
-	struct ash_heap *h = ash_meta_alloc(sizeof(*h));
+	struct ash_heap *h = is_full() ? NULL : ash_meta_alloc(sizeof(*h));
 
 	if (h == NULL)
 		return NULL;

@@ -18,6 +18,7 @@ static unsigned char used[FAKE_FRAMES], dirty[FAKE_FRAMES], gone[FAKE_FRAMES];
 static size_t nr_used, nr_discarded;
 static int64_t nr_away;
 static unsigned fail_in, faults;
+static _Atomic unsigned meta_allocs;
 static _Atomic bool shared;
 static bool zeroed;
 static struct ash_arena_config the_config;
@@ -245,7 +246,13 @@ int ash_run_extend(void *addr, size_t old_nr, size_t new_nr, enum ash_migratetyp
 
 void *ash_meta_alloc(size_t bytes)
 {
+	meta_allocs++;
 	return map(bytes);
+}
+
+unsigned fake_arena_meta_allocs(void)
+{
+	return meta_allocs;
 }
 
 void *ash_meta_table(size_t entry_bytes, unsigned shift)

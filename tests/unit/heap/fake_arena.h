@@ -21,6 +21,8 @@ size_t fake_arena_used_frames(void);
 size_t fake_arena_discarded_frames(void);
 /* Frames that are to stay discarded, as the heap counts them. */
 int64_t fake_arena_away_frames(void);
+/* Pieces of metadata that the heap has taken, which nothing gives back. */
+unsigned fake_arena_meta_allocs(void);
 /* Whether the heap has told that there are several. */
 bool fake_arena_is_shared(void);
 /* Whether it has told, since this was asked last, that a long run is to be zero. */

@@ -101,6 +101,34 @@ TEST(the_arenas_know_of_a_second_heap)
 	EXPECT(fake_arena_is_shared());
 }
 
+TEST(a_heap_too_many_costs_no_metadata)
+{
+	struct ash_heap *h, *left, *more[2];
+	const uint32_t max = ash_heaps.max;
+	unsigned before;
+
+	ash_heap_new_destroy(ash_heap_new(-1));
+	left = ash_heaps.free;
+	ash_heaps.free = NULL;
+	h = ash_heap_new(-1);
+	EXPECT(h != NULL);
+	ash_heaps.max = ash_heaps.nr + 1;
+	before = fake_arena_meta_allocs();
+	more[0] = ash_heap_new(-1);
+	more[1] = ash_heap_new(-1);
+	ash_heaps.max = max;
+	EXPECT(more[0] == NULL && more[1] == NULL);
+	EXPECT_EQ(fake_arena_meta_allocs(), before);
+	/* A structure that somebody has left is there for the next. */
+	ash_heap_new_destroy(h);
+	ash_heaps.max = ash_heaps.nr + 1;
+	more[0] = ash_heap_new(-1);
+	ash_heaps.max = max;
+	EXPECT(more[0] == h);
+	ash_heap_new_destroy(h);
+	h->orphan_next = left;
+}
+
 TEST(the_arenas_are_told_of_long_runs_that_are_to_be_zero)
 {
 	const size_t pageblock = ASH_PAGEBLOCK_BYTES;
