@@ -248,6 +248,14 @@ static uintptr_t bump(_Atomic uintptr_t *next, uintptr_t end, size_t bytes)
 	return at;
 }
 
+/* Who is refused memory is so for as long as there is none, and must not use up the space meanwhile. The last can. */
+static void unbump(_Atomic uintptr_t *next, uintptr_t at, size_t bytes)
+{
+	uintptr_t end = at + bytes;
+
+	(void)atomic_compare_exchange_strong_explicit(next, &end, at, memory_order_relaxed, memory_order_relaxed);
+}
+
 void *ash_meta_alloc(size_t bytes)
 {
 	uintptr_t at;
@@ -258,8 +266,12 @@ void *ash_meta_alloc(size_t bytes)
 	at = bump(&meta.early_next, meta.early_end, bytes);
 	if (at == 0) {
 		at = bump(&meta.bump_next, meta.bump_end, bytes);
-		if (at == 0 || !bump_commit(at, at + bytes))
+		if (at == 0)
 			return NULL;
+		if (!bump_commit(at, at + bytes)) {
+			unbump(&meta.bump_next, at, bytes);
+			return NULL;
+		}
 	}
 	/* A page that is read before it is written is faulted in twice. */
 	*(volatile char *)at = 0;
