@@ -39,9 +39,9 @@ static void read_totals(struct totals *t)
 	for (unsigned i = 0; i < ash_arena_count(); i++) {
 		if (!ash_arena_stats(i, &a))
 			continue;
-		t->system += (a.online - a.returned - a.zone.free_zeroed) << ASH_PAGE_SHIFT;
-		t->releasable += (a.zone.free_blocks - a.zone.free_zeroed) << ASH_PAGE_SHIFT;
-		t->free_runs += (a.zone.free - a.zone.free_zeroed + a.zone.pcp) << ASH_PAGE_SHIFT;
+		t->system += (a.online - a.returned - a.free_absent) << ASH_PAGE_SHIFT;
+		t->releasable += (a.zone.free_blocks - a.free_absent) << ASH_PAGE_SHIFT;
+		t->free_runs += (a.zone.free - a.free_absent + a.zone.pcp) << ASH_PAGE_SHIFT;
 		for (unsigned order = 0; order < ASH_NR_ORDERS; order++)
 			for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
 				t->free_buddies += a.zone.nr_free[order][mt];

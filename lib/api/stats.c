@@ -64,7 +64,7 @@ int ash_stats_read(struct ash_stats *stats, size_t size)
 		s.online_bytes += (uint64_t)a.online << ASH_PAGE_SHIFT;
 		s.peak_online_bytes += (uint64_t)a.peak_online << ASH_PAGE_SHIFT;
 		s.free_bytes += free_frames(&a) << ASH_PAGE_SHIFT;
-		s.absent_bytes += (a.returned + a.zone.free_zeroed) << ASH_PAGE_SHIFT;
+		s.absent_bytes += (a.returned + a.free_absent) << ASH_PAGE_SHIFT;
 		s.fallbacks += a.fallbacks;
 	}
 	hand_out(stats, size, &s, sizeof(s));
@@ -91,7 +91,7 @@ int ash_arena_info_read(unsigned index, struct ash_arena_info *info, size_t size
 		.online_bytes = (uint64_t)a.online << ASH_PAGE_SHIFT,
 		.peak_online_bytes = (uint64_t)a.peak_online << ASH_PAGE_SHIFT,
 		.free_bytes = free_frames(&a) << ASH_PAGE_SHIFT,
-		.absent_bytes = (a.returned + a.zone.free_zeroed) << ASH_PAGE_SHIFT,
+		.absent_bytes = (a.returned + a.free_absent) << ASH_PAGE_SHIFT,
 		.grows = a.grows,
 		.returned_pageblocks = a.returned_blocks,
 	};

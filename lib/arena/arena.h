@@ -375,6 +375,8 @@ struct ash_arena_stats {
 	size_t online;            /* frames the zone manages */
 	size_t peak_online;
 	size_t returned;          /* of these, H pageblocks that are back in the pool */
+	/* of zone.free, without memory behind them; never of hugetlb, which is populated before it is free */
+	size_t free_absent;
 	size_t backed[ASH_BACKING_NR]; /* online frames by the backing asked for */
 	uint64_t grows, returned_blocks, fallbacks; /* events; fallbacks = times a rung above could not be had */
 	struct ash_zone_stats zone;

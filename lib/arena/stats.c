@@ -28,7 +28,6 @@ bool ash_arena_stats(unsigned index, struct ash_arena_stats *out)
 		.kind = a->kind,
 		.start = a->start,
 		.span_bytes = (size_t)a->nr_frames << ASH_PAGE_SHIFT,
-		.online = atomic_load_explicit(&a->online, memory_order_relaxed),
 		.peak_online = atomic_load_explicit(&a->peak_online, memory_order_relaxed),
 		.returned = (size_t)atomic_load_explicit(&a->returned, memory_order_relaxed) * ASH_PB_FRAMES,
 		.grows = atomic_load_explicit(&a->grows, memory_order_relaxed),
@@ -37,7 +36,10 @@ bool ash_arena_stats(unsigned index, struct ash_arena_stats *out)
 	};
 	for (unsigned i = 0; i < ASH_BACKING_NR; i++)
 		out->backed[i] = atomic_load_explicit(&a->backed[i], memory_order_relaxed);
+	/* Returned pageblocks before, all that is online after: so what is without memory is never more than all. */
 	ash_zone_stats(a->zone, &out->zone);
+	out->online = atomic_load_explicit(&a->online, memory_order_relaxed);
+	out->free_absent = a->kind == ASH_ARENA_H && ash_arena_has_hugetlb(a) ? 0 : out->zone.free_zeroed;
 	return true;
 }
 

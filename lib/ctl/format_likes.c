@@ -69,9 +69,8 @@ static struct totals totals_of(const struct ash_snapshot *s)
 			for (unsigned mt = 0; mt < ASH_MT_NR; mt++)
 				t.free_count += a->zone.nr_free[order][mt];
 		}
-		/* Free pageblocks known to be zero have no memory behind them: the system has it, or never gave it. */
-		t.free_bytes += (a->zone.free - a->zone.free_zeroed) * ASH_PAGE_SIZE;
-		t.online += (a->online - a->returned - a->zone.free_zeroed) * ASH_PAGE_SIZE;
+		t.free_bytes += (a->zone.free - a->free_absent) * ASH_PAGE_SIZE;
+		t.online += (a->online - a->returned - a->free_absent) * ASH_PAGE_SIZE;
 		t.peak += a->peak_online * ASH_PAGE_SIZE;
 	}
 	return t;

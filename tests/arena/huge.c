@@ -107,6 +107,27 @@ CHILD_TEST(a_large_first_request_goes_to_the_pool_at_once)
 	expect_proved(&r);
 }
 
+/* A sixteenth of what is in use is taken ahead, and lies there populated. */
+CHILD_TEST(free_hugetlb_has_memory_behind_it_and_what_was_returned_has_not)
+{
+	const struct ash_zonelist *zl;
+	struct ash_arena_stats s;
+
+	fake_pool_on(100, 0);
+	zl = start(huge_config(ASH_HUGE_2M));
+	(void)run(zl, 64 * 512);
+	(void)run(zl, 512 + 1);
+	s = stats(H);
+	EXPECT_GT(s.zone.free_zeroed, 0);
+	EXPECT_EQ(s.free_absent, 0);
+	EXPECT_EQ((s.online - s.returned) * ASH_PAGE_SIZE, pool.used_2m * ASH_MIB(2));
+	EXPECT_GT(ash_arena_trim(), 0);
+	s = stats(H);
+	EXPECT_EQ((s.online - s.returned - s.free_absent) * ASH_PAGE_SIZE, pool.used_2m * ASH_MIB(2));
+	s = stats(T);
+	EXPECT_EQ(s.free_absent, s.zone.free_zeroed);
+}
+
 static void use_up_start(const struct ash_zonelist *zl)
 {
 	(void)run(zl, 512);
