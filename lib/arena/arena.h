@@ -340,6 +340,8 @@ struct ash_arena_watcher {
 	void (*gone)(void *addr, size_t bytes, bool gone);
 };
 void ash_arena_set_watcher(const struct ash_arena_watcher *w);
+/* The same in a child of fork, which is alone, before it gives the contig turn back. */
+void ash_arena_fork_watcher(const struct ash_arena_watcher *w);
 bool ash_arena_is_watched(void);
 /* Ask and tell of memory that the caller owns, and will empty before anybody else has it. No locks but the contig
  * turn. */

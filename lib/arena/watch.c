@@ -22,6 +22,11 @@ void ash_arena_set_watcher(const struct ash_arena_watcher *w)
 	ash_unlock(&ash_arenas.contig, &ash_futex_ops);
 }
 
+void ash_arena_fork_watcher(const struct ash_arena_watcher *w)
+{
+	atomic_store_explicit(&watcher, w, memory_order_relaxed);
+}
+
 bool ash_arena_is_watched(void)
 {
 	return atomic_load_explicit(&watcher, memory_order_acquire) != NULL;

@@ -119,4 +119,6 @@ void ash_map_events_fork_child(void)
 		atomic_store(&events.of[i].users, 0);
 		events.nr += atomic_load(&events.of[i].fn) != NULL;
 	}
+	/* Whoever was changing the list may have come no further than that. */
+	ash_arena_fork_watcher(events.nr > 0 ? &watcher : NULL);
 }
