@@ -77,10 +77,10 @@ struct ash_bins {
  * A slab: a naturally aligned run of 2^slab_order frames that holds objects of one class of one owner. Its descriptor
  * is found by arithmetic: ash_slabs[-(head frame / 16)], which is why no slab is smaller than 16 frames.
  *
- * Objects are in one of four places: handed out or in somebody's bin (in_use together), on the slab's free list
- * (nr_free), or never carved yet (capacity - carved). A slab with nr_free > 0 or uncarved objects is on its class's
- * partial list; nr_free == carved means nobody uses it. Of nr_free, nr_away are on no list, because the memory of parts
- * that they touch has been given back (parts.c).
+ * Objects are on the slab's free list (nr_free), never carved yet (capacity - carved), or elsewhere: handed out, in
+ * somebody's bin or on their way home, which the slab does not tell apart (carved - nr_free). A slab with nr_free > 0
+ * or uncarved objects is on its class's partial list; nr_free == carved means nobody uses it. Of nr_free, nr_away are
+ * on no list, because the memory of parts that they touch has been given back (parts.c).
  *
  * The same descriptor with cls == ASH_SLAB_LARGE stands for a large run of a first-class heap.
  */
