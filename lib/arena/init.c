@@ -16,7 +16,8 @@
 #include "os/numa.h"
 
 #define NO_POINTER ((uintptr_t)1 << 63) /* so far above every pointer that all of them are foreign */
-#define MIN_SPAN ASH_MIB(32)            /* a reservation below this is not worth having */
+#define MIN_SPAN ASH_MIB(32)            /* a span below this is not worth having, */
+#define MIN_TIGHT ASH_PB_BYTES          /* except where there is no more */
 enum { RAM_MULTIPLE = 4, TIGHT_NUMERATOR = 5, TIGHT_DENOMINATOR = 8, FEW_POLICIES = 8 };
 
 struct ash_registry ash_registry = { .base = NO_POINTER };
@@ -99,7 +100,7 @@ static int reserve_tight(size_t limit)
 	const unsigned spans = ash_wants_hugetlb() ? ASH_ARENA_KINDS : 1;
 
 	ash_nodes_use_one(ash_numa_current());
-	for (size_t total = limit / TIGHT_DENOMINATOR * TIGHT_NUMERATOR; total / spans >= MIN_SPAN; total /= 2) {
+	for (size_t total = limit / TIGHT_DENOMINATOR * TIGHT_NUMERATOR; total / spans >= MIN_TIGHT; total /= 2) {
 		size_t span = (size_t)1 << ash_log2_floor(total / spans);
 		size_t bytes = span * spans;
 		size_t align = ash_max(ash_min(span / 8, ASH_MIB(64)), ASH_PB_BYTES);

@@ -625,9 +625,32 @@ CHILD_TEST(even_a_very_small_address_space_works_or_says_no)
 	check_zones();
 }
 
+static size_t mapped(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	size_t pages = 0;
+
+	EXPECT(f != NULL && fscanf(f, "%zu", &pages) == 1);
+	fclose(f);
+	return pages * ASH_PAGE_SIZE;
+}
+
+CHILD_TEST(a_few_megabytes_of_address_space_are_a_small_heap)
+{
+	const struct ash_zonelist *zl = start_with_as(mapped() + ASH_MIB(8));
+	struct ash_run r;
+	size_t got = 0;
+
+	EXPECT(ash_meta_table(64, 4) != NULL);
+	for (; ash_run_alloc(zl, 16, 4, ASH_MT_UNMOVABLE, &r) == 0; got += 16 * ASH_PAGE_SIZE)
+		memset(r.addr, 1, 16 * ASH_PAGE_SIZE);
+	EXPECT_GE(got, ASH_MIB(2));
+	check_zones();
+}
+
 CHILD_TEST(no_address_space_at_all_is_enomem)
 {
-	struct rlimit rl = { ASH_MIB(16), ASH_MIB(16) };
+	struct rlimit rl = { ASH_MIB(1), ASH_MIB(1) };
 	struct ash_arena_config config = test_config();
 
 	EXPECT_EQ(setrlimit(RLIMIT_AS, &rl), 0);
