@@ -194,6 +194,8 @@ struct ash_heaps {
 	struct ash_heap **orphans;                    /* (l) [ASH_ZONELIST_HOMES] by the home of their memory */
 	_Atomic uint32_t nr_orphans;    /* (a) on all of these lists; written under the lock */
 	struct ash_heap *free;          /* (l) */
+	/* Held while orphans are borrowed (thread.c), and so by fork, which is to find none that is. Before `lock`. */
+	struct ash_lock trim;
 	_Atomic uint64_t foreign_frees;
 };
 extern ASH_HIDDEN struct ash_heaps ash_heaps;

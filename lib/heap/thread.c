@@ -26,7 +26,7 @@
  */
 static const struct ash_heap heap_none = { .tag = UINT32_MAX };
 extern struct ash_heap ash_heap_none ASH_ALIAS(heap_none);
-struct ash_heaps ash_heaps = { .lock = ASH_LOCK_INIT };
+struct ash_heaps ash_heaps = { .lock = ASH_LOCK_INIT, .trim = ASH_LOCK_INIT };
 ASH_TLS_DEFINE struct ash_heap *ash_heap_self = &ash_heap_none;
 ASH_TLS_DEFINE bool ash_heap_thread_ended;
 
@@ -354,20 +354,23 @@ static struct ash_heap *orphans_borrow(void)
 }
 
 /*
- * Giving parts of slabs back enters the kernel, which is nothing to do under the lock: so orphans are borrowed for it.
- * Threads that begin meanwhile make heaps of their own.
+ * Giving parts of slabs back enters the kernel, which is nothing to do under the lock that births and deaths need: so
+ * orphans are borrowed for it. Threads that begin meanwhile make heaps of their own. A fork waits, for what is borrowed
+ * would be the heaps of a thread that is not in the child.
  */
 static size_t orphans_trim(void)
 {
-	struct ash_heap *h = orphans_borrow(), *next;
+	struct ash_heap *h, *next;
 	size_t bytes = 0;
 
-	for (; h != NULL; h = next) {
+	ash_lock(&ash_heaps.trim, &ash_futex_ops);
+	for (h = orphans_borrow(); h != NULL; h = next) {
 		next = h->orphan_next;
 		heap_flush_all(h);
 		bytes += ash_heap_thin_now(h);
 		heap_abandon(h, 0);
 	}
+	ash_unlock(&ash_heaps.trim, &ash_futex_ops);
 	return bytes;
 }
 
@@ -423,6 +426,7 @@ void ash_heap_fork_prepare(void)
 {
 	struct ash_heap *h = own_heap();
 
+	ash_lock(&ash_heaps.trim, &ash_futex_ops);
 	if (h != NULL)
 		bring_all(h);
 	ash_heaps_lock();
@@ -432,6 +436,7 @@ void ash_heap_fork_prepare(void)
 void ash_heap_fork_parent(void)
 {
 	ash_heaps_unlock();
+	ash_unlock(&ash_heaps.trim, &ash_futex_ops);
 }
 
 void ash_heap_fork_child(void)
@@ -448,4 +453,5 @@ void ash_heap_fork_child(void)
 			atomic_store_explicit(&h->state, ASH_HEAP_LOST, memory_order_relaxed);
 	}
 	ash_heaps_unlock();
+	ash_unlock(&ash_heaps.trim, &ash_futex_ops);
 }

@@ -19,6 +19,7 @@ static size_t nr_used, nr_discarded;
 static int64_t nr_away;
 static unsigned fail_in, faults;
 static _Atomic unsigned meta_allocs;
+static void (*before_discard)(void);
 static _Atomic bool shared;
 static bool zeroed;
 static struct ash_arena_config the_config;
@@ -181,10 +182,17 @@ static bool discard(size_t f)
 	return n < ASH_PAGE_SIZE;
 }
 
+void fake_arena_before_discard(void (*fn)(void))
+{
+	before_discard = fn;
+}
+
 bool ash_run_discard(void *addr, size_t nr)
 {
 	const size_t first = ash_frame_index(addr);
 
+	if (before_discard != NULL)
+		before_discard();
 	pthread_mutex_lock(&lock);
 	for (size_t f = first; f < first + nr; f++)
 		if (!used[f] || ((uintptr_t)addr & (ASH_PAGE_SIZE - 1)) != 0)

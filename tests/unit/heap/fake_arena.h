@@ -27,6 +27,8 @@ unsigned fake_arena_meta_allocs(void);
 bool fake_arena_is_shared(void);
 /* Whether it has told, since this was asked last, that a long run is to be zero. */
 bool fake_arena_was_zeroed(void);
+/* Called before each discard, in the thread that discards. */
+void fake_arena_before_discard(void (*fn)(void));
 /* The option; never, until this is called. */
 void fake_arena_decay_ms(uint32_t ms);
 /* Broken promises since the start, each printed. */
