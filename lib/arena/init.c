@@ -4,8 +4,8 @@
  *
  * The reservation, with the metadata before the arenas, is address space only and is never given back. Its size is a
  * multiple of the machine's RAM, because arenas grow at their end only and fragmentation of addresses must never be
- * what stops them; where a limit on address space (RLIMIT_AS) counts such space, it is kept to a share of the limit
- * instead, and spans are then cut to fit.
+ * what stops them; where a limit on address space (RLIMIT_AS) or on locked memory (RLIMIT_MEMLOCK, after
+ * mlockall(MCL_FUTURE)) counts such space, it is kept to a share of the limit instead, and spans are then cut to fit.
  *
  * A process starts with one arena, T of the node it runs on; others are made when first asked for.
  */
@@ -91,9 +91,9 @@ static int try_layout(size_t span, size_t total, size_t align, bool tight)
 }
 
 /*
- * Under RLIMIT_AS: five eighths of the limit for arenas, the rest is the program's own. Too little to be divided among
- * nodes: first touch has to place it. A single span may end anywhere, so that the power of two does not cost up to
- * half. Smaller until it fits.
+ * Under RLIMIT_AS, or RLIMIT_MEMLOCK: five eighths of the limit for arenas, the rest is the program's own. Too little
+ * to be divided among nodes: first touch has to place it. A single span may end anywhere, so that the power of two does
+ * not cost up to half. Smaller until it fits.
  */
 static int reserve_tight(size_t limit)
 {
@@ -145,15 +145,21 @@ static int try_spans(size_t span)
 	return err;
 }
 
-/* The limit is asked for only when it is in the way: most processes have none. */
+/*
+ * The limit is asked for only when it is in the way: most processes have none. -EAGAIN is that of locked memory: all
+ * that is mapped after mlockall(MCL_FUTURE) counts, touched or not.
+ */
 static int reserve(void)
 {
 	size_t span = span_for(ash_env_ram());
+	const int err = try_spans(span);
 	size_t limit;
 
-	if (try_spans(span) == 0)
+	if (err == 0)
 		return 0;
 	limit = ash_env_address_limit();
+	if (err == -EAGAIN)
+		limit = ash_min(limit, ash_env_lock_limit());
 	if (limit != SIZE_MAX)
 		return reserve_tight(limit);
 	for (span /= 2; span >= MIN_SPAN; span /= 2) {

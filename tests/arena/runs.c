@@ -648,6 +648,41 @@ CHILD_TEST(a_few_megabytes_of_address_space_are_a_small_heap)
 	check_zones();
 }
 
+/* A kernel after mlockall(MCL_FUTURE), for who may lock so much in all. */
+enum { MAY_LOCK = 8 << 20 };
+static size_t locked;
+
+static bool locks_all(long nr, long a, long b, long c, long d, long e, long *ret)
+{
+	(void)a, (void)c, (void)e;
+	if (nr == __NR_prlimit64 && b == RLIMIT_MEMLOCK) {
+		*(struct rlimit *)d = (struct rlimit){ MAY_LOCK, MAY_LOCK };
+		*ret = 0;
+		return true;
+	}
+	if (nr == __NR_munmap)
+		locked -= (size_t)b;
+	if (nr != __NR_mmap)
+		return false;
+	if (locked + (size_t)b > MAY_LOCK) {
+		*ret = -EAGAIN;
+		return true;
+	}
+	locked += (size_t)b;
+	return false;
+}
+
+CHILD_TEST(where_all_that_is_mapped_is_locked_the_heap_keeps_to_that_limit)
+{
+	const struct ash_zonelist *zl;
+
+	fake_on();
+	fake.front = locks_all;
+	zl = start(test_config());
+	(void)run(zl, 256, 0);
+	check_zones();
+}
+
 CHILD_TEST(no_address_space_at_all_is_enomem)
 {
 	struct rlimit rl = { ASH_MIB(1), ASH_MIB(1) };
