@@ -37,6 +37,16 @@ static bool can_exchange(const struct ash_arena *a)
 	       !atomic_load_explicit(&ash_arenas.no_exchange, memory_order_relaxed);
 }
 
+/* Some filters answer a call they do not know with SIGSYS, here before the first of these. A filter, once there,
+ * stays. */
+static bool is_filtered(void)
+{
+	if (!ash_process_filtered())
+		return false;
+	atomic_store_explicit(&ash_arenas.no_exchange, true, memory_order_relaxed);
+	return true;
+}
+
 static bool exchange_begin(struct exchange *x, struct ash_arena *a)
 {
 	x->arena = a;
@@ -46,8 +56,7 @@ static bool exchange_begin(struct exchange *x, struct ash_arena *a)
 		return false;
 	}
 	ash_signals_block(&x->before);
-	/* A filter, once there, stays; and some answer a call they do not know with SIGSYS. */
-	x->fd = ash_process_filtered() ? -EPERM : ash_uffd_open();
+	x->fd = ash_uffd_open();
 	if (x->fd >= 0)
 		return true;
 	/* Too many descriptors are open just now; anything else stays so. */
@@ -177,7 +186,7 @@ void ash_run_move(void *to, void *from, size_t nr_blocks, bool to_empty)
 	const size_t frames = nr_blocks * ASH_PB_FRAMES;
 
 	if (ash_arena_of(to) != a || !can_exchange(a) ||
-	    (((uintptr_t)to | (uintptr_t)from) & (ASH_PB_BYTES - 1)) != 0) {
+	    (((uintptr_t)to | (uintptr_t)from) & (ASH_PB_BYTES - 1)) != 0 || is_filtered()) {
 		memcpy(to, from, frames << ASH_PAGE_SHIFT);
 		ash_run_free(from, frames);
 		return;
@@ -286,7 +295,8 @@ void ash_run_fill(struct ash_run *run)
 	pfn = (ash_pfn_t)(((uintptr_t)run->addr - a->start) >> ASH_PAGE_SHIFT);
 	end = pfn + (ash_pfn_t)(blocks * ASH_PB_FRAMES);
 	free_blocks = ash_arena_free_resident(a);
-	if (free_blocks == 0 || empty_row(a, &(ash_pfn_t){ pfn }, end) == 0 || !exchange_begin(&x, a))
+	if (free_blocks == 0 || empty_row(a, &(ash_pfn_t){ pfn }, end) == 0 || is_filtered() ||
+	    !exchange_begin(&x, a))
 		return;
 	fill_rows(&x, run, pfn, end, free_blocks);
 	exchange_end(&x);

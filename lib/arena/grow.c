@@ -79,7 +79,8 @@ static void t_advise(struct ash_arena *a, ash_pfn_t end)
 	if (a->huge_advised || end <= from || end <= ASH_PB_FRAMES / 2)
 		return;
 	a->huge_advised = true;
-	(void)ash_vmem_name((void *)a->start, (size_t)a->nr_frames << ASH_PAGE_SHIFT, "ashlar");
+	if (ash_start_may_ask(a))
+		(void)ash_vmem_name((void *)a->start, (size_t)a->nr_frames << ASH_PAGE_SHIFT, "ashlar");
 	(void)ash_vmem_advise(ash_arena_address(a, from), (size_t)(a->nr_frames - from) << ASH_PAGE_SHIFT,
 			      none ? ASH_VMEM_NOHUGE : ASH_VMEM_HUGE);
 }
@@ -176,6 +177,7 @@ static int t_grow_to(struct ash_arena *a, size_t need_end)
 
 	if (need_end > a->nr_frames)
 		return -ENOMEM;
+	ash_start_new_turn(a);
 	first_huge = ash_start_extend(a, need_end, touch);
 	err = t_extend(a, t_round(a, need_end, !touch), touch);
 	if (err < 0 && !touch)

@@ -41,6 +41,13 @@ enum ash_pb_backing {
 	ASH_PB_SPARED = 0x10,   /* held for a moment, by a fork or a return: free, so not worth copying */
 };
 
+/* Whether the kernel may be asked what the author of a filter may not have thought of. */
+enum ash_asks {
+	ASH_ASKS_UNKNOWN,
+	ASH_ASKS,
+	ASH_ASKS_NOT,
+};
+
 struct ash_arena {
 	struct ash_zone *zone;    /* (c) */
 	uintptr_t start;          /* (c) address of frame 0 */
@@ -57,6 +64,7 @@ struct ash_arena {
 	_Atomic ash_pfn_t end;       /* (g,a) frames from here on were never online */
 	ash_pfn_t covered;           /* (g) metadata is writable below this */
 	ash_pfn_t seen_used, seen_resident; /* (g) T: frames given out, and in memory, at start.c's last look */
+	enum ash_asks asks;          /* (g) T: in this turn (ash_start_may_ask) */
 	bool huge_advised;           /* (g) T: the kernel was told that the span wants huge pages */
 	_Atomic size_t promote_due;  /* (a) T: bytes online when the start is looked at again, to make it huge */
 	uint64_t dry_until;          /* (g) H: clock before which a growth of dry_frames or more is not tried again */
@@ -251,6 +259,12 @@ ASH_INLINE ash_pfn_t ash_start_frames(const struct ash_arena *a)
 	return atomic_load_explicit(&a->small_frames, memory_order_relaxed);
 }
 void ash_start_init(struct ash_arena *a);
+/*
+ * Some filters answer a system call that they do not know with SIGSYS. Whether there is one is read once in a growth
+ * turn, when it matters: that takes longer than the calls it is about.
+ */
+void ash_start_new_turn(struct ash_arena *a);
+bool ash_start_may_ask(struct ash_arena *a);
 /*
  * Caller holds the growth turn. The arena is about to grow to need_end; is_short: for a run that shares its pageblock.
  * True: the start has ended within the arena's first pageblock, which is to be made huge once the arena has grown.

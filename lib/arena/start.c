@@ -37,10 +37,16 @@ void ash_start_init(struct ash_arena *a)
 	atomic_store_explicit(&a->promote_due, OUTGROWN, memory_order_relaxed);
 }
 
-/* Whether the kernel may be asked: some filters answer a call they do not know with SIGSYS. */
-static bool may_ask(void)
+void ash_start_new_turn(struct ash_arena *a)
 {
-	return !ash_process_filtered();
+	a->asks = ASH_ASKS_UNKNOWN;
+}
+
+bool ash_start_may_ask(struct ash_arena *a)
+{
+	if (a->asks == ASH_ASKS_UNKNOWN)
+		a->asks = ash_process_filtered() ? ASH_ASKS_NOT : ASH_ASKS;
+	return a->asks == ASH_ASKS;
 }
 
 void ash_arena_note_shared(void)
@@ -68,7 +74,7 @@ static size_t resident(const void *addr, size_t nr)
 static bool is_sparse(struct ash_arena *a, size_t end, size_t used, bool is_short)
 {
 	const bool shared = atomic_load_explicit(&ash_arenas.shared, memory_order_relaxed);
-	const size_t in_memory = may_ask() ? resident((void *)a->start, end) : end;
+	const size_t in_memory = ash_start_may_ask(a) ? resident((void *)a->start, end) : end;
 	const size_t more = used - ash_min(used, a->seen_used);
 	const size_t touched = in_memory - ash_min(in_memory, a->seen_resident);
 
@@ -120,7 +126,7 @@ bool ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short)
  * be. */
 static bool collapse_full(const struct ash_arena *t, ash_pfn_t end)
 {
-	const bool looks = may_ask();
+	const bool looks = !ash_process_filtered();
 	bool all = true;
 
 	for (ash_pfn_t pfn = 0; pfn < end; pfn += ASH_PB_FRAMES) {

@@ -5,14 +5,12 @@
  * Files: Documentation/admin-guide/mm/hugetlbpage.rst and transhuge.rst, cgroup-v1/hugetlb.rst, cgroup-v2.rst.
  */
 #include <errno.h>
-#include <linux/prctl.h>
 #include <string.h>
-#include <sys/syscall.h>
 
 #include "os/cgroup.h"
 #include "os/file.h"
 #include "os/huge.h"
-#include "os/sys.h"
+#include "os/process.h"
 #include "os/text.h"
 
 enum { ASH_PATH_MAX = 512 };
@@ -54,10 +52,11 @@ enum ash_thp_mode ash_thp_mode(void)
 {
 	char buf[128];
 
-	if (ash_sys(__NR_prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0, 0) > 0)
+	if (!ash_process_may_have_thp())
 		return ASH_THP_NEVER;
+	/* A folder that was made the root (chroot) may have no /sys, which says nothing of the kernel. */
 	if (ash_file_read("/sys/kernel/mm/transparent_hugepage/enabled", buf, sizeof(buf)) < 0)
-		return ASH_THP_NEVER;
+		return ASH_THP_MADVISE;
 	if (strstr(buf, "[always]") != NULL)
 		return ASH_THP_ALWAYS;
 	return strstr(buf, "[madvise]") != NULL ? ASH_THP_MADVISE : ASH_THP_NEVER;

@@ -20,7 +20,8 @@ ASH_MUST_USE int ash_huge_pool(int node, unsigned page_shift, struct ash_huge_po
 
 enum ash_thp_mode { ASH_THP_NEVER, ASH_THP_MADVISE, ASH_THP_ALWAYS };
 
-/* The system's mode; ASH_THP_NEVER too when the process has THP switched off (prctl) or the kernel has none. */
+/* The system's mode; ASH_THP_NEVER too when the process has THP switched off (prctl) or the kernel has none, and
+ * ASH_THP_MADVISE where nothing says. */
 enum ash_thp_mode ash_thp_mode(void);
 
 /*

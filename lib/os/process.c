@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* getpid(2), getrusage(2), /proc/self/comm; see process.h. */
+/* getpid(2), getrusage(2), /proc/self/comm, /proc/thread-self/status; see process.h. */
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -24,23 +24,41 @@ struct ash_process_name ash_process_name(void)
 	return name;
 }
 
-static int find_seccomp(void *arg, const char *line)
-{
-	const char *s = ash_after_prefix(line, "Seccomp:");
+struct status_line {
+	const char *key;
+	char first; /* of the value */
+};
 
-	if (s != NULL) {
-		while (*s == '\t' || *s == ' ')
-			s++;
-		*(bool *)arg = *s != '0';
-	}
-	return 0;
+static int find_line(void *arg, const char *text)
+{
+	struct status_line *line = arg;
+	const char *s = ash_after_prefix(text, line->key);
+
+	if (s == NULL)
+		return 0;
+	while (*s == '\t' || *s == ' ')
+		s++;
+	line->first = *s;
+	return 1;
+}
+
+/* Whether the calling thread's status can be read and says 0 of it. */
+static bool status_is_zero(const char *key)
+{
+	struct status_line line = { .key = key };
+
+	return ash_file_lines("/proc/thread-self/status", find_line, &line) > 0 && line.first == '0';
 }
 
 bool ash_process_filtered(void)
 {
-	bool filtered = true;
+	return !status_is_zero("Seccomp:");
+}
 
-	return ash_file_lines("/proc/thread-self/status", find_seccomp, &filtered) != 0 || filtered;
+/* prctl(2) would say it, too, but filters do not know that call. */
+bool ash_process_may_have_thp(void)
+{
+	return !status_is_zero("THP_enabled:");
 }
 
 static uint64_t microseconds(const struct timeval *t)

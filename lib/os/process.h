@@ -22,6 +22,10 @@ struct ash_process_name ash_process_name(void);
  */
 ASH_MUST_USE bool ash_process_filtered(void);
 
+/* Whether the process may have transparent huge pages: false where prctl(2) has switched them off, or the kernel has
+ * none. true where that cannot be read, as before Linux 5.0. */
+ASH_MUST_USE bool ash_process_may_have_thp(void);
+
 struct ash_process_usage {
 	uint64_t user_us, system_us;
 	uint64_t minor_faults, major_faults;

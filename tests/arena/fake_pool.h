@@ -11,7 +11,6 @@
 
 #include <limits.h>
 #include <linux/mman.h>
-#include <linux/prctl.h>
 
 #include "arena/arena.h"
 #include "unit/os/fake_sys.h"
@@ -154,9 +153,6 @@ static long pool_populate(long addr, long bytes)
 static bool pool_front(long nr, long a, long b, long c, long d, long e, long *ret)
 {
 	*ret = 0;
-	/* Whether THP are to be had is what the test's files say, whatever this process was started under. */
-	if (nr == __NR_prctl && a == PR_GET_THP_DISABLE)
-		return true;
 	if (nr == __NR_mmap && (d & MAP_HUGETLB) != 0) {
 		*ret = pool_mmap(a, b, d);
 		return true;

@@ -43,6 +43,13 @@ static unsigned arena_of(const struct ash_run *r)
 	return (unsigned)(ash_frame_index(r->addr) >> ash_registry.span_frame_shift);
 }
 
+/* Whether THP are to be had, whatever this process was started under. */
+static void fake_thp(const char *enabled)
+{
+	fake_file("/proc/thread-self/status", "THP_enabled:\t1\nSeccomp:\t0\n");
+	fake_file("/sys/kernel/mm/transparent_hugepage/enabled", enabled);
+}
+
 /* Every page of [addr, addr + bytes) is one the pool has given. */
 static void expect_proved(const struct ash_run *r)
 {
@@ -143,7 +150,7 @@ CHILD_TEST(a_dry_pool_goes_down_a_rung_and_says_so_once)
 	fake_file("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "4\n");
 	fake_file("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages", "1\n");
 	fake_file("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/surplus_hugepages", "0\n");
-	fake_file("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
+	fake_thp("always [madvise] never\n");
 	zl = start(huge_config(ASH_HUGE_2M));
 	for (unsigned i = 0; i < 40; i++) {
 		r = run(zl, 512);
@@ -322,7 +329,7 @@ CHILD_TEST(metadata_reaches_as_far_as_the_page_core_looks)
 CHILD_TEST(the_line_names_the_rung_that_is_used_in_the_end)
 {
 	fake_pool_on(1, 0);
-	fake_file("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
+	fake_thp("always [madvise] never\n");
 	(void)run(start(huge_config(ASH_HUGE_1G)), 2048);
 	EXPECT(strstr(fake.log, "no 1 GiB huge pages") != NULL);
 	EXPECT(strstr(fake.log, "using transparent huge pages\n") != NULL);
@@ -331,7 +338,7 @@ CHILD_TEST(the_line_names_the_rung_that_is_used_in_the_end)
 CHILD_TEST(base_pages_are_called_base_pages)
 {
 	fake_pool_on(1, 0);
-	fake_file("/sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]\n");
+	fake_thp("always madvise [never]\n");
 	(void)run(start(huge_config(ASH_HUGE_2M)), 2048);
 	EXPECT(strstr(fake.log, "no 2 MiB huge pages") != NULL);
 	EXPECT(strstr(fake.log, "using base pages\n") != NULL);
@@ -484,7 +491,7 @@ CHILD_TEST(hugetlb_is_proved_in_place_where_it_cannot_be_moved)
 CHILD_TEST(thp_asked_for_by_name_and_switched_off_is_told)
 {
 	fake_pool_on(0, 0);
-	fake_file("/sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]\n");
+	fake_thp("always madvise [never]\n");
 	(void)run(start(huge_config(ASH_HUGE_THP)), 3000);
 	EXPECT(strstr(fake.log, "no transparent huge pages") != NULL);
 	EXPECT(strstr(fake.log, "using base pages") != NULL);
@@ -499,7 +506,7 @@ CHILD_TEST(strict_thp_switched_off_is_refused)
 
 	config.strict = true;
 	fake_pool_on(0, 0);
-	fake_file("/sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]\n");
+	fake_thp("always madvise [never]\n");
 	zl = start(config);
 	EXPECT_EQ(ash_run_alloc(zl, 3000, 0, ASH_MT_UNMOVABLE, &r), -ENOMEM);
 	EXPECT_EQ(ash_run_alloc(zl, 100, 0, ASH_MT_UNMOVABLE, &r), 0);
@@ -509,7 +516,7 @@ CHILD_TEST(strict_thp_switched_off_is_refused)
 CHILD_TEST(auto_says_nothing_where_thp_is_off)
 {
 	fake_pool_on(0, 0);
-	fake_file("/sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]\n");
+	fake_thp("always madvise [never]\n");
 	(void)run(start(huge_config(ASH_HUGE_AUTO)), 3000);
 	EXPECT_EQ(fake.log_len, 0);
 	EXPECT_STREQ(ash_arena_degraded(), "");

@@ -196,14 +196,28 @@ TEST(the_thp_mode_is_the_bracketed_word)
 
 	fake_on();
 	fake.files_only = true;
-	EXPECT_EQ(ash_thp_mode(), ASH_THP_NEVER);
 	fake_file(path, "always [madvise] never\n");
 	EXPECT_EQ(ash_thp_mode(), ASH_THP_MADVISE);
 	fake.files[0].text = "[always] madvise never\n";
 	EXPECT_EQ(ash_thp_mode(), ASH_THP_ALWAYS);
-	fake_fail(__NR_prctl, NULL, 0, 1, 1);
+	fake_file("/proc/thread-self/status", "Name:\tx\nTHP_enabled:\t1\nSeccomp:\t0\n");
+	EXPECT_EQ(ash_thp_mode(), ASH_THP_ALWAYS);
+	fake.files[1].text = "Name:\tx\nTHP_enabled:\t0\nSeccomp:\t0\n";
 	EXPECT_EQ(ash_thp_mode(), ASH_THP_NEVER);
+	fake.files[1].text = "Name:\tx\n";
 	fake.files[0].text = "always madvise [never]\n";
+	EXPECT_EQ(ash_thp_mode(), ASH_THP_NEVER);
+	EXPECT_EQ(fake.calls[__NR_prctl], 0);
+	fake_off();
+}
+
+/* As in a folder that was made the root: that there is no /sys does not say that there are no huge pages. */
+TEST(a_thp_mode_that_cannot_be_read_is_not_taken_for_never)
+{
+	fake_on();
+	fake.files_only = true;
+	EXPECT_EQ(ash_thp_mode(), ASH_THP_MADVISE);
+	fake_file("/proc/thread-self/status", "Name:\tx\nTHP_enabled:\t0\n");
 	EXPECT_EQ(ash_thp_mode(), ASH_THP_NEVER);
 	fake_off();
 }
