@@ -2,7 +2,7 @@
 /*
  * The malloc family, as glibc exports it, C23's additions and the __libc_ names that old programs call.
  *
- * Rules of argument and errno, where the standards leave room, are glibc's:
+ * Rules of argument and errno, where the standards leave room, are glibc's, but for one:
  *
  *   malloc, calloc, realloc   above PTRDIFF_MAX, or overflow: NULL, ENOMEM; the old object of realloc stays
  *   realloc(p, 0)             frees p, returns NULL, errno untouched
@@ -10,6 +10,7 @@
  *   memalign                  alignment is rounded up to a power of two; above half the address space: NULL, EINVAL
  *   posix_memalign            alignment not a power-of-two multiple of sizeof(void *): EINVAL returned; *memptr is
  *                             written on success alone
+ *   alignments above 1 GiB    NULL, ENOMEM: an arena is not aligned to more (glibc maps twice as much and cuts it)
  *   valloc, pvalloc           at a page; pvalloc rounds the size up, and what cannot be rounded is ENOMEM
  *   free and its kin          errno untouched
  *

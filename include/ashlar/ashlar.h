@@ -55,7 +55,8 @@ ASH_API void *ash_realloc(void *p, size_t size) ASH_API_MUST_USE ASH_API_SIZE(2)
 
 /*
  * size bytes at a multiple of align, which is a power of two; size need not be a multiple of it.
- * NULL: errno EINVAL (align is no power of two), ENOMEM. Semantics: aligned_alloc of C17 7.22.3.1 as glibc 2.38 has it.
+ * NULL: errno EINVAL (align is no power of two), ENOMEM (no memory, or align above 1 GiB, or above 2 to 64 MiB under a
+ * limit on address space). Semantics: aligned_alloc of C17 7.22.3.1 as glibc 2.38 has it.
  */
 ASH_API void *ash_aligned_alloc(size_t align, size_t size) ASH_API_MALLOC ASH_API_ALIGN(1) ASH_API_SIZE(2);
 

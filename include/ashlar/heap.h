@@ -39,7 +39,7 @@ ASH_API void *ash_heap_zalloc(struct ash_heap *heap, size_t size) ASH_API_MALLOC
 
 /*
  * As ash_heap_alloc(), at a multiple of align, which is a power of two.
- * NULL: errno EINVAL (align is no power of two), ENOMEM.
+ * NULL: errno EINVAL (align is no power of two), ENOMEM; the most that align can be is that of ash_aligned_alloc().
  */
 ASH_API void *ash_heap_aligned_alloc(struct ash_heap *heap, size_t align, size_t size) ASH_API_MALLOC ASH_API_ALIGN(2)
 	ASH_API_SIZE(3);
