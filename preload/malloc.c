@@ -15,6 +15,9 @@
  *   free and its kin          errno untouched
  *
  * Every symbol works as the first call of a process or a thread: the heap boots itself below the slow path.
+ *
+ * Tools that put other functions in the place of malloc's know these by their names (Valgrind), but not all of them:
+ * reallocarray and pvalloc, which are not known, call what is, or free() would get what its malloc did not give.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -45,7 +48,7 @@ ASH_EXPORT void *calloc(size_t n, size_t size)
 	return ash_fast_calloc(n, size);
 }
 
-ASH_EXPORT void *realloc(void *p, size_t size)
+ASH_EXPORT ASH_NOINLINE void *realloc(void *p, size_t size)
 {
 	return ash_fast_realloc(p, size);
 }
@@ -58,7 +61,7 @@ ASH_EXPORT void *reallocarray(void *p, size_t n, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return ash_heap_realloc(p, bytes);
+	return realloc(p, bytes);
 }
 
 ASH_EXPORT void *aligned_alloc(size_t align, size_t size)
@@ -95,7 +98,7 @@ ASH_EXPORT int posix_memalign(void **memptr, size_t align, size_t size)
 	return 0;
 }
 
-ASH_EXPORT void *valloc(size_t size)
+ASH_EXPORT ASH_NOINLINE void *valloc(size_t size)
 {
 	return ash_heap_aligned(ASH_PAGE_SIZE, size);
 }
@@ -106,7 +109,7 @@ ASH_EXPORT void *pvalloc(size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return ash_heap_aligned(ASH_PAGE_SIZE, ash_align_up(size, ASH_PAGE_SIZE));
+	return valloc(ash_align_up(size, ASH_PAGE_SIZE));
 }
 
 ASH_EXPORT size_t malloc_usable_size(void *p)
