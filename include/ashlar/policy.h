@@ -86,8 +86,9 @@ ASH_API struct ash_heap *ash_heap_create_policy(const struct ash_policy *policy)
  * Move the pages that [p, p + bytes) lies on to a node, under the program's feet: whoever touches one meanwhile waits.
  * Any memory will do, ashlar's or not. Whole pages move, and whole huge pages, with whatever else lies in them; pages
  * that are not in memory stay so. hugetlb pages need free ones in the node's pool.
- * 0: all that are in memory are on node. -EBUSY: some are not: pinned, shared, or no room there. -EPERM, -ENOSYS: the
- * kernel does not permit it; -ENODEV: no such node; -EACCES: one that the cpuset does not allow.
+ * 0: all that are in memory are on node. -EBUSY: some are not: pinned, shared, or no room there. -EINVAL: the range
+ * goes beyond the last address. -EPERM, -ENOSYS: the kernel does not permit it; -ENODEV: no such node; -EACCES: one
+ * that the cpuset does not allow.
  */
 ASH_API int ash_migrate(const void *p, size_t bytes, int node);
 

@@ -401,7 +401,8 @@ bool ash_numastat(unsigned node, struct ash_numastat *out);
 
 /*
  * Move the pages that [addr, addr + bytes) lies on, whoever's they are, to a node: 0 when all that are in memory are
- * there; -EBUSY: some could not be moved; -EPERM, -ENOSYS, -ENODEV, -EACCES as ash_numa_move().
+ * there; -EBUSY: some could not be moved; -EINVAL: it is no range; -EPERM, -ENOSYS, -ENODEV, -EACCES as
+ * ash_numa_move().
  */
 int ash_arena_migrate(const void *addr, size_t bytes, int node);
 

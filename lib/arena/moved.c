@@ -37,7 +37,9 @@ int ash_arena_migrate(const void *addr, size_t bytes, int node)
 	const uintptr_t end = (uintptr_t)addr + bytes;
 	size_t left = 0;
 
-	while (page < end) {
+	if (end < (uintptr_t)addr)
+		return -EINVAL;
+	while (page < end && bytes > 0) {
 		void *pages[BATCH];
 		unsigned n = 0;
 		int err;

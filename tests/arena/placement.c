@@ -279,3 +279,11 @@ CHILD_TEST(a_kernel_that_moves_no_pages_is_told_of_honestly)
 		EXPECT_EQ(ash_arena_migrate(r.addr, 10 * ASH_PAGE_SIZE, 1), errors[i]);
 	}
 }
+
+CHILD_TEST(what_is_no_range_is_not_moved)
+{
+	fake_on();
+	EXPECT_EQ(ash_arena_migrate((void *)~(uintptr_t)0xfff, 2 * ASH_PAGE_SIZE, 0), -EINVAL);
+	EXPECT_EQ(ash_arena_migrate((void *)1, 0, 0), 0);
+	EXPECT_EQ(fake.calls[__NR_move_pages], 0);
+}
