@@ -32,6 +32,7 @@ const struct ash_option ash_options_table[ASH_OPTION_NR] = {
 #define KIND_TYPE_ENUM int
 #define KIND_TYPE_BOOL bool
 #define KIND_TYPE_SIZE size_t
+#define KIND_TYPE_SIZES size_t
 #define KIND_TYPE_MSEC uint32_t
 #define KIND_TYPE_PATH char[ASH_REPORT_FILE_MAX]
 #define KIND_TYPE_NUMA struct ash_policy
@@ -128,6 +129,25 @@ static int parse_number(const struct ash_option *row, const char *value, size_t 
 	return 0;
 }
 
+/* A size that is one of the row's "a|b|c", however it is spelled. */
+static int parse_one_of(const struct ash_option *row, const char *value, size_t n, size_t *out)
+{
+	uint64_t wanted, v;
+	int err = ash_options_parse_number(value, n, true, &wanted);
+
+	for (const char *at = row->accepts, *end; err == 0; at = end + 1) {
+		end = strchrnul(at, '|');
+		err = ash_options_parse_number(at, (size_t)(end - at), true, &v);
+		if (err == 0 && v == wanted) {
+			*out = (size_t)v;
+			return 0;
+		}
+		if (*end == '\0')
+			return -ERANGE;
+	}
+	return err;
+}
+
 static int store_text(char *member, size_t size, const char *value, size_t n)
 {
 	if (n >= size)
@@ -171,6 +191,8 @@ int ash_options_set(struct ash_options *o, unsigned index, const char *value, si
 		if (err == 0)
 			*(size_t *)member = (size_t)number;
 		return err;
+	case ASH_OPTION_SIZES:
+		return parse_one_of(row, value, n, member);
 	case ASH_OPTION_RESERVES:
 		err = ash_reserves_check(value, n);
 		return err < 0 ? err : store_text(member, ASH_RESERVES_MAX, value, n);
@@ -221,6 +243,7 @@ void ash_options_write_value(struct ash_writer *w, const struct ash_options *o, 
 			ash_write(w, "%u", *(const uint32_t *)member);
 		break;
 	case ASH_OPTION_SIZE:
+	case ASH_OPTION_SIZES:
 		write_size(w, *(const size_t *)member);
 		break;
 	case ASH_OPTION_PATH:

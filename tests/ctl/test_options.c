@@ -169,6 +169,15 @@ TEST(every_enumerator_is_reachable_and_in_the_order_of_the_c_enumeration)
 	EXPECT_EQ(LOAD_CONF("report:off").report, ASH_REPORT_OFF);
 }
 
+TEST(one_of_several_sizes_may_be_spelled_in_any_way)
+{
+	EXPECT_EQ(LOAD_CONF("guard:0").arena.guard, 0);
+	EXPECT_EQ(LOAD_CONF("guard:8K").arena.guard, 8192);
+	EXPECT_EQ(LOAD_CONF("guard:8192").arena.guard, 8192);
+	EXPECT_EQ(LOAD_CONF("guard:2048K").arena.guard, 2 << 20);
+	EXPECT_STREQ(diag_text, "");
+}
+
 TEST(a_bad_value_warns_once_names_key_and_accepted_values_and_changes_nothing)
 {
 	static const char *const bad[] = {
@@ -193,6 +202,13 @@ TEST(a_bad_value_warns_once_names_key_and_accepted_values_and_changes_nothing)
 		"limit:0x10",
 		"limit:1.5G",
 		"small_start:2G",
+		"guard:3",
+		"guard:4K",
+		"guard:12K",
+		"guard:64",
+		"guard:4M",
+		"guard:0|8K",
+		"guard:",
 		"report:now",
 		"report_format:yaml",
 		"fork:both",
