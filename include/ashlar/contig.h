@@ -62,7 +62,7 @@ struct ash_movable_ops {
 /*
  * An object of bytes (up to 2 MiB, in whole powers of two of 4 KiB), aligned to its size; its contents are anything.
  * *ops is copied; arg must stay valid until the end of every object that has it. bytes in the functions is the rounded
- * size. NULL: errno EINVAL, ENOMEM.
+ * size. NULL: errno EINVAL, ENOMEM (also where there are 262,143 already).
  */
 ASH_API void *ash_movable_alloc(size_t bytes, const struct ash_movable_ops *ops, void *arg) ASH_API_MUST_USE;
 

@@ -69,7 +69,7 @@ bool ash_heaps_boot(void)
 			return false;
 	}
 	/* Making these two tables, once in a process's life, is the only time the kernel is entered with this lock
-	 * held. */
+	 * held, but for the guards of an orphan's slabs that are freed (option guard). */
 	ash_heaps_lock();
 	if (ash_slabs == NULL)
 		ash_slabs = ash_meta_table(sizeof(struct ash_slab), ASH_SLAB_MIN_ORDER);
