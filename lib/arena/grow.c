@@ -65,7 +65,8 @@ int ash_arena_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t end, enum a
 	for (ash_pfn_t pfn = first; a->kind == ASH_ARENA_H && pfn < end; pfn += ASH_PB_FRAMES)
 		atomic_store_explicit(&a->backing[pfn >> ASH_PAGEBLOCK_ORDER], (uint8_t)(1 + backing),
 				      memory_order_relaxed);
-	atomic_store_explicit(&a->end, end, memory_order_relaxed);
+	/* Whoever sees it without the turn (ash_run_word) finds the frames' metadata there. */
+	atomic_store_explicit(&a->end, end, memory_order_release);
 	count_online(a, end - first, backing);
 	return 0;
 }
