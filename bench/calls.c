@@ -8,11 +8,12 @@
  *   pair     malloc and free of one object, over and over
  *   burst    COUNT mallocs, then COUNT frees in the same order
  *   remote   frees of what another thread allocated
- *   calloc, aligned, sized   pairs with free, or with C23's free_sized where there is one
- *   realloc  between SIZE and one byte less, which must stay in place
+ *   calloc, aligned, memalign, null (realloc of NULL), sized   pairs with free, or C23's free_sized if there is one
+ *   realloc, reallocarray   between SIZE and one byte less, which must stay in place
  *
  * Compiled with -fno-plt: the count starts at the exported symbol.
  */
+#include <malloc.h>
 #include <pthread.h>
 
 #include "bench.h"
@@ -40,15 +41,32 @@ static void *fill(void *unused)
 	return NULL;
 }
 
-static __attribute__((noinline)) void pairs(unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		void *p = malloc(size);
-
-		*(volatile char *)p = 1;
-		free(p);
+/* One object after the other; and one that stays where it is while its size changes by a byte. */
+#define PAIRS(name, allocate, give_back)                                                                               \
+	static __attribute__((noinline)) void name(unsigned n)                                                         \
+	{                                                                                                              \
+		for (unsigned i = 0; i < n; i++) {                                                                     \
+			void *p = allocate;                                                                            \
+                                                                                                                       \
+			*(volatile char *)p = 1;                                                                       \
+			give_back;                                                                                     \
+		}                                                                                                      \
 	}
-}
+#define IN_PLACE(name, resize)                                                                                         \
+	static __attribute__((noinline)) void name(unsigned n)                                                         \
+	{                                                                                                              \
+		for (unsigned i = 0; i < n; i++)                                                                       \
+			if (resize != objects[0])                                                                      \
+				bench_die(#name ": a byte less or more moved the block");                              \
+	}
+PAIRS(pairs, malloc(size), free(p))
+PAIRS(callocs, calloc(1, size), free(p))
+PAIRS(aligned, aligned_alloc(64, size), free(p))
+PAIRS(memaligns, memalign(64, size), free(p))
+PAIRS(nulls, realloc(NULL, size), free(p))
+PAIRS(sized, malloc(size), free_sized(p, size))
+IN_PLACE(reallocs, realloc(objects[0], size - (i & 1)))
+IN_PLACE(reallocarrays, reallocarray(objects[0], size - (i & 1), 1))
 
 static __attribute__((noinline)) void burst(unsigned n)
 {
@@ -56,46 +74,6 @@ static __attribute__((noinline)) void burst(unsigned n)
 		objects[i] = malloc(size);
 	for (unsigned i = 0; i < n; i++)
 		free(objects[i]);
-}
-
-static __attribute__((noinline)) void callocs(unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		void *p = calloc(1, size);
-
-		*(volatile char *)p = 1;
-		free(p);
-	}
-}
-
-static __attribute__((noinline)) void aligned(unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		void *p = aligned_alloc(64, size);
-
-		*(volatile char *)p = 1;
-		free(p);
-	}
-}
-
-static __attribute__((noinline)) void sized(unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		void *p = malloc(size);
-
-		*(volatile char *)p = 1;
-		free_sized(p, size);
-	}
-}
-
-static __attribute__((noinline)) void reallocs(unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		void *q = realloc(objects[0], size - (i & 1));
-
-		if (q != objects[0])
-			bench_die("realloc by a byte moved the block");
-	}
 }
 
 static __attribute__((noinline)) void frees(unsigned n)
@@ -107,9 +85,18 @@ static __attribute__((noinline)) void frees(unsigned n)
 static const struct operation {
 	const char *name;
 	void (*run)(unsigned n);
+	bool of_one; /* object, which is there before and after */
 } operations[] = {
-	{ "pair", pairs },     { "burst", burst }, { "remote", frees },	  { "calloc", callocs },
-	{ "aligned", aligned }, { "sized", sized }, { "realloc", reallocs },
+	{ .name = "pair", .run = pairs },
+	{ .name = "burst", .run = burst },
+	{ .name = "remote", .run = frees },
+	{ .name = "calloc", .run = callocs },
+	{ .name = "aligned", .run = aligned },
+	{ .name = "memalign", .run = memaligns },
+	{ .name = "null", .run = nulls },
+	{ .name = "sized", .run = sized },
+	{ .name = "realloc", .run = reallocs, .of_one = true },
+	{ .name = "reallocarray", .run = reallocarrays, .of_one = true },
 };
 
 __attribute__((noinline)) void measured(const struct operation *op, unsigned n);
@@ -139,11 +126,11 @@ static void remote(const struct operation *op)
 
 static void local(const struct operation *op)
 {
-	if (op->run == reallocs)
+	if (op->of_one)
 		objects[0] = bench_malloc(size);
 	op->run(count);
 	measured(op, count);
-	if (op->run == reallocs)
+	if (op->of_one)
 		free(objects[0]);
 }
 
@@ -154,7 +141,8 @@ static void run(const char *what)
 	const struct operation *op = NULL;
 
 	for (size_t i = 0; colon != NULL && i < sizeof(operations) / sizeof(*operations); i++)
-		if (strncmp(operations[i].name, what, (size_t)(colon - what)) == 0)
+		if (strlen(operations[i].name) == (size_t)(colon - what) &&
+		    memcmp(operations[i].name, what, (size_t)(colon - what)) == 0)
 			op = &operations[i];
 	size = colon != NULL ? strtoull(colon + 1, NULL, 0) : 0;
 	if (op == NULL || size == 0)

@@ -73,16 +73,19 @@ ASH_EXPORT void *aligned_alloc(size_t align, size_t size)
 	return ash_fast_aligned(align, size);
 }
 
+/* align: no power of two. */
+static ASH_COLD void *memalign_above(size_t align, size_t size)
+{
+	if (align > SIZE_MAX / 2 + 1) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return ash_heap_aligned(align == 0 ? 1 : (size_t)1 << ash_log2_ceil(align), size);
+}
+
 ASH_EXPORT void *memalign(size_t align, size_t size)
 {
-	if (ASH_UNLIKELY(!ash_is_pow2(align))) {
-		if (align > SIZE_MAX / 2 + 1) {
-			errno = EINVAL;
-			return NULL;
-		}
-		align = align == 0 ? 1 : (size_t)1 << ash_log2_ceil(align);
-	}
-	return ash_heap_aligned(align, size);
+	return ASH_LIKELY(ash_is_pow2(align)) ? ash_fast_aligned(align, size) : memalign_above(align, size);
 }
 
 ASH_EXPORT int posix_memalign(void **memptr, size_t align, size_t size)

@@ -117,8 +117,10 @@ ASH_INLINE bool ash_run_keeps(size_t nr, size_t size)
 	return need == nr || (need < nr && nr <= ASH_SMALL_MAX >> ASH_PAGE_SHIFT && need * 2 >= nr);
 }
 
-/* In place: a slab's object whose class holds size, and of which at least half is used; or a run to which nothing
- * happens. */
+/*
+ * In place: a slab's object whose class holds size, and of which at least half is used; or a run to which nothing
+ * happens. Of NULL it is malloc, by which some programs allocate all they have.
+ */
 ASH_INLINE void *ash_fast_realloc(void *p, size_t size)
 {
 	const size_t frame = ash_frame_index(p);
@@ -134,6 +136,8 @@ ASH_INLINE void *ash_fast_realloc(void *p, size_t size)
 		} else if ((tag & ASH_TAG_LARGE) != 0 && ash_run_keeps(tag & ASH_TAG_FRAMES_MASK, size)) {
 			return p;
 		}
+	} else if (p == NULL) {
+		return ash_fast_malloc(size);
 	}
 	return ash_heap_realloc(p, size);
 }
