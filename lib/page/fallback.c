@@ -19,12 +19,13 @@ static const uint8_t fallbacks[ASH_MT_PCPTYPES][NR_FALLBACKS] = {
 static const struct ash_taken nothing = { ASH_PFN_NONE, 0 };
 
 /*
- * Is a free buddy of this order worth an attempt at its block? Small ones only for UNMOVABLE and RECLAIMABLE: leaving
- * those scattered over MOVABLE blocks is what fragments memory for good, the other way round it is harmless.
+ * Is a free buddy of this order worth an attempt at its block? From half the pageblock order on it is, for there will
+ * be more free beside it. Smaller ones only for UNMOVABLE and RECLAIMABLE: leaving those scattered over MOVABLE blocks
+ * is what fragments memory for good, the other way round it is harmless.
  */
 static bool should_try_claim(const struct ash_zone *z, unsigned order, enum ash_migratetype mt)
 {
-	return order + 1 >= z->pageblock_order || mt == ASH_MT_UNMOVABLE || mt == ASH_MT_RECLAIMABLE;
+	return order >= z->pageblock_order / 2 || mt == ASH_MT_UNMOVABLE || mt == ASH_MT_RECLAIMABLE;
 }
 
 static bool find_fallback(const struct ash_zone *z, unsigned order, enum ash_migratetype mt, enum ash_migratetype *from)

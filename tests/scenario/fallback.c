@@ -89,16 +89,25 @@ TEST(T62_cma_then_fallback)
 	EXPECT_STATE(&s, "42:1 M, 44:2 M", "MCM");
 }
 
-/* [L 20250407180154.63348] a MOVABLE request does not look for claims below half a pageblock: the lists stay. */
+/* [L 20250407180154.63348] a MOVABLE request looks for no claim below half the pageblock order: the lists stay. */
 TEST(T63_claim_search_stops_early)
 {
 	scene_open(&s, 4, 4, "UU");
-	scene_free(&s, "0:2 U, 4:1 U, 8:2 U, 16:2 U, 24:1 U");
+	scene_free(&s, "0:1 U, 4:1 U, 8:1 U, 12:1 U, 16:1 U, 24:0 U");
 	EXPECT_EQ(scene_alloc(&s, 0, ASH_MT_MOVABLE, ASH_ALLOC_NOFRAGMENT), ASH_PFN_NONE);
 	EXPECT(scene_same(&s));
-	/* Ten of sixteen frames are free: by the half rule the block would have been claimed, had it been asked. */
+	/* Eight of sixteen frames are free: by the half rule the block would have been claimed, had it been asked. */
 	EXPECT_EQ(scene_alloc(&s, 0, ASH_MT_MOVABLE, 0), 24);
-	EXPECT_STATE(&s, "0:2 U, 4:1 U, 8:2 U, 16:2 U, 25:0 U", "UU");
+	EXPECT_STATE(&s, "0:1 U, 4:1 U, 8:1 U, 12:1 U, 16:1 U", "UU");
+}
+
+/* [K page_alloc.c:should_try_claim_block] from half the pageblock *order* on, not from half a pageblock. */
+TEST(T63_half_the_order_is_worth_a_claim)
+{
+	scene_open(&s, 4, 4, "UU");
+	scene_free(&s, "0:2 U, 4:1 U, 8:2 U, 16:1 U, 24:0 U");
+	EXPECT_EQ(scene_alloc(&s, 0, ASH_MT_MOVABLE, 0), 4);
+	EXPECT_STATE(&s, "0:2 M, 5:0 M, 8:2 M, 16:1 U, 24:0 U", "MU");
 }
 
 /* [K page_alloc.c:__rmqueue_claim] the largest order wins over the preferred type; SIM. */
