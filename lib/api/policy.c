@@ -6,9 +6,15 @@
 
 #include "arena/arena.h"
 #include "heap/heap.h"
+#include "os/numa.h"
 #include "os/policy.h"
 
 static const struct ash_policy none;
+
+static int number_of(int node)
+{
+	return node == ASH_NODE_LOCAL ? ash_numa_current() : node;
+}
 
 int ash_policy_parse(struct ash_policy *policy, const char *text)
 {
@@ -37,10 +43,10 @@ struct ash_heap *ash_heap_create_policy(const struct ash_policy *policy)
 
 int ash_heap_move_node(struct ash_heap *heap, int node)
 {
-	return ash_heap_new_move(heap, node);
+	return ash_heap_new_move(heap, number_of(node));
 }
 
 int ash_migrate(const void *p, size_t bytes, int node)
 {
-	return ash_arena_migrate(p, bytes, node);
+	return ash_arena_migrate(p, bytes, number_of(node));
 }

@@ -40,6 +40,23 @@ TEST(heaps_give_memory_of_every_size_and_alignment)
 	ash_heap_destroy(h);
 }
 
+/* Where a function takes a node it takes ASH_NODE_LOCAL. */
+TEST(what_moves_to_a_node_moves_to_the_local_one)
+{
+	struct ash_heap *h = ash_heap_create(ASH_NODE_LOCAL);
+	char *p = ash_heap_zalloc(h, 100);
+	int err;
+
+	EXPECT(p != NULL);
+	err = ash_migrate(p, 100, ASH_NODE_LOCAL);
+	EXPECT(err != -ENODEV && err != -EINVAL);
+	err = ash_heap_move_node(h, ASH_NODE_LOCAL);
+	EXPECT(err != -ENODEV && err != -EINVAL);
+	EXPECT_EQ(ash_migrate(p, 100, ASH_NODE_LOCAL - 1), -ENODEV);
+	EXPECT_EQ(ash_heap_move_node(h, ASH_NODE_LOCAL - 1), -EINVAL);
+	ash_heap_destroy(h);
+}
+
 TEST(objects_of_different_heaps_never_share_a_frame)
 {
 	struct ash_heap *a = ash_heap_create(ASH_NODE_LOCAL), *b = ash_heap_create(ASH_NODE_LOCAL);
