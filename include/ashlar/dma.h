@@ -302,19 +302,19 @@ struct ash_dma_pool_face {
 };
 ASH_API extern __thread uint32_t ash_dma_thread;
 
-static inline struct ash_dma_pool_cache *ash_dma_pool_own_cache(const struct ash_dma_pool *pool)
+static __inline__ struct ash_dma_pool_cache *ash_dma_pool_own_cache(const struct ash_dma_pool *pool)
 {
 	return &((const struct ash_dma_pool_face *)(const void *)pool)->caches[ash_dma_thread];
 }
 
-static inline void *ash_dma_pool_get_inline(struct ash_dma_pool *pool)
+static __inline__ void *ash_dma_pool_get_inline(struct ash_dma_pool *pool)
 {
 	struct ash_dma_pool_cache *c = ash_dma_pool_own_cache(pool);
 
 	return __builtin_expect(c->nr > 0, 1) ? c->object[--c->nr] : ash_dma_pool_get(pool);
 }
 
-static inline void ash_dma_pool_put_inline(struct ash_dma_pool *pool, void *object)
+static __inline__ void ash_dma_pool_put_inline(struct ash_dma_pool *pool, void *object)
 {
 	struct ash_dma_pool_cache *c = ash_dma_pool_own_cache(pool);
 
@@ -325,7 +325,7 @@ static inline void ash_dma_pool_put_inline(struct ash_dma_pool *pool, void *obje
 		ash_dma_pool_put(pool, object);
 }
 
-static inline int ash_dma_pool_get_bulk_inline(struct ash_dma_pool *pool, void **objects, size_t n)
+static __inline__ int ash_dma_pool_get_bulk_inline(struct ash_dma_pool *pool, void **objects, size_t n)
 {
 	struct ash_dma_pool_cache *c = ash_dma_pool_own_cache(pool);
 
@@ -336,7 +336,7 @@ static inline int ash_dma_pool_get_bulk_inline(struct ash_dma_pool *pool, void *
 	return 0;
 }
 
-static inline void ash_dma_pool_put_bulk_inline(struct ash_dma_pool *pool, void *const *objects, size_t n)
+static __inline__ void ash_dma_pool_put_bulk_inline(struct ash_dma_pool *pool, void *const *objects, size_t n)
 {
 	struct ash_dma_pool_cache *c = ash_dma_pool_own_cache(pool);
 	const size_t most = ((const struct ash_dma_pool_face *)(const void *)pool)->cache_max;

@@ -10,9 +10,9 @@ import subprocess
 import sys
 import tempfile
 
-C = ['c99', 'c11', 'gnu17']
+C = ['c89', 'c99', 'c11', 'gnu17']
 CXX = ['c++11', 'c++17', 'c++20']
-FLAGS = ['-Wall', '-Wextra', '-Wpedantic', '-Wundef', '-Wshadow', '-Werror', '-fsyntax-only']
+FLAGS = ['-Wall', '-Wextra', '-Wpedantic', '-Wundef', '-Wshadow', '-Wconversion', '-Werror', '-fsyntax-only']
 BAD = {
     'not_self_contained.h': 'size_t size;\n',
     'not_c99.h': '#include <stddef.h>\nstruct s { struct { int a; }; };\n',
