@@ -208,6 +208,7 @@ void ash_dma_pool_put(struct ash_dma_pool *pool, void *p)
 int ash_dma_pool_get_bulk(struct ash_dma_pool *pool, void **objects, size_t n)
 {
 	struct ash_dma_cache *c = cache_of(pool);
+	const int saved = errno;
 	size_t have = 0;
 
 	if (ASH_LIKELY(c->nr >= n)) {
@@ -220,6 +221,7 @@ int ash_dma_pool_get_bulk(struct ash_dma_pool *pool, void **objects, size_t n)
 
 		if (p == NULL) {
 			ash_dma_pool_put_bulk(pool, objects, have);
+			errno = saved;
 			return -ENOMEM;
 		}
 		objects[have++] = p;

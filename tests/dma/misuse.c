@@ -241,7 +241,9 @@ CHILD_TEST(pools_refuse_what_their_slabs_cannot_be)
 	{
 		void *objects[11];
 
+		errno = 0;
 		EXPECT_EQ(ash_dma_pool_get_bulk(pool, objects, 11), -ENOMEM);
+		EXPECT_EQ(errno, 0);
 		EXPECT_EQ(ash_dma_pool_get_bulk(pool, objects, 10), 0);
 		EXPECT(ash_dma_pool_get(pool) == NULL);
 		ash_dma_pool_put_bulk(pool, objects, 10);
