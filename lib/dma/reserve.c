@@ -139,7 +139,7 @@ static void count_reserve(const struct reserve *r, int change)
 
 int ash_dma_reserve(const char *name, size_t bytes, const struct ash_dma_attr *attr)
 {
-	struct reserve *r;
+	struct reserve *r = NULL;
 	int err;
 
 	if (name[0] == '\0' || strnlen(name, NAME_MAX_BYTES) == NAME_MAX_BYTES)
