@@ -202,18 +202,24 @@ static ASH_NOINLINE void free_large(void *p, uint32_t tag)
 	ash_heap_settle();
 }
 
-/* differs: the tag of p's frame XOR that of self, whose slab it is not in. */
-ASH_HOT void ash_heap_free_other(void *p, uint32_t differs, struct ash_heap *self)
+/* Not inlined: where it is, every free of another thread's object makes a stack frame. */
+static ASH_NOINLINE void free_not_added(void *p, uint32_t differs, struct ash_heap *self)
 {
-	uint32_t tag;
+	const uint32_t tag = differs ^ (uint32_t)self->tag;
 
-	if (ASH_LIKELY(ash_outbox_push(self, p, differs)))
+	if (ash_outbox_keep(self, p, differs))
 		return;
-	tag = differs ^ (uint32_t)self->tag;
 	if ((tag & ASH_TAG_LARGE) == 0)
 		free_remote(p, tag, self);
 	else
 		free_large(p, tag);
+}
+
+/* differs: the tag of p's frame XOR that of self, whose slab it is not in. */
+ASH_HOT void ash_heap_free_other(void *p, uint32_t differs, struct ash_heap *self)
+{
+	if (ASH_UNLIKELY(!ash_outbox_push(self, p, differs)))
+		free_not_added(p, differs, self);
 }
 
 /* NULL and foreign pointers. */

@@ -60,12 +60,6 @@ ASH_INLINE uintptr_t ash_remote_take(struct ash_heap *h)
 	return atomic_exchange_explicit(&h->remote, 0, memory_order_acquire);
 }
 
-/* A batch that is on no list, as one. Nothing behind it is looked for in its head, and none stands in its tail. */
-ASH_INLINE uintptr_t ash_batch_alone(struct ash_batch b)
-{
-	return (uintptr_t)b.head | ASH_BATCH_TINY;
-}
-
 /*
  * The first of the next batch; what stands behind it is read before the object is anybody's. NULL: there is none, or
  * none until a batch that begins with a tiny object has been walked to its end.

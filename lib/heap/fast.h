@@ -188,6 +188,19 @@ ASH_INLINE bool ash_outbox_push(struct ash_heap *self, struct ash_object *o, uin
 	return true;
 }
 
+/* Where its owner takes nothing home: into a bin, if self has use for it. */
+ASH_INLINE bool ash_outbox_keep(struct ash_heap *self, struct ash_object *o, uint32_t differs)
+{
+	struct ash_outbox *box = ash_outbox_of(self, differs);
+	const size_t cls = (size_t)(differs ^ box->differs) - ASH_OUTBOX_CLOSED;
+
+	if (cls >= ASH_NR_CLASSES || box->keeps == 0 || !ash_heap_has_use(self, (unsigned)cls))
+		return false;
+	box->keeps--;
+	ash_bin_push(self, cls, o);
+	return true;
+}
+
 ASH_INLINE void ash_fast_free(void *p)
 {
 	const size_t frame = ash_frame_index(p);

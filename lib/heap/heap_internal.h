@@ -112,6 +112,7 @@ struct ash_outbox {
 	int64_t credit; /* (o) room for more, << 32, minus what ash_class_cost says per object; empty: 0 */
 	/* (o) the owner's tag XOR that of the heap whose outbox it is, as free() has it at hand; 0: empty */
 	uint32_t differs;
+	uint32_t keeps; /* (o) so many objects may be kept; if any, `differs` has ASH_OUTBOX_CLOSED */
 	/* (o) the last that is linked, whose link counts as many as it has room for; none is: ASH_BATCH_END */
 	uintptr_t head;
 	/* (o) where it takes the next address, and where none any more */
@@ -119,6 +120,7 @@ struct ash_outbox {
 	struct ash_object *tail; /* (o) the first that was linked, behind which the batch ends */
 } ASH_ALIGNED(64); /* the fast path indexes outboxes by a shift */
 #define ASH_OUTBOXES 8
+#define ASH_OUTBOX_CLOSED 0x80u /* beside the owner: nothing is added without a look at it */
 
 /*
  * Large runs of a thread's heap that were freed a moment ago, for the next request of about their length: the page core
@@ -356,7 +358,6 @@ ASH_INLINE uintptr_t ash_batches_take(_Atomic(uintptr_t) *list)
 		       : 0;
 }
 /* keep.c: others' objects that a thread has use for. */
-struct ash_batch;
 #define ASH_KEEP_FREE 4 /* of a bin, for what its thread frees of its own */
 /* Who allocates nothing of a class has no use for its objects, and would keep them from their owner. */
 ASH_INLINE bool ash_heap_has_use(const struct ash_heap *self, unsigned cls)
@@ -368,11 +369,6 @@ ASH_INLINE bool ash_remote_is_long(const struct ash_heap *h)
 {
 	return atomic_load_explicit(&h->batches, memory_order_relaxed) >= ASH_BATCHES_MANY;
 }
-/*
- * Of a batch that was not sent what self has use for goes into its bins. What is left, each object for itself; a head
- * of NULL: nothing.
- */
-struct ash_batch ash_keep_some(struct ash_heap *self, struct ash_batch b);
 /*
  * All batches that wait at h, which is another's, or that it has taken and not walked; 0: not many, or of another node,
  * as far as the first object tells.

@@ -3,10 +3,10 @@
  * Others' objects that a thread keeps for itself, instead of sending them home.
  *
  * An owner that does not run takes nothing home, and with more threads than processors many do not: others would free
- * to it all that they have, and grow new slabs for what they allocate. So who has a batch for a heap where many wait
- * keeps for himself what he has room for, up to three quarters of his bins, of classes that he allocates himself; and
- * so does who has taken what waited elsewhere (waiting.c). Those objects are still their owner's: a bin that is emptied
- * gives them to him.
+ * to it all that they have, and grow new slabs for what they allocate. So who frees to a heap where many batches wait
+ * keeps for himself what he has room for, up to three quarters of his bins, of classes that he allocates himself: at
+ * once (ash_outbox_keep()), because such an object comes by again each time that it is freed. So does who has taken
+ * what waited elsewhere (waiting.c). Those objects are still their owner's: a bin that is emptied gives them to him.
  */
 #include "heap/batch.h"
 #include "heap/fast.h"
@@ -21,35 +21,6 @@ static bool keep_one(struct ash_heap *self, struct ash_object *o)
 	self->keeps_others = true;
 	ash_bin_push(self, cls, o);
 	return true;
-}
-
-struct keeping {
-	struct ash_heap *self;
-	struct ash_batch left;
-};
-
-static void keep_or_leave(void *arg, struct ash_object *o)
-{
-	struct keeping *k = arg;
-
-	if (keep_one(k->self, o))
-		return;
-	o->link = k->left.head != NULL ? (uintptr_t)k->left.head : ASH_BATCH_END;
-	k->left.tail = k->left.head != NULL ? k->left.tail : o;
-	k->left.head = o;
-}
-
-static void keep_of_carrier(void *arg, const struct ash_carrier *c)
-{
-	ash_carrier_each(c, keep_or_leave, arg);
-}
-
-struct ash_batch ash_keep_some(struct ash_heap *self, struct ash_batch b)
-{
-	struct keeping k = { .self = self };
-
-	(void)ash_batches_walk(ash_batch_alone(b), ASH_BATCHES_ONE, keep_of_carrier, &k);
-	return k.left;
 }
 
 uintptr_t ash_remote_take_long(const struct ash_heap *self, struct ash_heap *h)

@@ -54,19 +54,7 @@ void ash_remote_send_one(struct ash_heap *h, struct ash_object *o)
 	send(h, (struct ash_batch){ o, o });
 }
 
-/*
- * Whether a batch for h that begins with o is worth a look. Who only consumes has no use for it, and does not look at
- * each object.
- */
-static bool may_keep(const struct ash_heap *self, const struct ash_heap *h, const struct ash_object *o)
-{
-	return ASH_UNLIKELY(ash_remote_is_long(h)) &&
-	       ash_heap_has_use(self, ash_tag_load(ash_frame_index(o)) & ASH_TAG_CLASS_MASK) &&
-	       ash_heap_is_near(self, o);
-}
-
-/* keep: what comes back to self's bins is welcome there. */
-static void outbox_send(struct ash_heap *self, struct ash_outbox *box, bool keep)
+static void outbox_send(struct ash_heap *self, struct ash_outbox *box)
 {
 	struct ash_batch b = { (struct ash_object *)box->head, box->tail };
 	struct ash_heap *h = ash_heap_by_tag(box->differs ^ (uint32_t)self->tag);
@@ -74,18 +62,16 @@ static void outbox_send(struct ash_heap *self, struct ash_outbox *box, bool keep
 	b.head->link -= (uintptr_t)(box->end - box->at) << ASH_CARRIED_SHIFT;
 	self->remote_frees += (uint32_t)box->credit;
 	box->differs = 0;
+	box->keeps = 0;
 	box->credit = 0;
-	if (keep && may_keep(self, h, b.head))
-		b = ash_keep_some(self, b);
-	if (b.head != NULL)
-		send(h, b);
+	send(h, b);
 }
 
 void ash_remote_flush(struct ash_heap *self)
 {
 	for (unsigned i = 0; i < ASH_OUTBOXES; i++)
 		if (self->outbox[i].differs != 0)
-			outbox_send(self, &self->outbox[i], false);
+			outbox_send(self, &self->outbox[i]);
 }
 
 static void outbox_start(struct ash_outbox *box, struct ash_object *o, uint32_t differs)
@@ -112,26 +98,50 @@ void ash_remote_give(struct ash_heap *self, struct ash_object *head, struct ash_
 
 		if (!ash_outbox_push(self, head, differs)) {
 			if (box->differs != 0)
-				outbox_send(self, box, false);
+				outbox_send(self, box);
 			outbox_start(box, head, differs);
 		}
 		head = next;
 	}
 }
 
-/* tag: the object's; a slab's, of an owner that is not self. A full outbox goes first, so an object always finds
- * one. */
+/* While h takes nothing home, as many objects as an outbox holds may be kept instead (ash_outbox_keep()). */
+static void outbox_close(struct ash_heap *self, struct ash_outbox *box, const struct ash_heap *h)
+{
+	if (ASH_LIKELY(!ash_remote_is_long(h)) || !ash_heap_is_near(self, box->tail))
+		return;
+	box->differs |= ASH_OUTBOX_CLOSED;
+	box->keeps = ASH_OUTBOX_COUNT;
+	self->keeps_others = true;
+}
+
+/*
+ * tag: the object's; a slab's, of an owner that is not self. A full outbox goes first, so an object always finds one. A
+ * closed one takes what was not kept. Who only consumes, or has full bins, closes none, and does not look at each
+ * object; who has kept half as many as might be has use for more.
+ */
 void ash_remote_free(struct ash_heap *self, struct ash_object *o, uint32_t tag)
 {
 	const uint32_t differs = tag ^ (uint32_t)self->tag;
 	struct ash_heap *h = ash_heap_by_tag(tag);
 	struct ash_outbox *box = ash_outbox_of(self, differs);
+	const bool closed = (differs ^ box->differs ^ ASH_OUTBOX_CLOSED) < ASH_NR_CLASSES;
+	bool use = closed && box->keeps <= ASH_OUTBOX_COUNT / 2;
 
 	if (h->first_class) {
 		ash_remote_send_one(h, o);
 		return;
 	}
-	if (box->differs != 0)
-		outbox_send(self, box, true);
-	outbox_start(box, o, differs);
+	if (closed)
+		box->differs ^= ASH_OUTBOX_CLOSED;
+	if (!closed || !ash_outbox_push(self, o, differs)) {
+		if (box->differs != 0)
+			outbox_send(self, box);
+		outbox_start(box, o, differs);
+		use = use || ash_heap_has_use(self, tag & ASH_TAG_CLASS_MASK);
+	}
+	if (box->keeps != 0)
+		box->differs |= ASH_OUTBOX_CLOSED;
+	else if (use)
+		outbox_close(self, box, h);
 }

@@ -278,8 +278,8 @@ TEST(who_frees_to_a_heap_that_takes_nothing_home_keeps_some)
 }
 
 /*
- * Of what it frees to a heap whose thread takes nothing home four batches wait; then three quarters of its bin are
- * filled, and what is left is sent.
+ * Of what it frees to a heap whose thread takes nothing home four batches wait; then an object goes into the bin at
+ * once, until three quarters are filled, and what is left is sent.
  */
 static void *fill_its_bin(void *arg)
 {
@@ -288,18 +288,23 @@ static void *fill_its_bin(void *arg)
 	struct ash_heap *other = owner_of(blocks[0]), *self = ash_heap_self;
 	unsigned i = 0;
 
-	while (i < 5 * batch)
+	/* The first of each batch sends the one before. */
+	while (i < 4 * batch + 1)
 		ash_heap_free(blocks[i++]);
 	EXPECT_EQ(atomic_load(&other->batches), 4);
 	EXPECT_EQ(ash_bin_held(self, cls), 0);
-	/* The first of the next sends the fifth. */
-	ash_heap_free(blocks[i++]);
+	ash_heap_free(blocks[i]);
+	EXPECT_EQ(ash_bin_held(self, cls), 1);
+	EXPECT_EQ(ash_heap_malloc(SIZE), blocks[i]);
+	while (ash_bin_held(self, cls) < max - max / 4) {
+		ash_heap_free(blocks[i++]);
+		EXPECT_LT(i, 5 * batch + max);
+	}
 	EXPECT_EQ(atomic_load(&other->batches), 4);
-	EXPECT_EQ(ash_bin_held(self, cls), batch);
-	EXPECT_LT(batch, max - max / 4);
 	while (i < NR)
 		ash_heap_free(blocks[i++]);
 	EXPECT_EQ(ash_bin_held(self, cls), max - max / 4);
+	EXPECT_EQ(atomic_load(&other->batches), (NR - (max - max / 4) - 1) / batch);
 	free_own(nr_own);
 	ash_heap_thread_exit();
 	return arg;
@@ -309,6 +314,48 @@ TEST(four_batches_wait_before_three_quarters_of_a_bin_are_kept)
 {
 	allocate_in_one_span();
 	run_thread(fill_its_bin);
+	EXPECT(ash_remote_drain(ash_heap_self));
+	expect_nothing_left();
+}
+
+/* Whether an object is kept, which is then the next that malloc returns. */
+static bool is_kept(void *p)
+{
+	ash_heap_free(p);
+	if (ash_bin_held(ash_heap_self, ash_class_of(SIZE)) == 0)
+		return false;
+	EXPECT_EQ(ash_heap_malloc(SIZE), p);
+	return true;
+}
+
+/* As many as an outbox holds are kept before it is looked again whether batches still wait. */
+static void *free_one_again_and_again(void *arg)
+{
+	const unsigned batch = ASH_OUTBOX_BYTES / SIZE, nr_own = allocate_own();
+	struct ash_heap *other = owner_of(blocks[0]);
+	unsigned i = 0;
+
+	while (i < 4 * batch + 1)
+		ash_heap_free(blocks[i++]);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		for (unsigned kept = 0; kept < ASH_OUTBOX_COUNT; kept++)
+			EXPECT(is_kept(blocks[i]));
+		if (turn == 1)
+			atomic_store(&other->batches, 0);
+		EXPECT(!is_kept(blocks[i++]));
+	}
+	EXPECT(!is_kept(blocks[i++]));
+	while (i < NR)
+		ash_heap_free(blocks[i++]);
+	free_own(nr_own);
+	ash_heap_thread_exit();
+	return arg;
+}
+
+TEST(whose_batches_are_gone_is_sent_to_again)
+{
+	allocate_in_one_span();
+	run_thread(free_one_again_and_again);
 	EXPECT(ash_remote_drain(ash_heap_self));
 	expect_nothing_left();
 }

@@ -335,7 +335,7 @@ TEST(who_frees_many_to_a_heap_that_takes_nothing_home_keeps_some)
 
 	ash_heap_free(ash_heap_malloc(TINY));
 	ash_registry.span_frame_shift = ash_log2_floor(FAKE_FRAMES);
-	/* And batches of both, of which what is kept and what is left begin with either. */
+	/* And among others, of which the thread allocates none. */
 	for (unsigned other = 0; other < 2; other++) {
 		uint32_t nr_tiny = 0;
 
