@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +55,14 @@ void usage_error(const char *subcommand, const char *format, ...)
 	fprintf(stderr, "\nTry `ashlar %s%shelp`.\n", subcommand != NULL ? subcommand : "",
 		subcommand != NULL ? " --" : "");
 	exit(STATUS_USAGE);
+}
+
+void unknown_option(const char *subcommand, char **argv)
+{
+	/* A letter may be one of several in a word that getopt has not done with. */
+	if (optopt > 0 && optopt <= UCHAR_MAX)
+		usage_error(subcommand, "unknown option \"-%c\"", optopt);
+	usage_error(subcommand, "unknown option \"%s\"", argv[optind - 1]);
 }
 
 void *need(void *allocated)

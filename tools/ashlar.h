@@ -31,6 +31,8 @@ int cmd_bench(int argc, char **argv);
 void complain(const char *format, ...) ASH_PRINTF(1, 2);
 /* The same, then a pointer to the help of the subcommand (NULL: of the whole), and exit with STATUS_USAGE. */
 ASH_NORETURN void usage_error(const char *subcommand, const char *format, ...) ASH_PRINTF(2, 3);
+/* For what getopt_long() has just refused. */
+ASH_NORETURN void unknown_option(const char *subcommand, char **argv);
 /* malloc that ends the program when there is no memory; asprintf likewise. */
 void *need(void *allocated);
 char *format_text(const char *format, ...) ASH_PRINTF(1, 2);

@@ -141,7 +141,7 @@ static void parse(struct setup *s, int argc, char **argv)
 		case ':':
 			usage_error("compare", "option %s needs a value", argv[optind - 1]);
 		default:
-			usage_error("compare", "unknown option \"%s\"", argv[optind - 1]);
+			unknown_option("compare", argv);
 		}
 	}
 }

@@ -285,7 +285,7 @@ static void parse(struct doctor *d, int argc, char **argv)
 		case ':':
 			usage_error("doctor", "option %s needs a value", argv[optind - 1]);
 		default:
-			usage_error("doctor", "unknown option \"%s\"", argv[optind - 1]);
+			unknown_option("doctor", argv);
 		}
 	}
 	if (optind < argc)

@@ -256,6 +256,16 @@ static long long parse_count(const char *text, char *sign)
 	return n;
 }
 
+static long parse_node(const char *text)
+{
+	char *end;
+	const unsigned long n = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end != '\0' || n >= ASH_NODES_MAX)
+		usage_error("pool", "\"%s\" is not a node", text);
+	return (long)n;
+}
+
 static void parse_size(struct pool *p, const char *text)
 {
 	static const char letters[] = "KMG";
@@ -279,7 +289,6 @@ struct request {
 
 static void parse_options(struct request *r, int argc, char **argv)
 {
-	char sign;
 	int c;
 
 	/* A count may begin with a minus, so options end at the size. */
@@ -287,7 +296,7 @@ static void parse_options(struct request *r, int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
 		switch (c) {
 		case OPT_NODE:
-			r->pool.node = (long)parse_count(optarg, &sign);
+			r->pool.node = parse_node(optarg);
 			break;
 		case OPT_ROOT:
 			r->pool.root = optarg;
@@ -304,7 +313,7 @@ static void parse_options(struct request *r, int argc, char **argv)
 		case ':':
 			usage_error("pool", "option %s needs a value", argv[optind - 1]);
 		default:
-			usage_error("pool", "unknown option \"%s\"", argv[optind - 1]);
+			unknown_option("pool", argv);
 		}
 	}
 }

@@ -226,7 +226,7 @@ static void parse(struct run *run, int argc, char **argv)
 		case ':':
 			usage_error("run", "option %s needs a value", argv[optind - 1]);
 		default:
-			usage_error("run", "unknown option \"%s\"", argv[optind - 1]);
+			unknown_option("run", argv);
 		}
 	}
 }

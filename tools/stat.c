@@ -433,7 +433,7 @@ static int parse(int argc, char **argv)
 			exit(STATUS_OK);
 		}
 		if (c != OPT_JSON && c != OPT_MAP)
-			usage_error("stat", "unknown option \"%s\"", argv[optind - 1]);
+			unknown_option("stat", argv);
 		if (how != 0 && how != c)
 			usage_error("stat", "--json has no picture");
 		how = c;

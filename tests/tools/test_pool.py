@@ -97,7 +97,9 @@ class Pool(Tool):
     def test_bad_arguments(self):
         for args, words in ((['2M'], 'are needed'), (['2M', 'x'], '"x" is not a number of pages'), (['2M', '+'], '"+"'),
                             (['2', '1'], '"2" is not a size'), (['2MB', '1'], '"2MB"'), (['0M', '1'], '"0M"'),
-                            (['4M', '1'], 'no pool of pages of 4.0 MiB'), (['--node', 'x', '2M', '1'], '"x"'),
+                            (['4M', '1'], 'no pool of pages of 4.0 MiB'), (['-2M', '1'], 'unknown option "-2"'),
+                            (['--node', 'x', '2M', '1'], '"x" is not a node'),
+                            (['--node', '-0', '1G', '2'], '"-0" is not a node'),
                             (['--node', '0'], 'are needed'), (['--on-demand', '--demote', '2M', '1'], 'two things'),
                             (['--demote', '1G', '+1'], 'only the pool itself'), (['2M', '1', '2'], 'are needed'),
                             (['2M', '99999999999999999999'], 'is not a number of pages'),
