@@ -116,6 +116,15 @@ long read_small_file(const char *path, char *buffer, size_t size)
 	return (long)used;
 }
 
+/* Whatever wrote it, and wherever it ended: what did not arrive is no success. */
+static void finish_output(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return;
+	complain("standard output cannot be written");
+	_exit(STATUS_FAILED);
+}
+
 static void print_help(FILE *to)
 {
 	fputs("ashlar puts an unmodified program's heap on huge pages, says what it did, and compares it.\n\nUsage:\n",
@@ -173,6 +182,7 @@ int main(int argc, char **argv)
 {
 	const struct subcommand *s;
 
+	atexit(finish_output);
 	if (argc < 2) {
 		print_help(stderr);
 		return STATUS_USAGE;

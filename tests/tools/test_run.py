@@ -316,6 +316,12 @@ class Usage(Tool):
         self.assertRegex(self.ashlar('--version').stdout, r'^ashlar \d+\.\d+\.\d+\n$')
         self.assertIn('small_start', self.ashlar('help', 'options').stdout)
 
+    def test_output_that_is_lost_is_no_success(self):
+        for args in (['help'], ['--help'], ['run', '--help'], ['doctor'], ['pool'], ['help', 'options'], ['--version'],
+                     ['run', '--dry-run', TRUE], ['compare', '--runs', '1', '--with', 'glibc', '--', TRUE]):
+            with open('/dev/full', 'w', encoding='ascii') as full:
+                self.assertEqual(self.ashlar(*args, stdout=full).returncode, 1, args)
+
     def test_thp_switched_off_for_the_process_is_said(self):
         def disable():
             ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE

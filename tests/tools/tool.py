@@ -27,8 +27,8 @@ class Tool(unittest.TestCase):
     def ashlar(self, *args, env=None, **kwargs):
         """Runs the command; environment variables given as None are removed."""
         merged = {k: v for k, v in {**self.env, **(env or {})}.items() if v is not None}
-        return subprocess.run([ASHLAR, *args], env=merged, capture_output=True, text=True,
-                              errors='surrogateescape', **kwargs)
+        pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+        return subprocess.run([ASHLAR, *args], env=merged, text=True, errors='surrogateescape', **{**pipes, **kwargs})
 
     def as_nobody(self):
         """What makes ashlar() run as another user; skips where there is none to be, or none that gets to the
