@@ -5,7 +5,7 @@
 # usage: demo.sh ASHLAR     (the built tools/ashlar)
 set -eu
 ashlar=$1
-here=$(cd -- "$(dirname -- "$0")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 python=/usr/bin/python3
 [ -x "$python" ] || python=$(command -v python3)
 

@@ -45,10 +45,10 @@ class Machine:
         self.environment = {'PATH': self.bin, 'RECORD': self.record, 'ASH_BUILD': self.build, 'INSTALLED': '',
                             'NINJA_SAYS': '', 'APT_KNOWS_NOT': 'nothing-of-that-name', **environment}
 
-    def run(self, *arguments):
+    def run(self, *arguments, script=os.path.join(ROOT, 'bootstrap'), folder=None):
         open(self.record, 'w', encoding='ascii').close()
-        done = subprocess.run([os.path.join(ROOT, 'bootstrap'), *arguments], env=self.environment,
-                              capture_output=True, text=True)
+        done = subprocess.run(['bash', script, *arguments], env=self.environment, cwd=folder, capture_output=True,
+                              text=True)
         with open(self.record, encoding='ascii') as f:
             return done.stdout + done.stderr, done.returncode, f.read().splitlines()
 
@@ -98,6 +98,13 @@ def with_everything_there_it_is_quiet_and_configures_once(scratch):
     said, status, calls = m.run('build')
     assert (said, status) == ('', 0), said
     assert not starts(calls, 'meson', 'apt-get', 'sudo'), calls
+
+
+def where_it_lies_does_not_depend_on_where_cd_looks(scratch):
+    above, name = os.path.split(ROOT)
+    m = Machine(scratch, CDPATH=above)
+    _, status, calls = m.run('build', script=os.path.join(name, 'bootstrap'), folder=above)
+    assert status == 0 and starts(calls, f'meson setup {m.build} {ROOT} '), (status, calls)
 
 
 def running_needs_fewer_packages_than_testing(_):
