@@ -43,17 +43,17 @@ ASH_EXPORT ASH_HOT void free(void *p)
 	ash_fast_free(p);
 }
 
-ASH_EXPORT void *calloc(size_t n, size_t size)
+ASH_EXPORT ASH_EARLY void *calloc(size_t n, size_t size)
 {
 	return ash_fast_calloc(n, size);
 }
 
-ASH_EXPORT ASH_NOINLINE void *realloc(void *p, size_t size)
+ASH_EXPORT ASH_EARLY ASH_NOINLINE void *realloc(void *p, size_t size)
 {
 	return ash_fast_realloc(p, size);
 }
 
-ASH_EXPORT void *reallocarray(void *p, size_t n, size_t size)
+ASH_EXPORT ASH_EARLY void *reallocarray(void *p, size_t n, size_t size)
 {
 	size_t bytes;
 

@@ -164,7 +164,7 @@ static void note_least(_Atomic uint32_t *low, uint32_t now)
 		atomic_store_explicit(low, now, memory_order_relaxed);
 }
 
-void ash_arena_note_low(struct ash_arena *a)
+ASH_EARLY void ash_arena_note_low(struct ash_arena *a)
 {
 	const struct ash_zone_free now = ash_zone_free_now(a->zone);
 
@@ -227,7 +227,7 @@ static void decay_parts(struct ash_arena *a, uint64_t looks)
 	lower(a->parts_low, n);
 }
 
-static size_t decay_arena(struct ash_arena *a, uint64_t looks)
+static ASH_EARLY size_t decay_arena(struct ash_arena *a, uint64_t looks)
 {
 	uint32_t low;
 	size_t n;
@@ -269,7 +269,7 @@ size_t ash_arena_decay(void)
 	return ash_arena_decay_at(decay_ms != 0 && decay_ms != UINT32_MAX ? ash_clock_ms() : 0);
 }
 
-size_t ash_arena_decay_at(uint64_t now)
+ASH_EARLY size_t ash_arena_decay_at(uint64_t now)
 {
 	const uint32_t decay_ms = ash_arenas.config.decay_ms;
 	uint64_t due = atomic_load_explicit(&ash_arenas.decay_due, memory_order_relaxed);

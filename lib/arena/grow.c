@@ -53,7 +53,7 @@ static void count_online(struct ash_arena *a, size_t nr, enum ash_backing backin
 	(void)atomic_fetch_add_explicit(&a->growths, 1, memory_order_release);
 }
 
-int ash_arena_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t end, enum ash_backing backing)
+ASH_EARLY int ash_arena_online(struct ash_arena *a, ash_pfn_t first, ash_pfn_t end, enum ash_backing backing)
 {
 	int err = ash_meta_cover(a, end);
 
@@ -117,7 +117,7 @@ static void t_touch(struct ash_arena *a, ash_pfn_t first, ash_pfn_t end)
 }
 
 /* Commit and online [end, new_end). touch: what it is for is short. */
-static int t_extend(struct ash_arena *a, ash_pfn_t new_end, bool touch)
+static ASH_EARLY int t_extend(struct ash_arena *a, ash_pfn_t new_end, bool touch)
 {
 	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
 	const size_t bytes = (size_t)(new_end - end) << ASH_PAGE_SHIFT;
@@ -152,7 +152,7 @@ static int t_extend(struct ash_arena *a, ash_pfn_t new_end, bool touch)
 }
 
 /* Where a T arena is to end when it must hold everything below need_end. */
-static ash_pfn_t t_round(const struct ash_arena *a, size_t need_end, bool spare)
+static ASH_EARLY ash_pfn_t t_round(const struct ash_arena *a, size_t need_end, bool spare)
 {
 	const size_t online = atomic_load_explicit(&a->online, memory_order_relaxed) << ASH_PAGE_SHIFT;
 	const size_t nr = need_end - atomic_load_explicit(&a->end, memory_order_relaxed);
@@ -241,7 +241,7 @@ static int h_grow_to(struct ash_arena *a, size_t need_end)
 	return err < 0 ? -ENOMEM : 0;
 }
 
-int ash_arena_grow_to(struct ash_arena *a, size_t end)
+ASH_EARLY int ash_arena_grow_to(struct ash_arena *a, size_t end)
 {
 	int err = a->kind == ASH_ARENA_T ? t_grow_to(a, end) : h_grow_to(a, end);
 
@@ -290,8 +290,8 @@ static size_t run_start(const struct ash_arena *a, size_t nr, unsigned align_ord
 	return ash_align_up(end, (size_t)1 << order);
 }
 
-int ash_arena_grow(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt, bool small_only,
-		   struct ash_page_grant *grant)
+ASH_EARLY int ash_arena_grow(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt,
+			     bool small_only, struct ash_page_grant *grant)
 {
 	int err = -ENOMEM;
 

@@ -23,7 +23,7 @@ enum { RAM_MULTIPLE = 4, TIGHT_NUMERATOR = 5, TIGHT_DENOMINATOR = 8, FEW_POLICIE
 struct ash_registry ash_registry = { .base = NO_POINTER };
 struct ash_arenas ash_arenas;
 
-void ash_arena_config_default(struct ash_arena_config *config)
+ASH_EARLY void ash_arena_config_default(struct ash_arena_config *config)
 {
 	*config = (struct ash_arena_config){
 		.huge = ASH_HUGE_AUTO,
@@ -33,12 +33,12 @@ void ash_arena_config_default(struct ash_arena_config *config)
 	};
 }
 
-const struct ash_arena_config *ash_arena_config(void)
+ASH_EARLY const struct ash_arena_config *ash_arena_config(void)
 {
 	return &ash_arenas.config;
 }
 
-bool ash_arena_ready(void)
+ASH_EARLY bool ash_arena_ready(void)
 {
 	return atomic_load_explicit(&ash_arenas.ready, memory_order_acquire);
 }
@@ -127,7 +127,7 @@ static size_t span_for(size_t ram)
 }
 
 /* Nodes with long spans are worth more than many policies. */
-static int try_spans(size_t span)
+static ASH_EARLY int try_spans(size_t span)
 {
 	const unsigned most = ash_arenas.nr_policy_slots;
 	int err;
@@ -193,7 +193,7 @@ static int zone_create(struct ash_arena *a, size_t first)
 }
 
 /* Caller holds the setup turn. */
-static struct ash_arena *arena_create(unsigned index)
+static ASH_EARLY struct ash_arena *arena_create(unsigned index)
 {
 	const size_t first = (size_t)index << ash_registry.span_frame_shift;
 	const unsigned slot = index / ASH_ARENA_KINDS;
@@ -219,7 +219,7 @@ static struct ash_arena *arena_create(unsigned index)
 	return a;
 }
 
-struct ash_arena *ash_arena_get(unsigned index)
+ASH_EARLY struct ash_arena *ash_arena_get(unsigned index)
 {
 	struct ash_arena *a = ash_arena_peek(index);
 
@@ -254,7 +254,7 @@ static int set_up(const struct ash_arena_config *config)
 	return 0;
 }
 
-int ash_arena_init(const struct ash_arena_config *config)
+ASH_EARLY int ash_arena_init(const struct ash_arena_config *config)
 {
 	int err = 0;
 
@@ -270,7 +270,7 @@ int ash_arena_init(const struct ash_arena_config *config)
 	return err;
 }
 
-void ash_arenas_take_turns(void)
+ASH_EARLY void ash_arenas_take_turns(void)
 {
 	ash_lock(&ash_arenas.setup, &ash_futex_ops);
 	for (unsigned i = 0; i < ash_registry.nr_spans; i++) {
@@ -293,7 +293,7 @@ bool ash_arenas_busy(void)
 	return busy;
 }
 
-void ash_arenas_end_turns(void)
+ASH_EARLY void ash_arenas_end_turns(void)
 {
 	for (unsigned i = ash_registry.nr_spans; i-- > 0;) {
 		struct ash_arena *a = ash_arena_peek(i);

@@ -107,7 +107,7 @@ static size_t first_frames(size_t nr_frames)
 }
 
 /* Lays everything out from base and returns the end: with base 0, the size. */
-static uintptr_t place_all(uintptr_t base, size_t nr_frames)
+static ASH_EARLY uintptr_t place_all(uintptr_t base, size_t nr_frames)
 {
 	const size_t bump =
 		ash_max(ash_align_up((nr_frames << ASH_PAGE_SHIFT) / BUMP_SHARE, ASH_PAGE_SIZE), ASH_MIB(1));
@@ -149,12 +149,12 @@ static int commit_first(void)
 	return err;
 }
 
-size_t ash_meta_bytes(size_t nr_frames)
+ASH_EARLY size_t ash_meta_bytes(size_t nr_frames)
 {
 	return ash_align_up(place_all(0, nr_frames) + (is_large(nr_frames) ? ASH_GIB(1) : 0), ASH_PB_BYTES);
 }
 
-int ash_meta_init(void *base, size_t bytes, size_t nr_frames)
+ASH_EARLY int ash_meta_init(void *base, size_t bytes, size_t nr_frames)
 {
 	(void)place_all((uintptr_t)base, nr_frames);
 	(void)ash_vmem_advise(base, bytes, ASH_VMEM_NOHUGE);
@@ -179,7 +179,7 @@ static int cover_table(const struct meta_table *t, size_t base, size_t from, siz
 	return at >= meta.first_start && at_end <= meta.first_end ? 0 : commit(at, at_end);
 }
 
-int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
+ASH_EARLY int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
 {
 	const size_t base = (size_t)a->index << ash_registry.span_frame_shift;
 	/* The page core also looks at the frame behind the last one online. */
@@ -196,7 +196,7 @@ int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
 	return err;
 }
 
-struct ash_frame *ash_meta_frames(size_t first)
+ASH_EARLY struct ash_frame *ash_meta_frames(size_t first)
 {
 	/* A span's part is laid out as a table of its own. Two of them take no more than one for both: they fit. */
 	return (struct ash_frame *)(meta.tables[TABLE_FRAMES].base + ash_frames_size(first));
@@ -207,12 +207,12 @@ static _Atomic uint8_t *pageblock_table(unsigned id, size_t first)
 	return (_Atomic uint8_t *)meta.tables[id].base + (first >> ASH_PAGEBLOCK_ORDER);
 }
 
-_Atomic uint8_t *ash_meta_pageblocks(size_t first)
+ASH_EARLY _Atomic uint8_t *ash_meta_pageblocks(size_t first)
 {
 	return pageblock_table(TABLE_PAGEBLOCKS, first);
 }
 
-_Atomic uint8_t *ash_meta_backing(size_t first)
+ASH_EARLY _Atomic uint8_t *ash_meta_backing(size_t first)
 {
 	return pageblock_table(TABLE_BACKING, first);
 }
@@ -256,7 +256,7 @@ static void unbump(_Atomic uintptr_t *next, uintptr_t at, size_t bytes)
 	(void)atomic_compare_exchange_strong_explicit(next, &end, at, memory_order_relaxed, memory_order_relaxed);
 }
 
-void *ash_meta_alloc(size_t bytes)
+ASH_EARLY void *ash_meta_alloc(size_t bytes)
 {
 	uintptr_t at;
 
@@ -306,7 +306,7 @@ static void *add_table(size_t entry_bytes, unsigned shift)
 	return (void *)(t.base - entry_bytes);
 }
 
-void *ash_meta_table(size_t entry_bytes, unsigned shift)
+ASH_EARLY void *ash_meta_table(size_t entry_bytes, unsigned shift)
 {
 	void *table;
 

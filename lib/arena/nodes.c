@@ -105,7 +105,7 @@ static unsigned slots_for(uint64_t nodes, uint64_t possible)
 	return ash_max(count(nodes | ash_numa_online()), now + NODES_TO_COME);
 }
 
-void ash_nodes_find(void)
+ASH_EARLY void ash_nodes_find(void)
 {
 	uint64_t nodes = 1, possible = 0;
 
@@ -264,7 +264,7 @@ static void publish_counts(void)
 	ash_arenas.nr_spills = ASH_SPILLS;
 }
 
-int ash_nodes_start(void)
+ASH_EARLY int ash_nodes_start(void)
 {
 	const unsigned here = (unsigned)ash_numa_current();
 	struct ash_zonelist *only;
@@ -314,7 +314,7 @@ static ASH_NOINLINE const struct ash_zonelist *one_of_several(int node)
 	return get(&n->zonelists[node], node, ash_zonelist_at);
 }
 
-const struct ash_zonelist *ash_zonelist_for(int node)
+ASH_EARLY const struct ash_zonelist *ash_zonelist_for(int node)
 {
 	return ASH_LIKELY(ash_arenas.numa == NULL) ? ash_arenas.zonelist : one_of_several(node);
 }

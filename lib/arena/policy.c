@@ -22,7 +22,7 @@
 
 const struct ash_zonelist ash_zonelist_by_node;
 
-const struct ash_policy *ash_arena_policy(unsigned slot)
+ASH_EARLY const struct ash_policy *ash_arena_policy(unsigned slot)
 {
 	return slot < ash_arenas.nr_node_slots ? NULL : &ash_arenas.numa->policies[slot - ash_arenas.nr_node_slots];
 }
@@ -36,7 +36,7 @@ static bool has_weights(const struct ash_policy *p)
 	return any;
 }
 
-bool ash_arena_is_pieced(const struct ash_arena *a)
+ASH_EARLY bool ash_arena_is_pieced(const struct ash_arena *a)
 {
 	return a->policy != NULL && a->policy->mode == ASH_POLICY_WEIGHTED_INTERLEAVE && has_weights(a->policy);
 }
@@ -227,7 +227,7 @@ const struct ash_zonelist *ash_zonelist_by_task(const struct ash_zonelist *zl)
 
 static ASH_TLS_DEFINE const struct ash_zonelist *threads_zonelist;
 
-const struct ash_zonelist *ash_zonelist_of_thread(void)
+ASH_EARLY const struct ash_zonelist *ash_zonelist_of_thread(void)
 {
 	const struct ash_zonelist *own = threads_zonelist;
 
@@ -297,7 +297,7 @@ int ash_arena_set_policy(const struct ash_policy *policy)
 }
 
 /* A policy that cannot be had is none: the options complained about it. */
-const struct ash_zonelist *ash_zonelist_first(void)
+ASH_EARLY const struct ash_zonelist *ash_zonelist_first(void)
 {
 	struct ash_policy p = ash_arenas.config.policy;
 	const struct ash_zonelist *zl = NULL;

@@ -17,8 +17,8 @@ static struct ash_arena *arena_of(const void *addr, ash_pfn_t *pfn)
 	return ash_arena_of(addr);
 }
 
-static int take_or_grow(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt, bool small_only,
-			struct ash_page_grant *grant)
+static ASH_EARLY int take_or_grow(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt,
+				  bool small_only, struct ash_page_grant *grant)
 {
 	const ash_pfn_t end = atomic_load_explicit(&a->end, memory_order_relaxed);
 	/* One pageblock has to be shared by all types. */
@@ -119,8 +119,8 @@ static int alloc_from(const struct ash_zonelist *zl, size_t nr_frames, unsigned 
 	return -ENOMEM;
 }
 
-int ash_run_alloc(const struct ash_zonelist *zl, size_t nr_frames, unsigned align_order, enum ash_migratetype mt,
-		  struct ash_run *out)
+ASH_EARLY int ash_run_alloc(const struct ash_zonelist *zl, size_t nr_frames, unsigned align_order,
+			    enum ash_migratetype mt, struct ash_run *out)
 {
 	int which;
 

@@ -29,7 +29,7 @@
 #define OUTGROWN ASH_MIB(16) /* online in the whole process, when what has filled of the start is made huge, */
 #define LARGE ASH_MIB(256)   /* and all of it */
 
-void ash_start_init(struct ash_arena *a)
+ASH_EARLY void ash_start_init(struct ash_arena *a)
 {
 	const size_t frames = ash_min(ash_arenas.config.small_start >> ASH_PAGE_SHIFT, a->nr_frames);
 
@@ -102,7 +102,7 @@ static bool goes_on(struct ash_arena *a, size_t end, size_t nr, bool is_short, b
 	return !(at_half && nr < HALF) && is_sparse(a, end, used, is_short);
 }
 
-bool ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short)
+ASH_EARLY bool ash_start_extend(struct ash_arena *a, size_t need_end, bool is_short)
 {
 	const size_t end = atomic_load_explicit(&a->end, memory_order_relaxed), start = ash_start_frames(a);
 	const size_t start_end = ash_align_up(need_end, ASH_PB_FRAMES), nr = need_end - end;
@@ -144,7 +144,7 @@ static bool collapse_full(const struct ash_arena *t, ash_pfn_t end)
  * By who has a growth turn: a's, which is the T arena's or that of the H arena beside it. A start that still grows is
  * small, or mostly untouched.
  */
-void ash_start_promote(const struct ash_arena *a)
+ASH_EARLY void ash_start_promote(const struct ash_arena *a)
 {
 	struct ash_arena *t = ash_arena_peek(a->index & ~1u);
 	const size_t online = atomic_load_explicit(&ash_arenas.online_bytes, memory_order_relaxed);

@@ -27,7 +27,7 @@ void ash_arena_fork_watcher(const struct ash_arena_watcher *w)
 	atomic_store_explicit(&watcher, w, memory_order_relaxed);
 }
 
-bool ash_arena_is_watched(void)
+ASH_EARLY bool ash_arena_is_watched(void)
 {
 	return atomic_load_explicit(&watcher, memory_order_acquire) != NULL;
 }

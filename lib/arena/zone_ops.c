@@ -49,7 +49,7 @@ const struct ash_zone_ops ash_arena_zone_ops = {
 	.shrinker = &ash_arena_shrinker_ops,
 };
 
-uint8_t ash_arena_guard_order(size_t bytes)
+ASH_EARLY uint8_t ash_arena_guard_order(size_t bytes)
 {
 	return (uint8_t)(bytes <= ASH_PAGE_SIZE ? 0
 						: ash_min(ash_log2_ceil(bytes >> ASH_PAGE_SHIFT), ASH_PAGEBLOCK_ORDER));

@@ -34,7 +34,7 @@ static bool reports_at_exit(void)
 	       (ctl.options.report_pid == 0 || ctl.options.report_pid == (size_t)ash_process_id());
 }
 
-static void read_options(void)
+static ASH_EARLY void read_options(void)
 {
 	struct ash_writer diag;
 
@@ -53,7 +53,7 @@ static bool options_are_read(void)
 	return atomic_load_explicit(&ctl.read, memory_order_acquire);
 }
 
-static void read_options_once(void)
+static ASH_EARLY void read_options_once(void)
 {
 	if (options_are_read())
 		return;
@@ -65,7 +65,7 @@ static void read_options_once(void)
 	ash_unlock(&ctl.lock, &ash_futex_ops);
 }
 
-int ash_ctl_boot(void)
+ASH_EARLY int ash_ctl_boot(void)
 {
 	int err;
 

@@ -61,7 +61,7 @@ int ash_options_find(const char *key, size_t n)
 	return -1;
 }
 
-int ash_options_parse_number(const char *value, size_t n, bool suffixes, uint64_t *out)
+ASH_EARLY int ash_options_parse_number(const char *value, size_t n, bool suffixes, uint64_t *out)
 {
 	uint64_t v = 0;
 	size_t i = 0;
@@ -110,7 +110,7 @@ static int parse_bool(const char *value, size_t n)
 }
 
 /* A number within the row's "min..max", whose text is the table's own and therefore right. */
-static int parse_number(const struct ash_option *row, const char *value, size_t n, uint64_t *out)
+static ASH_EARLY int parse_number(const struct ash_option *row, const char *value, size_t n, uint64_t *out)
 {
 	const char *dots = strstr(row->accepts, "..");
 	uint64_t min = 0, max = UINT64_MAX, v;
@@ -157,7 +157,7 @@ static int store_text(char *member, size_t size, const char *value, size_t n)
 	return 0;
 }
 
-int ash_options_set(struct ash_options *o, unsigned index, const char *value, size_t n)
+ASH_EARLY int ash_options_set(struct ash_options *o, unsigned index, const char *value, size_t n)
 {
 	const struct ash_option *row = &ash_options_table[index];
 	void *member = (char *)o + row->offset;
@@ -395,7 +395,7 @@ static void keep_first(const char **slot, const char *value)
 		*slot = value;
 }
 
-static void visit_variable(void *arg, const char *entry)
+static ASH_EARLY void visit_variable(void *arg, const char *entry)
 {
 	struct variables *v = arg;
 	const char *name = ash_after_prefix(entry, ASH_OPTIONS_PREFIX), *equals;
@@ -417,7 +417,7 @@ static void visit_variable(void *arg, const char *entry)
 		complain_unknown(v->diag, "unknown variable", entry, PREFIX_LEN + n);
 }
 
-void ash_options_load(struct ash_options *o, ash_options_each_t each, bool secure, struct ash_writer *diag)
+ASH_EARLY void ash_options_load(struct ash_options *o, ash_options_each_t each, bool secure, struct ash_writer *diag)
 {
 	struct variables v = { .diag = diag };
 	bool help = false;

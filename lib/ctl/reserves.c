@@ -32,7 +32,7 @@ static const char *find_char(const char *text, size_t n, char c)
 	return at != NULL ? at : text + n;
 }
 
-int ash_reserve_next(const char **text, size_t *n, struct ash_reserve_wish *out)
+ASH_EARLY int ash_reserve_next(const char **text, size_t *n, struct ash_reserve_wish *out)
 {
 	const char *const start = *text, *const end = find_char(start, *n, '/');
 	const char *const equals = find_char(start, (size_t)(end - start), '=');
@@ -75,7 +75,7 @@ static bool is_twice(const char *text, size_t n, const char *name)
 	return times > 1;
 }
 
-int ash_reserves_check(const char *text, size_t n)
+ASH_EARLY int ash_reserves_check(const char *text, size_t n)
 {
 	const char *at = text;
 	size_t left = n;

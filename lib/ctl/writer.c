@@ -21,7 +21,7 @@ void ash_writer_init(struct ash_writer *w, ash_writer_sink_t sink, void *context
 	w->used = 0;
 }
 
-void ash_writer_init_fd(struct ash_writer *w, int fd)
+ASH_EARLY void ash_writer_init_fd(struct ash_writer *w, int fd)
 {
 	ash_writer_init(w, sink_fd, (void *)(intptr_t)fd);
 }
@@ -52,7 +52,7 @@ static void flush(struct ash_writer *w)
 	w->used = 0;
 }
 
-int ash_writer_finish(struct ash_writer *w)
+ASH_EARLY int ash_writer_finish(struct ash_writer *w)
 {
 	flush(w);
 	return w->error;

@@ -78,7 +78,7 @@ static void *thread_alloc(size_t size, bool *zeroed)
 	return ASH_LIKELY(p != NULL) ? p : out_of_memory();
 }
 
-static ASH_NOINLINE void *malloc_slower(size_t size)
+static ASH_EARLY ASH_NOINLINE void *malloc_slower(size_t size)
 {
 	bool zeroed = false;
 
@@ -86,7 +86,7 @@ static ASH_NOINLINE void *malloc_slower(size_t size)
 }
 
 /* Objects that the inline path's table does not reach are popped here, with no frame on the stack. */
-void *ash_heap_malloc_slow(size_t size)
+ASH_EARLY void *ash_heap_malloc_slow(size_t size)
 {
 	if (ASH_LIKELY(size <= ASH_SMALL_MAX)) {
 		void *p = ash_bin_pop(ash_heap_self, ash_class_of(size));
@@ -196,7 +196,7 @@ static ASH_NOINLINE void free_remote(void *p, uint32_t tag, struct ash_heap *sel
 	ash_heap_settle();
 }
 
-static ASH_NOINLINE void free_large(void *p, uint32_t tag)
+static ASH_EARLY ASH_NOINLINE void free_large(void *p, uint32_t tag)
 {
 	ash_large_free(p, tag);
 	ash_heap_settle();
@@ -223,7 +223,7 @@ ASH_HOT void ash_heap_free_other(void *p, uint32_t differs, struct ash_heap *sel
 }
 
 /* NULL and foreign pointers. */
-void ash_heap_free_slow(void *p)
+ASH_EARLY void ash_heap_free_slow(void *p)
 {
 	if (p != NULL)
 		foreign_free(p);
@@ -234,7 +234,7 @@ void ash_heap_free(void *p)
 	ash_fast_free(p);
 }
 
-size_t ash_heap_usable(const void *p)
+ASH_EARLY size_t ash_heap_usable(const void *p)
 {
 	uint32_t tag;
 
@@ -273,7 +273,7 @@ static size_t growth_size(size_t size, size_t usable)
 	return ash_max(size, ash_min(more, ASH_SMALL_MAX));
 }
 
-void *ash_heap_realloc(void *p, size_t size)
+ASH_EARLY void *ash_heap_realloc(void *p, size_t size)
 {
 	void *to;
 

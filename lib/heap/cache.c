@@ -72,7 +72,7 @@ static bool bring_some(struct ash_heap *h, unsigned cls)
 }
 
 /* An object of class cls for h, and more of them in its bin; NULL when there is no memory. */
-void *ash_bin_refill(struct ash_heap *h, unsigned cls)
+ASH_EARLY void *ash_bin_refill(struct ash_heap *h, unsigned cls)
 {
 	const struct ash_class *c = &ash_classes[cls];
 	struct ash_slab *s;
@@ -152,7 +152,8 @@ end:
 	return nr;
 }
 
-struct ash_object *ash_list_give_back(struct ash_heap *h, unsigned cls, struct ash_object *head, uint32_t most)
+ASH_EARLY struct ash_object *ash_list_give_back(struct ash_heap *h, unsigned cls, struct ash_object *head,
+						uint32_t most)
 {
 	const uintptr_t slab_bytes = (uintptr_t)ASH_PAGE_SIZE << ash_classes[cls].slab_order;
 	const uint32_t capacity = ash_classes[cls].capacity;
@@ -215,7 +216,7 @@ static void sweep(struct ash_heap *h, uint64_t now, uint32_t decay_ms)
 	}
 }
 
-size_t ash_heap_decay(struct ash_heap *h)
+ASH_EARLY size_t ash_heap_decay(struct ash_heap *h)
 {
 	const uint32_t decay_ms = ash_arena_config()->decay_ms;
 	const uint64_t now = decay_ms != UINT32_MAX ? ash_clock_ms() : 0;

@@ -106,7 +106,7 @@ static struct ash_object *take(struct ash_heap *h, unsigned cls, uint32_t *nr)
 }
 
 /* Into a bin that is empty. false: there is no magazine. */
-bool ash_depot_take(struct ash_heap *h, unsigned cls)
+ASH_EARLY bool ash_depot_take(struct ash_heap *h, unsigned cls)
 {
 	const uint32_t max = ash_classes[cls].cache_max;
 	uint32_t nr;
@@ -120,7 +120,7 @@ bool ash_depot_take(struct ash_heap *h, unsigned cls)
 }
 
 /* Up to so many magazines of a class go to their slabs. How many did. */
-uint32_t ash_depot_drain(struct ash_heap *h, unsigned cls, uint32_t most)
+ASH_EARLY uint32_t ash_depot_drain(struct ash_heap *h, unsigned cls, uint32_t most)
 {
 	uint32_t done = 0, nr;
 

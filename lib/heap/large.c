@@ -77,7 +77,7 @@ static bool kept_put(struct ash_heap *h, void *p, uint32_t nr)
 }
 
 /* size > 0. align: a power of two. */
-void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroed)
+ASH_EARLY void *ash_large_alloc(struct ash_heap *h, size_t size, size_t align, bool *zeroed)
 {
 	size_t nr = ash_bytes_to_pages(size);
 	unsigned align_order = align <= ASH_PAGE_SIZE ? 0 : ash_log2_floor(align) - ASH_PAGE_SHIFT;
@@ -129,7 +129,7 @@ void ash_large_release(struct ash_heap *h, struct ash_slab *s)
 }
 
 /* tag: that of p's frame, LARGE. Any thread. */
-void ash_large_free(void *p, uint32_t tag)
+ASH_EARLY void ash_large_free(void *p, uint32_t tag)
 {
 	if (ASH_UNLIKELY(((uintptr_t)p & (ASH_PAGE_SIZE - 1)) != 0))
 		ash_heap_corrupt("free of an address inside a block", p);

@@ -170,7 +170,7 @@ void ash_slab_forget_away(struct ash_slab *s)
 	s->nr_away = 0;
 }
 
-void ash_heap_thin(struct ash_heap *h, unsigned cls, int64_t *work)
+ASH_EARLY void ash_heap_thin(struct ash_heap *h, unsigned cls, int64_t *work)
 {
 	const struct ash_class *c = &ash_classes[cls];
 	struct ash_slab *s = h->partial[cls];

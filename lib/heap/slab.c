@@ -164,7 +164,7 @@ static struct ash_slab *slab_from_arena(struct ash_heap *h, unsigned order)
 }
 
 /* A slab with free or uncarved objects, at the head of its class's partial list; NULL when there is no memory. */
-struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls)
+ASH_EARLY struct ash_slab *ash_slab_create(struct ash_heap *h, unsigned cls)
 {
 	const unsigned order = ash_classes[cls].slab_order;
 	struct ash_slab *s = empty_pop(h, order);
@@ -222,7 +222,8 @@ static ASH_NOINLINE void slab_became_empty(struct ash_heap *h, struct ash_slab *
 }
 
 /* Take nr linked objects back into their slab, which is one. The slab may be gone when this returns. */
-void ash_slab_put(struct ash_heap *h, unsigned cls, struct ash_object *head, struct ash_object *tail, uint32_t nr)
+ASH_EARLY void ash_slab_put(struct ash_heap *h, unsigned cls, struct ash_object *head, struct ash_object *tail,
+			    uint32_t nr)
 {
 	struct ash_slab *s = ash_slab_of(head, cls);
 

@@ -57,7 +57,7 @@ void ash_heaps_unlock(void)
 }
 
 /* The options, the arenas and our tables. Called with no lock held; safe to race and to call again after a failure. */
-bool ash_heaps_boot(void)
+ASH_EARLY bool ash_heaps_boot(void)
 {
 	bool ok;
 
@@ -150,7 +150,7 @@ static struct ash_heap *heap_reuse(bool first_class, unsigned home)
 }
 
 /* zonelist NULL: there is none, for want of memory. So is the result. */
-struct ash_heap *ash_heap_create_structure(bool first_class, const struct ash_zonelist *zonelist)
+ASH_EARLY struct ash_heap *ash_heap_create_structure(bool first_class, const struct ash_zonelist *zonelist)
 {
 	struct ash_heap *h;
 
@@ -203,7 +203,7 @@ static void again_if_left_since(unsigned before)
 		ash_heap_leave();
 }
 
-struct ash_heap *ash_heap_get_slow(void)
+ASH_EARLY struct ash_heap *ash_heap_get_slow(void)
 {
 	const unsigned before = times_left;
 	struct ash_heap *h = left_heap;
@@ -240,7 +240,7 @@ void ash_heaps_orphan_drain(struct ash_heap *h)
  * slab takes one of these instead, of the same home. The bin of the class is emptied first, so that nothing of the slab
  * is cached; what other threads have on its way to the old owner is sent on (remote.c).
  */
-struct ash_slab *ash_heap_take_slab(struct ash_heap *h, unsigned cls)
+ASH_EARLY struct ash_slab *ash_heap_take_slab(struct ash_heap *h, unsigned cls)
 {
 	struct ash_slab *s = NULL;
 	struct ash_heap *o;

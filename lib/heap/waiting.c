@@ -58,7 +58,7 @@ static void *pop_larger(struct ash_heap *self, unsigned cls)
 	return NULL;
 }
 
-void *ash_waiting_alloc(struct ash_heap *self, unsigned cls)
+ASH_EARLY void *ash_waiting_alloc(struct ash_heap *self, unsigned cls)
 {
 	uintptr_t batches;
 

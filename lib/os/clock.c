@@ -5,7 +5,7 @@
 #include "os/clock.h"
 #include "os/sys.h"
 
-uint64_t ash_clock_ms(void)
+ASH_EARLY uint64_t ash_clock_ms(void)
 {
 	struct timespec t = { 0, 0 };
 

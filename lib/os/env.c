@@ -54,7 +54,7 @@ const char *ash_env_get(const char *name)
 	return NULL;
 }
 
-void ash_env_each(void (*each)(void *arg, const char *entry), void *arg)
+ASH_EARLY void ash_env_each(void (*each)(void *arg, const char *entry), void *arg)
 {
 	char **env = process_environ();
 
@@ -77,17 +77,17 @@ ASH_AT_START bool ash_env_has_prefix(const char *prefix)
 	return false;
 }
 
-bool ash_env_secure(void)
+ASH_EARLY bool ash_env_secure(void)
 {
 	return getauxval(AT_SECURE) != 0;
 }
 
-size_t ash_env_page_size(void)
+ASH_EARLY size_t ash_env_page_size(void)
 {
 	return getauxval(AT_PAGESZ);
 }
 
-size_t ash_env_ram(void)
+ASH_EARLY size_t ash_env_ram(void)
 {
 	struct sysinfo info;
 
@@ -105,7 +105,7 @@ static size_t limit_of(int resource)
 	return limit.rlim_cur;
 }
 
-size_t ash_env_address_limit(void)
+ASH_EARLY size_t ash_env_address_limit(void)
 {
 	return limit_of(RLIMIT_AS);
 }

@@ -27,7 +27,7 @@ uint64_t ash_numa_allowed(void)
 }
 
 /* getcpu as a libc function goes through the vDSO; the system call is for a libc without it. */
-int ash_numa_current(void)
+ASH_EARLY int ash_numa_current(void)
 {
 	unsigned cpu, node = 0;
 
@@ -37,7 +37,7 @@ int ash_numa_current(void)
 }
 
 /* Room for less than nr_node_ids is refused; a mask of one bit, with none of it copied, is enough for one node. */
-bool ash_numa_may_be_several(void)
+ASH_EARLY bool ash_numa_may_be_several(void)
 {
 	unsigned long mask[ASH_NODEMASK_WORDS] = { 0 };
 

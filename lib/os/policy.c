@@ -140,7 +140,7 @@ static void complete_weights(struct ash_policy *p)
 	}
 }
 
-int ash_policy_read(struct ash_policy *out, const char *s, size_t n)
+ASH_EARLY int ash_policy_read(struct ash_policy *out, const char *s, size_t n)
 {
 	const char *equals = memchr(s, '=', n);
 	const size_t name_n = equals != NULL ? (size_t)(equals - s) : n;

@@ -2,7 +2,7 @@
 /* The system call instruction of AArch64 (syscall(2), "Architecture calling conventions"). */
 #include "os/sys.h"
 
-long ash_sys_kernel(long nr, long a, long b, long c, long d, long e, long f)
+ASH_EARLY long ash_sys_kernel(long nr, long a, long b, long c, long d, long e, long f)
 {
 	register long x8 __asm__("x8") = nr;
 	register long x0 __asm__("x0") = a;

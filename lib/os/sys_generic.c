@@ -5,7 +5,7 @@
 
 #include "os/sys.h"
 
-long ash_sys_kernel(long nr, long a, long b, long c, long d, long e, long f)
+ASH_EARLY long ash_sys_kernel(long nr, long a, long b, long c, long d, long e, long f)
 {
 	int saved = errno;
 	long ret = syscall(nr, a, b, c, d, e, f);

@@ -2,7 +2,7 @@
 /* The system call instruction of x86-64 (syscall(2), "Architecture calling conventions"). */
 #include "os/sys.h"
 
-long ash_sys_kernel(long nr, long a, long b, long c, long d, long e, long f)
+ASH_EARLY long ash_sys_kernel(long nr, long a, long b, long c, long d, long e, long f)
 {
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;

@@ -2,6 +2,7 @@
 /* Text without stdio; see text.h. */
 #include <string.h>
 
+#include "base/compiler.h"
 #include "os/text.h"
 
 void ash_text_init(struct ash_text *t, char *buf, size_t size)
@@ -91,7 +92,7 @@ bool ash_parse_num(const char **s, unsigned base, uint64_t *out)
 	return true;
 }
 
-const char *ash_after_prefix(const char *s, const char *prefix)
+ASH_EARLY const char *ash_after_prefix(const char *s, const char *prefix)
 {
 	while (*prefix != '\0' && *s == *prefix)
 		s++, prefix++;

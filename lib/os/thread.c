@@ -60,7 +60,7 @@ void ash_thread_fork_done(void)
 	ash_unlock(&hook.lock, &ash_futex_ops);
 }
 
-int ash_thread_on_exit(void (*fn)(void))
+ASH_EARLY int ash_thread_on_exit(void (*fn)(void))
 {
 	if (!atomic_load_explicit(&hook.ready, memory_order_acquire)) {
 		int err = create_key(fn);

@@ -39,17 +39,17 @@ static long sys_madvise(void *addr, size_t bytes, int advice)
 	return ash_sys(__NR_madvise, (long)addr, (long)bytes, advice, 0, 0, 0);
 }
 
-int ash_vmem_reserve(size_t bytes, bool noreserve, void **out)
+ASH_EARLY int ash_vmem_reserve(size_t bytes, bool noreserve, void **out)
 {
 	return map_result(sys_mmap(NULL, bytes, PROT_NONE, noreserve ? MAP_NORESERVE : 0), out);
 }
 
-int ash_vmem_commit(void *addr, size_t bytes)
+ASH_EARLY int ash_vmem_commit(void *addr, size_t bytes)
 {
 	return (int)ash_sys(__NR_mprotect, (long)addr, (long)bytes, PROT_READ | PROT_WRITE, 0, 0, 0);
 }
 
-int ash_vmem_commit_zero(void *addr, size_t bytes)
+ASH_EARLY int ash_vmem_commit_zero(void *addr, size_t bytes)
 {
 	return (int)ash_sys(__NR_mprotect, (long)addr, (long)bytes, PROT_READ, 0, 0, 0);
 }
@@ -140,7 +140,7 @@ int ash_vmem_discard(void *addr, size_t bytes)
 	return (int)sys_madvise(addr, bytes, MADV_DONTNEED);
 }
 
-int ash_vmem_advise(void *addr, size_t bytes, enum ash_vmem_advice advice)
+ASH_EARLY int ash_vmem_advise(void *addr, size_t bytes, enum ash_vmem_advice advice)
 {
 	static const int madv[] = {
 		[ASH_VMEM_HUGE] = MADV_HUGEPAGE,         [ASH_VMEM_NOHUGE] = MADV_NOHUGEPAGE,

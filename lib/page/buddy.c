@@ -40,8 +40,8 @@ unsigned ash_buddy_carve(struct ash_zone *z, ash_pfn_t head, unsigned order, ash
 	return zeroed;
 }
 
-struct ash_taken ash_buddy_take(struct ash_zone *z, ash_pfn_t pfn, unsigned want, unsigned order,
-				enum ash_migratetype mt)
+ASH_EARLY struct ash_taken ash_buddy_take(struct ash_zone *z, ash_pfn_t pfn, unsigned want, unsigned order,
+					  enum ash_migratetype mt)
 {
 	const unsigned zeroed = ash_freelist_del(z, pfn, order, mt);
 
@@ -50,7 +50,7 @@ struct ash_taken ash_buddy_take(struct ash_zone *z, ash_pfn_t pfn, unsigned want
 	return (struct ash_taken){ pfn, ash_buddy_carve(z, pfn, order, pfn, want, mt, zeroed) };
 }
 
-struct ash_taken ash_buddy_take_smallest(struct ash_zone *z, unsigned order, enum ash_migratetype mt)
+ASH_EARLY struct ash_taken ash_buddy_take_smallest(struct ash_zone *z, unsigned order, enum ash_migratetype mt)
 {
 	const uint32_t orders = ash_freelist_orders(z, mt) >> order << order;
 	unsigned found;
@@ -201,7 +201,8 @@ static void free_and_merge(struct ash_zone *z, ash_pfn_t pfn, unsigned order, en
 	ash_freelist_add(z, pfn, order, mt, zeroed, end);
 }
 
-void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned flags)
+ASH_EARLY void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt,
+				  unsigned flags)
 {
 	unsigned zeroed = zeroed_by_flags(z, pfn, order, flags);
 
@@ -218,7 +219,7 @@ void ash_buddy_free_one(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum 
 	free_and_merge(z, pfn, order, mt, zeroed, flags);
 }
 
-void ash_buddy_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned flags)
+ASH_EARLY void ash_buddy_free(struct ash_zone *z, ash_pfn_t pfn, unsigned order, unsigned flags)
 {
 	const ash_pfn_t end = pfn + ash_order_frames(order);
 
@@ -250,7 +251,7 @@ static void free_part(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsign
 	free_and_merge(z, start, z->pageblock_order, mt, (unsigned)whole, flags);
 }
 
-void ash_buddy_free_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
+ASH_EARLY void ash_buddy_free_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, unsigned flags)
 {
 	const ash_pfn_t block = ash_pageblock_frames(z);
 	/* As in ash_buddy_free_one(): pieces need not be looked at one by one. */

@@ -49,7 +49,7 @@ bool ash_fallback_exists(const struct ash_zone *z, unsigned order, enum ash_migr
 	return false;
 }
 
-bool ash_fallback_block_claimable(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
+ASH_EARLY bool ash_fallback_block_claimable(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
 {
 	struct ash_pageblock_count n;
 	ash_pfn_t alike = 0;
@@ -64,8 +64,8 @@ bool ash_fallback_block_claimable(const struct ash_zone *z, ash_pfn_t pfn, enum 
 	return (uint64_t)n.free + alike >= (ash_pageblock_frames(z) + 1) / 2;
 }
 
-static struct ash_taken try_to_claim(struct ash_zone *z, ash_pfn_t pfn, unsigned have, unsigned order,
-				     enum ash_migratetype mt, enum ash_migratetype from)
+static ASH_EARLY struct ash_taken try_to_claim(struct ash_zone *z, ash_pfn_t pfn, unsigned have, unsigned order,
+					       enum ash_migratetype mt, enum ash_migratetype from)
 {
 	const ash_pfn_t block = ash_pageblock_start(z, pfn);
 	struct ash_taken taken;
@@ -158,8 +158,8 @@ static struct ash_taken steal(struct ash_zone *z, unsigned order, enum ash_migra
 	return nothing;
 }
 
-struct ash_taken ash_rmqueue(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
-			     enum ash_rmqueue_mode *mode)
+ASH_EARLY struct ash_taken ash_rmqueue(struct ash_zone *z, unsigned order, enum ash_migratetype mt, unsigned flags,
+				       enum ash_rmqueue_mode *mode)
 {
 	const bool cma = mt == ASH_MT_MOVABLE && (flags & ASH_ALLOC_CMA);
 	struct ash_taken taken;

@@ -2,7 +2,7 @@
 /* Freelists: linking, counting, and the assertion that list and pageblock agree. */
 #include "page/freelist.h"
 
-void ash_freelist_init(struct ash_zone *z)
+ASH_EARLY void ash_freelist_init(struct ash_zone *z)
 {
 	for (unsigned mt = 0; mt < ASH_MT_NR; mt++) {
 		for (unsigned order = 0; order < ASH_NR_ORDERS; order++) {
@@ -122,16 +122,16 @@ ASH_INLINE unsigned unlink_buddy(struct ash_zone *z, ash_pfn_t pfn, unsigned ord
 	return unlink_frame(z, ash_frame_at(z->frames, pfn), pfn, order, mt);
 }
 
-void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt, unsigned zeroed,
-		      enum ash_list_end end)
+ASH_EARLY void ash_freelist_add(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt,
+				unsigned zeroed, enum ash_list_end end)
 {
 	assert_type(z, pfn, order, mt);
 	link_buddy(z, pfn, order, mt, zeroed, end);
 	account_buddy(z, order, mt, zeroed, true);
 }
 
-bool ash_freelist_free(struct ash_zone *z, ash_pfn_t *pfn, unsigned order, enum ash_migratetype mt, unsigned *zeroed,
-		       enum ash_list_end end)
+ASH_EARLY bool ash_freelist_free(struct ash_zone *z, ash_pfn_t *pfn, unsigned order, enum ash_migratetype mt,
+				 unsigned *zeroed, enum ash_list_end end)
 {
 	const unsigned pageblock_order = z->pageblock_order;
 	const ash_pfn_t frames = ash_order_frames(order);
@@ -203,8 +203,8 @@ static void grow_part(struct ash_zone *z, struct part *part, enum ash_migratetyp
 	part->end = end;
 }
 
-int ash_freelist_free_part(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt, unsigned zeroed,
-			   enum ash_list_end to)
+ASH_EARLY int ash_freelist_free_part(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, enum ash_migratetype mt,
+				     unsigned zeroed, enum ash_list_end to)
 {
 	struct part part = { start, end, zeroed, zeroed };
 	const ash_pfn_t frames = end - start;
@@ -234,7 +234,7 @@ int ash_freelist_free_part(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end, e
 	return -1;
 }
 
-unsigned ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
+ASH_EARLY unsigned ash_freelist_del(struct ash_zone *z, ash_pfn_t pfn, unsigned order, enum ash_migratetype mt)
 {
 	unsigned zeroed;
 

@@ -69,7 +69,7 @@ bool ash_reserve_unreserve(struct ash_zone *z, enum ash_migratetype mt, bool for
 	return true;
 }
 
-bool ash_zone_unreserve_highatomic(struct ash_zone *z, enum ash_migratetype mt, bool force)
+ASH_EARLY bool ash_zone_unreserve_highatomic(struct ash_zone *z, enum ash_migratetype mt, bool force)
 {
 	bool done;
 

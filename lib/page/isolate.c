@@ -154,7 +154,7 @@ static ash_pfn_t flip_buddy(struct ash_zone *z, ash_pfn_t head, unsigned order)
 	return end;
 }
 
-static void unisolate_blocks(struct ash_zone *z, ash_pfn_t block, ash_pfn_t end)
+static ASH_EARLY void unisolate_blocks(struct ash_zone *z, ash_pfn_t block, ash_pfn_t end)
 {
 	while (block < end) {
 		uint32_t word;
@@ -208,7 +208,7 @@ int ash_zone_isolate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, en
 	return err;
 }
 
-void ash_zone_unisolate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr)
+ASH_EARLY void ash_zone_unisolate_range(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr)
 {
 	if (nr > 0 && (uint64_t)start + nr <= z->nr_frames)
 		unisolate_blocks(z, ash_pageblock_start(z, start), start + nr);

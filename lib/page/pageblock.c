@@ -68,7 +68,7 @@ void ash_pageblock_set_isolated(struct ash_zone *z, ash_pfn_t pfn, bool isolated
 	ash_counter_add(&z->nr_isolate, isolated ? 1 : (uint64_t)-1);
 }
 
-void ash_pageblock_set_online(struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
+ASH_EARLY void ash_pageblock_set_online(struct ash_zone *z, ash_pfn_t pfn, enum ash_migratetype mt)
 {
 	write_word(z, pfn, (unsigned)mt | ASH_PB_ONLINE);
 }
@@ -151,7 +151,7 @@ void ash_pageblock_count(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pag
 	(void)count(z, pfn, false, out);
 }
 
-bool ash_pageblock_count_whole(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pageblock_count *out)
+ASH_EARLY bool ash_pageblock_count_whole(const struct ash_zone *z, ash_pfn_t pfn, struct ash_pageblock_count *out)
 {
 	return ash_pageblock_end(z, pfn) <= atomic_load_explicit(&z->reach, memory_order_relaxed) &&
 	       count(z, pfn, true, out);

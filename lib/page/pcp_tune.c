@@ -51,7 +51,7 @@ static uint32_t clamp(uint32_t value, uint32_t low, uint32_t high)
 	return value > high ? high : value;
 }
 
-void ash_pcp_resize(struct ash_zone *z)
+ASH_EARLY void ash_pcp_resize(struct ash_zone *z)
 {
 	const uint64_t present = ash_counter_read(&z->present);
 	uint64_t batch = present >> 12, high = z->nr_cpus > 0 ? present / HIGH_FRACTION / z->nr_cpus : 0;

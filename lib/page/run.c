@@ -182,8 +182,8 @@ static bool take_neighbours(struct ash_zone *z, ash_pfn_t nr, unsigned align_ord
 	return false;
 }
 
-static bool alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, enum ash_migratetype mt, unsigned flags,
-		      struct ash_taken *taken)
+static ASH_EARLY bool alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, enum ash_migratetype mt,
+				unsigned flags, struct ash_taken *taken)
 {
 	unsigned order = nr == 1 ? 0 : 32u - (unsigned)__builtin_clz(nr - 1);
 	bool ok = false;
@@ -210,8 +210,8 @@ static bool alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, en
 	return ok;
 }
 
-int ash_zone_alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, enum ash_migratetype mt, unsigned flags,
-		       struct ash_page_grant *grant)
+ASH_EARLY int ash_zone_alloc_run(struct ash_zone *z, ash_pfn_t nr, unsigned align_order, enum ash_migratetype mt,
+				 unsigned flags, struct ash_page_grant *grant)
 {
 	struct ash_taken taken;
 	bool ok;

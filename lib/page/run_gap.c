@@ -61,8 +61,8 @@ static void gap_around(const struct ash_zone *z, ash_pfn_t pfn, enum ash_migrate
 	}
 }
 
-bool ash_run_take_gap(struct ash_zone *z, ash_pfn_t nr, unsigned order, unsigned align_order, enum ash_migratetype mt,
-		      struct ash_taken *taken)
+ASH_EARLY bool ash_run_take_gap(struct ash_zone *z, ash_pfn_t nr, unsigned order, unsigned align_order,
+				enum ash_migratetype mt, struct ash_taken *taken)
 {
 	const ash_pfn_t align = ash_order_frames(align_order), enough = 2 * ash_order_frames(order);
 	ash_pfn_t best = ASH_PFN_NONE;
@@ -94,7 +94,7 @@ bool ash_run_take_gap(struct ash_zone *z, ash_pfn_t nr, unsigned order, unsigned
  * A buddy in memory costs no search. But of one that a run little more than half fills, nothing that is left serves the
  * next such run.
  */
-bool ash_run_may_take_gap(const struct ash_zone *z, ash_pfn_t nr, unsigned order, enum ash_migratetype mt)
+ASH_EARLY bool ash_run_may_take_gap(const struct ash_zone *z, ash_pfn_t nr, unsigned order, enum ash_migratetype mt)
 {
 	if (order < 2 || order > z->pageblock_order || nr == ash_order_frames(order) || z->guard_order != 0)
 		return false;

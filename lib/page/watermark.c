@@ -50,7 +50,7 @@ static uint64_t load(const _Atomic uint64_t *p)
 	return atomic_load_explicit(p, memory_order_relaxed);
 }
 
-void ash_reserve_resize(struct ash_zone *z)
+ASH_EARLY void ash_reserve_resize(struct ash_zone *z)
 {
 	const uint64_t min = load(&z->wmark[ASH_WMARK_MIN]);
 	uint64_t gap = ash_counter_read(&z->present) * z->wmark_scale / 10000;
@@ -137,7 +137,7 @@ bool ash_zone_watermark_ok(struct ash_zone *z, unsigned order, enum ash_wmark ma
 	return above_mark(z, have, order == 0, mark, flags, reserve) && (order == 0 || has_buddy(z, order, flags));
 }
 
-bool ash_reserve_may_alloc(struct ash_zone *z, ash_pfn_t nr, unsigned flags)
+ASH_EARLY bool ash_reserve_may_alloc(struct ash_zone *z, ash_pfn_t nr, unsigned flags)
 {
 	const uint64_t reserve = ash_reserve_lowmem(z, flags);
 	int64_t have;
@@ -154,7 +154,7 @@ uint64_t ash_reserve_lowmem(const struct ash_zone *z, unsigned flags)
 	return load(&z->lowmem_reserve[flags >> ASH_ALLOC_ABOVE_SHIFT & (ASH_LOWMEM_ZONES - 1)]);
 }
 
-void ash_reserve_boost(struct ash_zone *z)
+ASH_EARLY void ash_reserve_boost(struct ash_zone *z)
 {
 	const uint64_t block = ash_pageblock_frames(z), high = load(&z->wmark[ASH_WMARK_HIGH]);
 	uint64_t boost = load(&z->wmark_boost) + block, max = high + high / 2;

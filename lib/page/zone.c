@@ -7,12 +7,12 @@
 #include "page/reserve.h"
 #include "page/watermark.h"
 
-size_t ash_zone_struct_size(void)
+ASH_EARLY size_t ash_zone_struct_size(void)
 {
 	return sizeof(struct ash_zone);
 }
 
-size_t ash_frames_size(size_t nr_frames)
+ASH_EARLY size_t ash_frames_size(size_t nr_frames)
 {
 	return ash_frame_entry(nr_frames) * sizeof(struct ash_frame);
 }
@@ -75,7 +75,7 @@ static void harden(struct ash_zone *z, const struct ash_hardening *h)
 	z->shuffle_state = h->shuffle_seed != 0 ? h->shuffle_seed : 1;
 }
 
-int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
+ASH_EARLY int ash_zone_init(struct ash_zone *z, const struct ash_zone_config *config)
 {
 	const struct ash_geometry g = config->geometry;
 
@@ -150,7 +150,7 @@ static bool range_offline(struct ash_zone *z, ash_pfn_t start, ash_pfn_t end)
 	return offline;
 }
 
-int ash_zone_online_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed)
+ASH_EARLY int ash_zone_online_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed)
 {
 	const ash_pfn_t from = start, end = start + nr;
 
@@ -185,7 +185,7 @@ int ash_zone_online_isolated(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, 
 	return 0;
 }
 
-int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed)
+ASH_EARLY int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zeroed)
 {
 	const int err = ash_zone_online_isolated(z, start, nr, zeroed);
 
@@ -198,7 +198,7 @@ int ash_zone_online(struct ash_zone *z, ash_pfn_t start, ash_pfn_t nr, bool zero
 	return 0;
 }
 
-bool ash_zone_reclaim_own(struct ash_zone *z, enum ash_migratetype mt)
+ASH_EARLY bool ash_zone_reclaim_own(struct ash_zone *z, enum ash_migratetype mt)
 {
 	bool held = atomic_load_explicit(&z->deferred, memory_order_relaxed) != 0;
 
@@ -324,7 +324,7 @@ void ash_zone_count_mixed(struct ash_zone *z, uint64_t mixed[ASH_MT_NR])
 	}
 }
 
-struct ash_zone_free ash_zone_free_now(const struct ash_zone *z)
+ASH_EARLY struct ash_zone_free ash_zone_free_now(const struct ash_zone *z)
 {
 	return (struct ash_zone_free){ .free = ash_counter_read(&z->free),
 				       .blocks = ash_counter_read(&z->free_blocks),

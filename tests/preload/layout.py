@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What the preloaded object costs a process that does nothing is kept small by its layout; this holds the layout.
 
-usage: layout.py PRELOAD LIBRARY BENCH-EMPTY FIRST
+usage: layout.py PRELOAD LIBRARY BENCH-EMPTY FIRST SOURCE
 
 Counts, not times (bench/startup measures those):
   - two mappings of the file: code with constants, and data;
@@ -10,6 +10,8 @@ Counts, not times (bench/startup measures those):
   - all data is on two pages: the loader writes every one of them, and so does every process;
   - everything that runs at the start and end of every process lies in the first 64 KiB of the file, which the kernel
     maps around the first fault;
+  - what runs in every process that allocates a little (ASH_EARLY) lies together, with little else between: or there
+    are more such stretches to map, and each is 10 microseconds of the process's start and end;
   - the dynamic linker looks up at most LOOKED_UP symbols for it, and none that it defines itself: ten of them are a
     microsecond of every start;
   - malloc and free begin at a cache line, or what is added elsewhere moves them, and programs are up to 5 % slower;
@@ -17,6 +19,7 @@ Counts, not times (bench/startup measures those):
     once, at most FIRST_FAULTS_MORE: a page for each table that an allocation is written down in, none of them twice.
 LIBRARY, laid out as the linker likes, must be refused: so the rules can fail.
 """
+import glob
 import os
 import re
 import resource
@@ -25,13 +28,16 @@ import sys
 
 PAGE = 4096
 WINDOW = 64 * 1024
+MARKED = re.compile(r'^(?:static |ASH_EXPORT )?ASH_EARLY [^=;]*?(\w+)\(', re.M)
+MARKED_MIN = 50
+BETWEEN = 0.25
 AT_START = {'process_start', 'process_end', 'preload_start', 'ash_ctl_exit', 'ash_env_has_prefix'}
 HOT = {'malloc', 'free'}
 LINE = 64
 LOOKED_UP = 39
 SPAWNS = 20
 FAULTS_MORE = 3
-FIRST_FAULTS_MORE = 15
+FIRST_FAULTS_MORE = 13
 
 
 def output(*args):
@@ -43,7 +49,34 @@ def off_line(where, names):
     return [f'{name} does not begin at a cache line' for name in sorted(names) if where.get(name, 1) % LINE != 0]
 
 
-def layout(path):
+def marked(source):
+    """The functions that the source marks as early."""
+    names = set()
+    for path in glob.glob(os.path.join(source, 'lib', '**', '*.c'), recursive=True) + \
+            glob.glob(os.path.join(source, 'preload', '*.c')):
+        with open(path, encoding='utf-8') as f:
+            names.update(MARKED.findall(f.read()))
+    return names
+
+
+def apart(symbols, names):
+    """symbols: (address, size, name). Whether what has one of names is scattered: a list of a sentence, or none."""
+    found = [(at, size) for at, size, name in symbols if name in names and
+             sum(other == name for _, _, other in symbols) == 1]
+    if not found:
+        return ['nothing that is marked as early is in it']
+    span = max(at + size for at, size in found) - min(at for at, size in found)
+    between = span - sum(size for _, size in found)
+    return [f'{between} bytes between what is marked as early, of {span}'] if between > span * BETWEEN else []
+
+
+def sized(path):
+    """(address, size, name) of the functions of the object at path."""
+    return [(int(at, 16), int(size, 16), name) for at, size, name in
+            re.findall(r'^([0-9a-f]+) ([0-9a-f]+) [tT] (\w+)$', output('nm', '-S', path), re.M)]
+
+
+def layout(path, source):
     """What is wrong with the layout of the object at path: a list of sentences."""
     problems = []
     segments = [line.split() for line in output('readelf', '-lW', path).splitlines()]
@@ -78,6 +111,12 @@ def layout(path):
             problems.append(f'{name} lies at {where[name]:#x}')
     if len(off_line({'there': LINE, 'moved': LINE + 16}, {'there', 'moved', 'missing'})) != 2:
         problems.append('what does not begin at a line is not seen')
+    names = marked(source)
+    if len(names) < MARKED_MIN:
+        problems.append(f'{len(names)} functions are marked as early: the source is not understood')
+    if not apart([(0, 10, 'a'), (90, 10, 'b')], {'a', 'b'}) or apart([(0, 10, 'a'), (10, 10, 'b')], {'a', 'b'}):
+        problems.append('what is scattered is not seen')
+    problems += apart(sized(path), names)
     return problems + off_line(where, HOT)
 
 
@@ -91,9 +130,9 @@ def faults(program, preload):
     return min(once() for _ in range(SPAWNS))
 
 
-def main(preload, library, empty, first):
-    problems = layout(preload)
-    if not layout(library):
+def main(preload, library, empty, first, source):
+    problems = layout(preload, source)
+    if not layout(library, source):
         problems.append('the ordinary library was not refused')
     for program, more in ('true', FAULTS_MORE), (first, FIRST_FAULTS_MORE):
         few, many = faults(program, empty), faults(program, preload)
