@@ -7,6 +7,8 @@
  * The clients' tables begin at their ends, so that what is written of them first lies beside what is written first of
  * the others: a page of the kernel's page tables, which maps 2 MiB, is more than a page of memory to a small process.
  * And it is one mapping, made writable by one call: each more is two or three times what a system call is otherwise.
+ * The first client's table and that of pageblocks even begin in one page: a small process writes some hundred bytes of
+ * either.
  *
  * Part of the arenas' reservation, PROT_NONE at first. It becomes writable piecemeal: the little that every process
  * writes at once, with the first gigabyte's tags and first client's entries; the tables a gigabyte of frames at a time
@@ -26,6 +28,7 @@
 #define GUARD ASH_KIB(64)
 #define BUMP_STEP ASH_KIB(256)
 enum { MAX_TABLES = 8, CLIENT_BYTES_PER_FRAME = 8, BUMP_SHARE = 64, BUMP_ALIGN = 64 };
+enum { HALF_PAGE = ASH_PAGE_SIZE / 2 };
 enum { TAG_BYTES = sizeof(uint32_t), FIRST_CLIENT_BYTES = 4 }; /* per frame; the first client is the heap */
 enum { ALIGN_GIB = 64 };
 /* What is bumped first: arena and zone, a heap, and a client's word for every 4 MiB, if these are not too many. */
@@ -118,11 +121,12 @@ static ASH_EARLY uintptr_t place_all(uintptr_t base, size_t nr_frames)
 	meta.bump_end = at + bump;
 	meta.client_start = meta.bump_end;
 	at = meta.client_start + ash_align_up(nr_frames * CLIENT_BYTES_PER_FRAME, ASH_PAGE_SIZE) + MAX_TABLES * GUARD;
-	at = place_early(at, nr_frames);
+	/* Half a page before it is the first client's, and half of one behind them keeps the rest aligned. */
+	at = place_early(at, nr_frames) + HALF_PAGE;
 	meta.client_next = at;
 	meta.first_start = ash_align_down(at - first_frames(nr_frames) * FIRST_CLIENT_BYTES, ASH_PAGE_SIZE);
 	at = place_table(TABLE_PAGEBLOCKS, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
-	at = place_table(TABLE_BACKING, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER);
+	at = place_table(TABLE_BACKING, at, nr_frames, 1, ASH_PAGEBLOCK_ORDER) + HALF_PAGE;
 	atomic_init(&meta.early_next, at);
 	at += early_bytes(nr_frames);
 	meta.early_end = at;
@@ -301,7 +305,7 @@ static void *add_table(size_t entry_bytes, unsigned shift)
 		return NULL;
 	if (cover_online(&t) < 0)
 		return NULL;
-	meta.client_next -= bytes + GUARD;
+	meta.client_next = ash_align_down(meta.client_next, ASH_PAGE_SIZE) - bytes - GUARD;
 	meta.tables[meta.nr_tables++] = t;
 	return (void *)(t.base - entry_bytes);
 }

@@ -79,7 +79,7 @@ CHILD_TEST(a_first_allocation_is_nine_calls_and_few_page_tables)
 	if (ash_registry.nr_frames >> 18 <= 300) {
 		EXPECT_LE(resident(21, &pages), 3);
 		EXPECT_LE(resident(30, &pages), 2);
-		EXPECT_LE(pages, 8);
+		EXPECT_LE(pages, 7);
 	}
 	check_zones();
 }
