@@ -3,6 +3,7 @@
 #include "harness/test.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -118,4 +119,39 @@ TEST(a_data_limit_ends_in_enomem)
 {
 	exhaust_under(RLIMIT_DATA, 48u << 20);
 	exhaust_under(RLIMIT_DATA, 300u << 20);
+}
+
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+/* In a child: with a thread of its own, and no more memory than the limit. */
+static int live_under_a_limit_of_ones_own(size_t mebibytes)
+{
+	const struct rlimit rlimit = { mebibytes << 20, mebibytes << 20 };
+	size_t n = 0;
+	pthread_t t;
+
+	if (setrlimit(RLIMIT_AS, &rlimit) != 0)
+		return 1;
+	if (pthread_create(&t, NULL, nothing, NULL) != 0 || pthread_join(t, NULL) != 0)
+		return 2;
+	while (n <= mebibytes && OPAQUE(malloc(1 << 20)) != NULL)
+		n++;
+	return n <= mebibytes ? 0 : 3;
+}
+
+TEST(a_limit_that_a_program_sets_itself_leaves_room_for_what_it_maps)
+{
+	int status = -1;
+	pid_t child;
+
+	if (under_ashlar() && getenv("ASHLAR_CONF") == NULL)
+		SKIP("what is reserved counts, and it is more, without the option reserve");
+	child = fork();
+	if (child == 0)
+		_exit(live_under_a_limit_of_ones_own(1024));
+	EXPECT_EQ(waitpid(child, &status, 0), child);
+	EXPECT_EQ(status, 0);
 }
