@@ -40,12 +40,12 @@ void *ash_remap(void *addr, size_t old_bytes, size_t new_bytes)
 
 void ash_pin(const void *addr, size_t bytes)
 {
-	ash_map_release(addr, bytes);
+	ash_map_pin(addr, bytes);
 }
 
 void ash_unpin(const void *addr, size_t bytes)
 {
-	ash_map_adopt(addr, bytes);
+	ash_map_unpin(addr, bytes);
 }
 
 int ash_map_events_register(ash_map_event_fn fn, void *arg)

@@ -267,26 +267,56 @@ bool ash_map_serves(const void *addr, size_t bytes)
 	return !is_off() && bytes != 0 && ash_track_next((uintptr_t)addr >> PB_SHIFT, end) < end;
 }
 
-void ash_map_adopt(const void *addr, size_t bytes)
+static void give_up(uint32_t slot, bool may_wait)
 {
-	const size_t last = ((uintptr_t)addr + bytes) >> PB_SHIFT;
+	if (slot != 0 && may_wait)
+		ash_slot_free(slot, false);
+	else if (slot != 0)
+		ash_slot_free_trylock(slot);
+}
+
+void ash_map_pin(const void *addr, size_t bytes)
+{
+	const size_t end = ash_align_up((uintptr_t)addr + bytes, PB_BYTES) >> PB_SHIFT;
+	size_t block = (uintptr_t)addr >> PB_SHIFT;
+
+	if (is_off() || bytes == 0)
+		return;
+	for (block = ash_track_next(block, end); block < end; block = ash_track_next(block + 1, end)) {
+		uint32_t slot = ash_track_get(block);
+
+		/* A mover may be putting another in its place. */
+		while (slot != 0 && slot != ASH_TRACK_PINNED && !ash_track_exchange(block, slot, ASH_TRACK_PINNED))
+			slot = ash_track_get(block);
+		if (slot != 0 && slot != ASH_TRACK_PINNED)
+			give_up(slot, ash_arena_may_wait());
+	}
+}
+
+void ash_map_unpin(const void *addr, size_t bytes)
+{
+	const size_t end = ((uintptr_t)addr + bytes) >> PB_SHIFT;
+	size_t block = ash_align_up((uintptr_t)addr, PB_BYTES) >> PB_SHIFT;
 	struct ash_zonelist zl;
 	bool warm;
 
 	if (is_off() || !can_serve() || !ash_arena_may_wait())
 		return;
 	ash_zonelist_ordinary(&zl, -1);
-	for (size_t block = ash_align_up((uintptr_t)addr, PB_BYTES) >> PB_SHIFT; block < last; block++) {
-		const uint32_t slot = ash_slot_alloc(&zl, &warm);
-		uint32_t old;
+	for (block = ash_track_next(block, end); block < end; block = ash_track_next(block + 1, end)) {
+		uint32_t slot;
 
+		if (ash_track_get(block) != ASH_TRACK_PINNED)
+			continue;
+		slot = ash_slot_alloc(&zl, &warm);
 		if (slot == 0)
 			break;
 		if (warm)
 			(void)ash_vmem_discard(ash_slot_address(slot), PB_BYTES);
-		old = ash_track_set(block, slot);
-		if (old != 0)
-			ash_slot_free(old == UINT32_MAX ? slot : old, false);
+		ash_run_set_word(ash_slot_address(slot), (uint32_t)block);
+		/* The mapping may go meanwhile. */
+		if (!ash_track_exchange(block, ASH_TRACK_PINNED, slot))
+			ash_slot_free(slot, false);
 	}
 }
 
@@ -300,14 +330,8 @@ void ash_map_release(const void *addr, size_t bytes)
 		return;
 	block = ash_track_next(block, end);
 	may_wait = block < end && ash_arena_may_wait();
-	for (; block < end; block = ash_track_next(block + 1, end)) {
-		const uint32_t slot = ash_track_take(block);
-
-		if (slot != 0 && may_wait)
-			ash_slot_free(slot, false);
-		else if (slot != 0)
-			ash_slot_free_trylock(slot);
-	}
+	for (; block < end; block = ash_track_next(block + 1, end))
+		give_up(ash_track_take(block), may_wait);
 }
 
 /* Take the slots of the blocks from first on that lie in [first, end). */

@@ -42,15 +42,17 @@ extern struct ash_maps ash_maps;
 /*
  * track.c: block number -> slot. A slot is named by its pageblock's index in the reservation plus 1.
  */
+/* In the place of a slot: somebody holds the pages of the pageblock, and the slot that it had was given up for that. */
+#define ASH_TRACK_PINNED (UINT32_MAX - 1)
 /* The slot that was there. UINT32_MAX: no memory for the table; nothing was set. */
 uint32_t ash_track_set(size_t block, uint32_t slot);
-/* The slot that is there now; 0: none. */
+/* The slot that is there now, or ASH_TRACK_PINNED; 0: none. */
 uint32_t ash_track_get(size_t block);
 /* Put a slot in the place of another; both empty. false: the other is not there, or no longer; nothing has changed. */
 bool ash_track_exchange(size_t block, uint32_t old, uint32_t slot);
-/* Take the slot out: it is the caller's. */
+/* Take the slot out: it is the caller's. A pin ends. */
 uint32_t ash_track_take(size_t block);
-/* The first block of [block, end) that has a slot, or end. Quick over address space that never had one. */
+/* The first block of [block, end) that has a slot or is pinned, or end. Quick over address space that never had one. */
 size_t ash_track_next(size_t block, size_t end);
 
 ASH_INLINE void *ash_slot_address(uint32_t slot)

@@ -75,9 +75,9 @@ void ash_map_release(const void *addr, size_t bytes);
  */
 void ash_map_stop_recycling(void);
 
-/* Undo ash_map_release() for the pageblocks that lie wholly in [addr, addr + bytes), which is private anonymous
- * memory. */
-void ash_map_adopt(const void *addr, size_t bytes);
+/* ash_map_release(), until ash_map_unpin() for the pageblocks that lie wholly in its range and are still mapped. */
+void ash_map_pin(const void *addr, size_t bytes);
+void ash_map_unpin(const void *addr, size_t bytes);
 
 /*
  * Memory that gives way when contiguous runs are wanted: docs/map.md. An object is one piece of 2^k frames; either it

@@ -46,13 +46,18 @@ static leaf_entry *entry_of(size_t block, bool create)
 	return leaf != NULL ? &leaf[block & (LEAF_ENTRIES - 1)] : NULL;
 }
 
+static uint32_t slot_in(uint32_t entry)
+{
+	return entry != ASH_TRACK_PINNED ? entry : 0;
+}
+
 uint32_t ash_track_set(size_t block, uint32_t slot)
 {
 	leaf_entry *const e = entry_of(block, true);
 
 	/* Before the slot can be found here. */
 	ash_run_set_word(ash_slot_address(slot), (uint32_t)block);
-	return e != NULL ? atomic_exchange_explicit(e, slot, memory_order_acq_rel) : UINT32_MAX;
+	return e != NULL ? slot_in(atomic_exchange_explicit(e, slot, memory_order_acq_rel)) : UINT32_MAX;
 }
 
 uint32_t ash_track_get(size_t block)
@@ -77,7 +82,7 @@ uint32_t ash_track_take(size_t block)
 
 	if (e == NULL || atomic_load_explicit(e, memory_order_relaxed) == 0)
 		return 0;
-	return atomic_exchange_explicit(e, 0, memory_order_acq_rel);
+	return slot_in(atomic_exchange_explicit(e, 0, memory_order_acq_rel));
 }
 
 size_t ash_track_next(size_t block, size_t end)

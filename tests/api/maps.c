@@ -94,6 +94,31 @@ static bool pipe_keeps(bool pin, bool unpin)
 	return is_all(got, sizeof(got), 7);
 }
 
+static uint64_t managed(void)
+{
+	struct ash_stats s;
+
+	EXPECT_EQ(ash_stats_read(&s, sizeof(s)), 0);
+	return s.online_bytes;
+}
+
+TEST(what_was_not_pinned_costs_nothing_to_unpin)
+{
+	char *p = ash_map(4 * PB), *foreign = mmap(NULL, 64 * PB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t before;
+
+	EXPECT(p != NULL && foreign != MAP_FAILED);
+	ash_pin(p, 4 * PB);
+	ash_unpin(p, 4 * PB);
+	before = managed();
+	ash_unpin(foreign, 64 * PB);
+	ash_unpin(p, 4 * PB);
+	ash_unpin(NULL, SIZE_MAX);
+	EXPECT_EQ(managed(), before);
+	EXPECT_EQ(munmap(foreign, 64 * PB), 0);
+	EXPECT_EQ(ash_unmap(p, 4 * PB), 0);
+}
+
 TEST(pinned_pages_are_not_recycled)
 {
 	for (unsigned i = 0; i < 8; i++)
