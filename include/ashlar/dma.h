@@ -250,7 +250,7 @@ ASH_API int ash_dma_stats_read(struct ash_dma_stats *stats);
 
 /*
  * Pools: objects of one size, got and put in a few nanoseconds by any number of threads (of one process: in a child of
- * fork its parent's pools can be destroyed and no more). Each thread has a cache of up to
+ * fork its parent's pools can be destroyed, whatever is out, and no more). Each thread has a cache of up to
  * 254 free objects that no other thread can take from, so a pool with a limit should have that many to spare per thread
  * (or ASH_DMA_POOL_NO_CACHE).
  */

@@ -252,3 +252,26 @@ CHILD_TEST(pools_refuse_what_their_slabs_cannot_be)
 	}
 	EXPECT_EQ(ash_dma_pool_destroy(pool), 0);
 }
+
+static struct ash_dma_pool *parents_pool;
+
+static void end_the_parents_pool(void)
+{
+	EXPECT(ash_dma_alloc(64, NULL) != NULL);
+	EXPECT_EQ(ash_dma_pool_destroy(parents_pool), 0);
+}
+
+/* What is out is out in the parent; nobody in the child could put it back. */
+CHILD_TEST(a_child_ends_its_parents_pool_whatever_is_out)
+{
+	void *object;
+
+	parents_pool = ash_dma_pool_create("the parent's", 64, 0, 0, NULL);
+	EXPECT(parents_pool != NULL);
+	object = ash_dma_pool_get(parents_pool);
+	EXPECT(object != NULL);
+	child_passes(end_the_parents_pool);
+	EXPECT_EQ(ash_dma_pool_destroy(parents_pool), -EBUSY);
+	ash_dma_pool_put(parents_pool, object);
+	EXPECT_EQ(ash_dma_pool_destroy(parents_pool), 0);
+}
