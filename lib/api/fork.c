@@ -117,5 +117,6 @@ void ash_fork_child(void)
 		if (_IO_list_resetlock != NULL)
 			_IO_list_resetlock();
 	}
+	ash_heap_sweep_anew();
 	settle(&mask, faults);
 }

@@ -63,6 +63,11 @@ void ash_heap_thread_exit(void);
 void ash_heap_fork_prepare(void);
 void ash_heap_fork_parent(void);
 void ash_heap_fork_child(void);
+/*
+ * In the child, also where nothing was prepared: what the calling thread's bins hold has a decay time from now on. By
+ * the clock of a parent that rested all of it would be due, and the child would copy pages to put it away.
+ */
+void ash_heap_sweep_anew(void);
 
 /* First-class heaps; see include/ashlar/heap.h for the contract. */
 struct ash_heap;

@@ -439,6 +439,14 @@ void ash_heap_fork_parent(void)
 	ash_unlock(&ash_heaps.trim, &ash_futex_ops);
 }
 
+void ash_heap_sweep_anew(void)
+{
+	struct ash_heap *h = own_heap();
+
+	if (h != NULL)
+		h->sweep_due = 0;
+}
+
 void ash_heap_fork_child(void)
 {
 	for (uint32_t owner = 1; owner <= ash_heaps.nr; owner++) {

@@ -177,25 +177,31 @@ static uint64_t now_ms(void)
 	return clock_ms;
 }
 
-/* A heap at rest that does a little: what it has cached goes back within a decay time, and not before. */
-TEST(what_a_heap_caches_is_given_back_in_a_decay_time)
+enum { DECAY_MS = 1000 };
+
+/* A heap that holds much in its bins and nothing else: the frames in use, and in *live those without what it caches. */
+static size_t cache_much(size_t *live)
 {
 	static const struct ash_sys_ops turned = { .now_ms = now_ms };
-	enum { NR = 2000, DECAY_MS = 1000 };
+	enum { NR = 2000 };
 	static void *p[NR];
-	size_t live, held;
 
 	ash_heap_trim();
 	ash_sys_hook = &turned;
 	fake_arena_decay_ms(DECAY_MS);
 	ash_heap_free(ash_heap_malloc(1 << 20));
-	live = fake_arena_used_frames();
+	*live = fake_arena_used_frames();
 	for (unsigned i = 0; i < NR; i++)
 		p[i] = ash_heap_malloc(16 + i % 3000);
 	for (unsigned i = 0; i < NR; i++)
 		ash_heap_free(p[i]);
-	held = fake_arena_used_frames();
-	EXPECT_GT(held, live);
+	EXPECT_GT(fake_arena_used_frames(), *live);
+	return fake_arena_used_frames();
+}
+
+/* What it has cached goes back within a decay time, and not before, with the little that it does. */
+static void check_it_goes_back(size_t held, size_t live)
+{
 	ash_heap_free(ash_heap_malloc(1 << 20));
 	EXPECT_EQ(fake_arena_used_frames(), held);
 	for (unsigned ms = 0; ms < 3 * DECAY_MS / 4; ms += 50) {
@@ -205,6 +211,25 @@ TEST(what_a_heap_caches_is_given_back_in_a_decay_time)
 	EXPECT_EQ(fake_arena_used_frames(), live);
 	fake_arena_decay_ms(UINT32_MAX);
 	ash_sys_hook = NULL;
+}
+
+TEST(what_a_heap_caches_is_given_back_in_a_decay_time)
+{
+	size_t live;
+	const size_t held = cache_much(&live);
+
+	check_it_goes_back(held, live);
+}
+
+/* However long the parent has rested. */
+TEST(what_a_child_has_of_its_parent_has_a_decay_time_before_it)
+{
+	size_t live;
+	const size_t held = cache_much(&live);
+
+	clock_ms += 100 * DECAY_MS;
+	ash_heap_sweep_anew();
+	check_it_goes_back(held, live);
 }
 
 /* Of two slabs with room the lower one is used, whichever got an object back last. */
