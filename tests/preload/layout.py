@@ -11,7 +11,7 @@ Counts, not times (bench/startup measures those):
   - everything that runs at the start and end of every process lies in the first 64 KiB of the file, which the kernel
     maps around the first fault;
   - what runs in every process that allocates a little (ASH_EARLY) lies together, with little else between: or there
-    are more such stretches to map, and each is 10 microseconds of the process's start and end;
+    are more such stretches to map, and each is up to 10 microseconds of the process's start and end;
   - the dynamic linker looks up at most LOOKED_UP symbols for it, and none that it defines itself: ten of them are a
     microsecond of every start;
   - malloc and free begin at a cache line, or what is added elsewhere moves them, and programs are up to 5 % slower;
