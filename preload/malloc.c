@@ -64,7 +64,7 @@ ASH_EXPORT ASH_EARLY void *reallocarray(void *p, size_t n, size_t size)
 	return realloc(p, bytes);
 }
 
-ASH_EXPORT void *aligned_alloc(size_t align, size_t size)
+ASH_EXPORT ASH_EARLY void *aligned_alloc(size_t align, size_t size)
 {
 	if (ASH_UNLIKELY(!ash_is_pow2(align))) {
 		errno = EINVAL;

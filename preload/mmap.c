@@ -91,7 +91,7 @@ ASH_EXPORT ssize_t vmsplice(int fd, const struct iovec *vector, size_t n, unsign
 }
 
 /* Passed on; of who makes a userfaultfd(2) work it is taken note. */
-ASH_EXPORT int ioctl(int fd, unsigned long request, ...)
+ASH_EXPORT ASH_EARLY int ioctl(int fd, unsigned long request, ...)
 {
 	va_list args;
 	void *arg;

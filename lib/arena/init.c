@@ -68,7 +68,7 @@ static int reserve_aligned(size_t before, size_t bytes, size_t align, bool tight
 	return 0;
 }
 
-static int try_layout(size_t span, size_t total, size_t align, bool tight)
+static ASH_EARLY int try_layout(size_t span, size_t total, size_t align, bool tight)
 {
 	const size_t meta = ash_meta_bytes(total >> ASH_PAGE_SHIFT);
 	uintptr_t start, base;

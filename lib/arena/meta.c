@@ -173,7 +173,7 @@ ASH_EARLY int ash_meta_init(void *base, size_t bytes, size_t nr_frames)
 }
 
 /* Entries of frames from to end, as a span that begins at frame base counts them. */
-static int cover_table(const struct meta_table *t, size_t base, size_t from, size_t end)
+static ASH_EARLY int cover_table(const struct meta_table *t, size_t base, size_t from, size_t end)
 {
 	const size_t part = table_offset(base, t->entry_bytes, t->shift);
 	const size_t first = part + table_offset(from, t->entry_bytes, t->shift);

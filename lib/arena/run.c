@@ -45,8 +45,8 @@ static ASH_EARLY int take_or_grow(struct ash_arena *a, size_t nr, unsigned align
 	return err;
 }
 
-static int arena_alloc(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt, bool small_only,
-		       struct ash_page_grant *grant)
+static ASH_EARLY int arena_alloc(struct ash_arena *a, size_t nr, unsigned align_order, enum ash_migratetype mt,
+				 bool small_only, struct ash_page_grant *grant)
 {
 	const int err = take_or_grow(a, nr, align_order, mt, small_only, grant);
 

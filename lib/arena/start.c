@@ -37,7 +37,7 @@ ASH_EARLY void ash_start_init(struct ash_arena *a)
 	atomic_store_explicit(&a->promote_due, OUTGROWN, memory_order_relaxed);
 }
 
-void ash_start_new_turn(struct ash_arena *a)
+ASH_EARLY void ash_start_new_turn(struct ash_arena *a)
 {
 	a->asks = ASH_ASKS_UNKNOWN;
 }

@@ -258,7 +258,7 @@ void ash_options_write_value(struct ash_writer *w, const struct ash_options *o, 
 	}
 }
 
-void ash_options_default(struct ash_options *o)
+ASH_EARLY void ash_options_default(struct ash_options *o)
 {
 	memset(o, 0, sizeof(*o));
 	for (unsigned i = 0; i < ASH_OPTION_NR; i++) {

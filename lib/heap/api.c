@@ -34,7 +34,7 @@ void ash_heap_corrupt(const char *what, const void *p)
  * An object of any size for h, the caller's or a first-class heap; NULL and no errno when there is no memory. *zeroed:
  * whether it should read as zero, and whether it does.
  */
-static void *heap_alloc(struct ash_heap *h, size_t size, bool *zeroed)
+static ASH_EARLY void *heap_alloc(struct ash_heap *h, size_t size, bool *zeroed)
 {
 	unsigned cls;
 	void *p;
@@ -64,7 +64,7 @@ static ASH_COLD void *out_of_memory(void)
 }
 
 /* size may be anything; errno is set on failure and otherwise left alone. */
-static void *thread_alloc(size_t size, bool *zeroed)
+static ASH_EARLY void *thread_alloc(size_t size, bool *zeroed)
 {
 	struct ash_heap *h;
 	void *p = NULL;
@@ -102,7 +102,7 @@ void *ash_heap_malloc(size_t size)
 	return ash_fast_malloc(size);
 }
 
-void *ash_heap_calloc(size_t n, size_t size)
+ASH_EARLY void *ash_heap_calloc(size_t n, size_t size)
 {
 	size_t bytes;
 	bool zeroed = true;
@@ -132,7 +132,7 @@ static unsigned aligned_class(size_t align, size_t size)
 	return cls;
 }
 
-static void *heap_aligned(struct ash_heap *h, size_t align, size_t size, bool *zeroed)
+static ASH_EARLY void *heap_aligned(struct ash_heap *h, size_t align, size_t size, bool *zeroed)
 {
 	unsigned cls = aligned_class(align, size);
 
@@ -141,7 +141,7 @@ static void *heap_aligned(struct ash_heap *h, size_t align, size_t size, bool *z
 	return ash_large_alloc(h, ash_max(size, 1), align, zeroed);
 }
 
-void *ash_heap_aligned(size_t align, size_t size)
+ASH_EARLY void *ash_heap_aligned(size_t align, size_t size)
 {
 	struct ash_heap *h;
 	bool zeroed = false;
@@ -203,7 +203,7 @@ static ASH_EARLY ASH_NOINLINE void free_large(void *p, uint32_t tag)
 }
 
 /* Not inlined: where it is, every free of another thread's object makes a stack frame. */
-static ASH_NOINLINE void free_not_added(void *p, uint32_t differs, struct ash_heap *self)
+static ASH_EARLY ASH_NOINLINE void free_not_added(void *p, uint32_t differs, struct ash_heap *self)
 {
 	const uint32_t tag = differs ^ (uint32_t)self->tag;
 

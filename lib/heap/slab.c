@@ -58,7 +58,7 @@ static void slab_link_partial(struct ash_heap *h, struct ash_slab *s)
 	s->partial = true;
 }
 
-void ash_slab_unlink_partial(struct ash_heap *h, struct ash_slab *s)
+ASH_EARLY void ash_slab_unlink_partial(struct ash_heap *h, struct ash_slab *s)
 {
 	if (s->prev != NULL)
 		s->prev->next = s->next;
@@ -207,7 +207,7 @@ static void empty_trim(struct ash_heap *h)
 	}
 }
 
-static ASH_NOINLINE void slab_became_empty(struct ash_heap *h, struct ash_slab *s)
+static ASH_EARLY ASH_NOINLINE void slab_became_empty(struct ash_heap *h, struct ash_slab *s)
 {
 	const unsigned order = ash_classes[s->cls].slab_order;
 	struct ash_slab **head = &h->empty[order - ASH_SLAB_MIN_ORDER];

@@ -37,7 +37,7 @@ void ash_reserve_highatomic(struct ash_zone *z, ash_pfn_t pfn, unsigned order)
 	z->reserved_highatomic += ash_pageblock_frames(z);
 }
 
-bool ash_reserve_unreserve(struct ash_zone *z, enum ash_migratetype mt, bool force)
+ASH_EARLY bool ash_reserve_unreserve(struct ash_zone *z, enum ash_migratetype mt, bool force)
 {
 	const uint32_t orders = ash_freelist_orders(z, ASH_MT_HIGHATOMIC);
 	uint64_t frames = ash_pageblock_frames(z);

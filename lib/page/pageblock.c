@@ -19,7 +19,7 @@ static void count_taint(struct ash_zone *z, ash_pfn_t pfn, unsigned old, unsigne
 	z->nr_tainted += *n > 0;
 }
 
-static void write_word(struct ash_zone *z, ash_pfn_t pfn, unsigned word)
+static ASH_EARLY void write_word(struct ash_zone *z, ash_pfn_t pfn, unsigned word)
 {
 	_Atomic uint8_t *p = &z->pageblocks[pfn >> z->pageblock_order];
 	const unsigned old = atomic_load_explicit(p, memory_order_relaxed);

@@ -65,7 +65,7 @@ static bool hardening_possible(const struct ash_zone_config *config)
 	       h->guard_order <= config->geometry.pageblock_order && h->shuffle_order <= config->geometry.max_order;
 }
 
-static void harden(struct ash_zone *z, const struct ash_hardening *h)
+static ASH_EARLY void harden(struct ash_zone *z, const struct ash_hardening *h)
 {
 	z->hardening = *h;
 	z->hardened = h->poison || h->init_on_alloc || h->init_on_free || h->guard_order > 0 || h->owners != NULL;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What the preloaded object costs a process that does nothing is kept small by its layout; this holds the layout.
 
-usage: layout.py PRELOAD LIBRARY BENCH-EMPTY FIRST SOURCE
+usage: layout.py [--small SMALL] PRELOAD LIBRARY BENCH-EMPTY FIRST SOURCE
 
 Counts, not times (bench/startup measures those):
   - two mappings of the file: code with constants, and data;
@@ -12,6 +12,8 @@ Counts, not times (bench/startup measures those):
     maps around the first fault;
   - what runs in every process that allocates a little (ASH_EARLY) lies together, with little else between: or there
     are more such stretches to map, and each is up to 10 microseconds of the process's start and end;
+  - with --small, SMALL, which allocates as `date` or `cat` does, runs nothing that lies behind what is marked: a
+    single function that is not is one more stretch. It is for code that is optimized, on one node: else more runs;
   - the dynamic linker looks up at most LOOKED_UP symbols for it, and none that it defines itself: ten of them are a
     microsecond of every start;
   - malloc and free begin at a cache line, or what is added elsewhere moves them, and programs are up to 5 % slower;
@@ -19,6 +21,7 @@ Counts, not times (bench/startup measures those):
     once, at most FIRST_FAULTS_MORE: a page for each table that an allocation is written down in, none of them twice.
 LIBRARY, laid out as the linker likes, must be refused: so the rules can fail.
 """
+import argparse
 import glob
 import os
 import re
@@ -68,6 +71,13 @@ def apart(symbols, names):
     span = max(at + size for at, size in found) - min(at for at, size in found)
     between = span - sum(size for _, size in found)
     return [f'{between} bytes between what is marked as early, of {span}'] if between > span * BETWEEN else []
+
+
+def early_range(path, source):
+    """(begin, end) of what is marked as early in the object at path."""
+    names = marked(source)
+    found = [(at, at + size) for at, size, name in sized(path) if name in names]
+    return min(begin for begin, _ in found), max(end for _, end in found)
 
 
 def sized(path):
@@ -120,6 +130,38 @@ def layout(path, source):
     return problems + off_line(where, HOT)
 
 
+def ran_beyond(small, preload, offset):
+    """What of the object runs first at offset or behind it, when small does: a name or an offset, or None."""
+    done = subprocess.run([small, f'{offset:x}'], env={'LD_PRELOAD': preload}, stdout=subprocess.PIPE, text=True,
+                          check=False)
+    if done.returncode not in (0, 1):
+        return f'nothing known, by status {done.returncode},'
+    if done.returncode == 0:
+        return None
+    ran = int(done.stdout, 16)
+    return next((name for at, size, name in sized(preload) if at <= ran < at + size), f'{ran:#x}')
+
+
+def not_early(small, preload, source):
+    """What is wrong with what small runs: a list of sentences."""
+    begin, end = early_range(preload, source)
+    problems = []
+    if ran_beyond(small, preload, begin) is None:
+        problems.append('that early code runs is not seen')
+    name = ran_beyond(small, preload, end)
+    if name is not None:
+        problems.append(f'{name} runs in a small process and lies behind what is marked as early')
+    return problems
+
+
+def one_node():
+    try:
+        with open('/sys/devices/system/node/online', encoding='ascii') as f:
+            return f.read().strip() == '0'
+    except OSError:
+        return True
+
+
 def faults(program, preload):
     """The fewest page faults of program under preload."""
     def once():
@@ -130,8 +172,10 @@ def faults(program, preload):
     return min(once() for _ in range(SPAWNS))
 
 
-def main(preload, library, empty, first, source):
+def main(preload, library, empty, first, source, small):
     problems = layout(preload, source)
+    if small is not None and one_node():
+        problems += not_early(small, preload, source)
     if not layout(library, source):
         problems.append('the ordinary library was not refused')
     for program, more in ('true', FAULTS_MORE), (first, FIRST_FAULTS_MORE):
@@ -147,4 +191,8 @@ def main(preload, library, empty, first, source):
 
 
 if __name__ == '__main__':
-    sys.exit(main(*map(os.path.abspath, sys.argv[1:])))
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--small', type=os.path.abspath)
+    for path in 'preload', 'library', 'empty', 'first', 'source':
+        parser.add_argument(path, type=os.path.abspath)
+    sys.exit(main(**vars(parser.parse_args())))
