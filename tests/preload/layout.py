@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What the preloaded object costs a process that does nothing is kept small by its layout; this holds the layout.
 
-usage: layout.py [--small SMALL] PRELOAD LIBRARY BENCH-EMPTY FIRST SOURCE
+usage: layout.py [--ordered] [--small SMALL] PRELOAD LIBRARY BENCH-EMPTY FIRST SOURCE
 
 Counts, not times (bench/startup measures those):
   - two mappings of the file: code with constants, and data;
@@ -12,6 +12,7 @@ Counts, not times (bench/startup measures those):
     maps around the first fault;
   - what runs in every process that allocates a little (ASH_EARLY) lies together, with little else between: or there
     are more such stretches to map, and each is up to 10 microseconds of the process's start and end;
+  - with --ordered (the linker takes preload/early.ld), constants lie beside that;
   - with --small, SMALL, which allocates as `date` or `cat` does, runs nothing that lies behind what is marked: a
     single function that is not is one more stretch. It is for code that is optimized, on one node: else more runs;
   - the dynamic linker looks up at most LOOKED_UP symbols for it, and none that it defines itself: ten of them are a
@@ -71,6 +72,20 @@ def apart(symbols, names):
     span = max(at + size for at, size in found) - min(at for at, size in found)
     between = span - sum(size for _, size in found)
     return [f'{between} bytes between what is marked as early, of {span}'] if between > span * BETWEEN else []
+
+
+def beside(early, constants):
+    """early, constants: (begin, end). What is wrong if they do not lie side by side: a list of a sentence, or none."""
+    gap = max(constants[0] - early[1], early[0] - constants[1])
+    return [f'{gap} bytes between what is early and constants'] if gap > PAGE else []
+
+
+def section(path, name):
+    """(begin, end) of a section of the object at path."""
+    found = re.search(rf'\] {re.escape(name)}\s+\w+\s+([0-9a-f]+) [0-9a-f]+ ([0-9a-f]+) ',
+                      output('readelf', '-SW', path))
+    begin, size = (int(number, 16) for number in found.groups())
+    return begin, begin + size
 
 
 def early_range(path, source):
@@ -172,8 +187,13 @@ def faults(program, preload):
     return min(once() for _ in range(SPAWNS))
 
 
-def main(preload, library, empty, first, source, small):
+def main(preload, library, empty, first, source, small, ordered):
     problems = layout(preload, source)
+    if not beside((0, 10), (PAGE + 11, PAGE + 20)) or not beside((PAGE + 11, PAGE + 20), (0, 10)) or \
+            beside((0, 10), (16, 20)):
+        problems.append('constants that lie elsewhere are not seen')
+    if ordered:
+        problems += beside(early_range(preload, source), section(preload, '.rodata'))
     if small is not None and one_node():
         problems += not_early(small, preload, source)
     if not layout(library, source):
@@ -192,6 +212,7 @@ def main(preload, library, empty, first, source, small):
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser()
+    parser.add_argument('--ordered', action='store_true')
     parser.add_argument('--small', type=os.path.abspath)
     for path in 'preload', 'library', 'empty', 'first', 'source':
         parser.add_argument(path, type=os.path.abspath)
