@@ -51,7 +51,7 @@ int ash_stats_read(struct ash_stats *stats, size_t size)
 	s = (struct ash_stats){
 		.live_bytes = h.large_bytes + h.slab_bytes - ash_min(h.slab_bytes, h.slab_free_bytes),
 		.cached_bytes = h.slab_free_bytes,
-		.reserved_bytes = (uint64_t)ash_registry.nr_frames << ASH_PAGE_SHIFT,
+		.reserved_bytes = (uint64_t)ash_nr_frames() << ASH_PAGE_SHIFT,
 		.large_count = h.large_count,
 		.remote_frees = h.remote_frees,
 		.foreign_frees = h.foreign_frees,
@@ -110,7 +110,7 @@ int ash_page_info_read(const void *p, struct ash_page_info *info, size_t size)
 
 	if (error != 0)
 		return error;
-	if (frame >= ash_registry.nr_frames)
+	if (frame >= ash_nr_frames())
 		return -ENOENT;
 	i = (struct ash_page_info){
 		.arena = (uint32_t)(frame >> ash_registry.span_frame_shift),

@@ -83,17 +83,28 @@ void ash_arena_config_default(struct ash_arena_config *config);
 
 struct ash_arena;
 
-/* The registry: constant once set up; read by everyone without a lock. */
+/* The registry: constant once set up, but for nr_frames; read by everyone without a lock. */
 struct ash_registry {
 	uintptr_t base;          /* first byte of the reservation; a value that no pointer is below when not set up */
-	size_t nr_frames;        /* frames in the reservation: 0 until set up, so that every pointer is foreign */
+	/* Frames in the reservation: 0 until set up, so that every pointer is foreign. Fewer later (ash_arena_fit). */
+	size_t nr_frames;
 	_Atomic uint32_t *tags;  /* [nr_frames] the clients' words */
 	unsigned span_frame_shift; /* log2 of frames per span */
 	unsigned nr_spans;
 };
 extern ASH_HIDDEN struct ash_registry ash_registry;
 
-/* Index of p's frame in the whole reservation, or a value >= ash_registry.nr_frames when p is foreign. */
+/*
+ * Not an atomic load, which no compiler makes part of the comparison: that would be an instruction more in every free.
+ * It is stored at once, and the old number does as well as the new for any address that a program can have: what is
+ * mapped where frames were is heard of from who mapped it, and so after they went.
+ */
+ASH_INLINE size_t ash_nr_frames(void)
+{
+	return ash_registry.nr_frames;
+}
+
+/* Index of p's frame in the whole reservation, or a value >= ash_nr_frames() when p is foreign. */
 ASH_INLINE size_t ash_frame_index(const void *p)
 {
 	return ((uintptr_t)p - ash_registry.base) >> ASH_PAGE_SHIFT;
@@ -101,7 +112,7 @@ ASH_INLINE size_t ash_frame_index(const void *p)
 
 ASH_INLINE bool ash_is_foreign(const void *p)
 {
-	return ash_frame_index(p) >= ash_registry.nr_frames;
+	return ash_frame_index(p) >= ash_nr_frames();
 }
 
 ASH_INLINE void *ash_frame_address(size_t frame_index)
@@ -126,6 +137,13 @@ ASH_INLINE void ash_tag_store(size_t frame_index, uint32_t tag)
  */
 ASH_MUST_USE int ash_arena_init(const struct ash_arena_config *config);
 bool ash_arena_ready(void);
+
+/*
+ * The process has limited its address space (RLIMIT_AS) to so many bytes. Where more than that is mapped, what is
+ * reserved and was never used is unmapped, but for a share of what the limit leaves, as it would have been at the
+ * start; arenas that there are not yet cannot be made any more. Never undone. Nothing before ash_arena_init().
+ */
+void ash_arena_fit(size_t limit);
 
 /* The effective configuration, constant after ash_arena_init(). */
 const struct ash_arena_config *ash_arena_config(void);

@@ -71,7 +71,7 @@ static int contig_from(const struct ash_zonelist *zl, unsigned i, size_t nr, uns
 		.mt = ASH_MT_UNMOVABLE,
 	};
 
-	if (a == NULL || nr > a->nr_frames)
+	if (a == NULL || nr > ash_arena_frames(a))
 		return -ENOMEM;
 	r.high = atomic_load_explicit(&a->end, memory_order_relaxed);
 	if (r.high < r.nr || ash_zone_alloc_contig(a->zone, &r, &grant, NULL) < 0)

@@ -81,8 +81,8 @@ static void t_advise(struct ash_arena *a, ash_pfn_t end)
 		return;
 	a->huge_advised = true;
 	if (ash_start_may_ask(a))
-		(void)ash_vmem_name((void *)a->start, (size_t)a->nr_frames << ASH_PAGE_SHIFT, "ashlar");
-	(void)ash_vmem_advise(ash_arena_address(a, from), (size_t)(a->nr_frames - from) << ASH_PAGE_SHIFT,
+		(void)ash_vmem_name((void *)a->start, (size_t)ash_arena_frames(a) << ASH_PAGE_SHIFT, "ashlar");
+	(void)ash_vmem_advise(ash_arena_address(a, from), (size_t)(ash_arena_frames(a) - from) << ASH_PAGE_SHIFT,
 			      none ? ASH_VMEM_NOHUGE : ASH_VMEM_HUGE);
 }
 
@@ -166,7 +166,7 @@ static ASH_EARLY ash_pfn_t t_round(const struct ash_arena *a, size_t need_end, b
 		extra = 0;
 	need_end = ash_max(need_end, ash_align_down(atomic_load_explicit(&a->end, memory_order_relaxed) + extra,
 						    ASH_PB_FRAMES));
-	return (ash_pfn_t)ash_min(ash_align_up(need_end, ASH_PB_FRAMES), a->nr_frames);
+	return (ash_pfn_t)ash_min(ash_align_up(need_end, ASH_PB_FRAMES), ash_arena_frames(a));
 }
 
 static int t_grow_to(struct ash_arena *a, size_t need_end)
@@ -176,7 +176,7 @@ static int t_grow_to(struct ash_arena *a, size_t need_end)
 	bool first_huge;
 	int err;
 
-	if (need_end > a->nr_frames)
+	if (need_end > ash_arena_frames(a))
 		return -ENOMEM;
 	ash_start_new_turn(a);
 	first_huge = ash_start_extend(a, need_end, touch);
@@ -198,9 +198,9 @@ static int h_extend(struct ash_arena *a, size_t need_end, unsigned page_shift)
 	const size_t extra =
 		ash_align_down(atomic_load_explicit(&a->online, memory_order_relaxed) / H_SPARE_SHARE, page);
 
-	if (need_end > a->nr_frames || first + nr > a->nr_frames)
+	if (need_end > ash_arena_frames(a) || first + nr > ash_arena_frames(a))
 		return -ENOMEM;
-	if (extra > nr && first + extra <= a->nr_frames &&
+	if (extra > nr && first + extra <= ash_arena_frames(a) &&
 	    ash_hugetlb_online(a, (ash_pfn_t)first, (ash_pfn_t)extra, page_shift) == 0)
 		return 0;
 	return ash_hugetlb_online(a, (ash_pfn_t)first, (ash_pfn_t)nr, page_shift);
@@ -224,7 +224,7 @@ static int h_grow_to(struct ash_arena *a, size_t need_end)
 	const size_t nr = need_end - atomic_load_explicit(&a->end, memory_order_relaxed);
 	int err_1g = -ENOMEM, err = -ENOMEM;
 
-	if (need_end > a->nr_frames || known_dry(a, nr))
+	if (need_end > ash_arena_frames(a) || known_dry(a, nr))
 		return -ENOMEM;
 	if (want_1g)
 		err_1g = err = h_extend(a, need_end, ASH_HUGE_1G_SHIFT);

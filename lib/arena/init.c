@@ -2,10 +2,11 @@
 /*
  * Setting up: the reservation, the registry, arenas.
  *
- * The reservation, with the metadata before the arenas, is address space only and is never given back. Its size is a
- * multiple of the machine's RAM, because arenas grow at their end only and fragmentation of addresses must never be
- * what stops them; where a limit on address space (RLIMIT_AS) or on locked memory (RLIMIT_MEMLOCK, after
- * mlockall(MCL_FUTURE)) counts such space, it is kept to a share of the limit instead, and spans are then cut to fit.
+ * The reservation, with the metadata before the arenas, is address space only. Its size is a multiple of the machine's
+ * RAM, because arenas grow at their end only and fragmentation of addresses must never be what stops them; where a
+ * limit on address space (RLIMIT_AS) or on locked memory (RLIMIT_MEMLOCK, after mlockall(MCL_FUTURE)) counts such
+ * space, it is kept to a share of the limit instead, and spans are then cut to fit. It is given back only where a limit
+ * on address space comes later (fit.c).
  *
  * A process starts with one arena, T of the node it runs on; others are made when first asked for.
  */
@@ -18,7 +19,7 @@
 #define NO_POINTER ((uintptr_t)1 << 63) /* so far above every pointer that all of them are foreign */
 #define MIN_SPAN ASH_MIB(32)            /* a span below this is not worth having, */
 #define MIN_TIGHT ASH_PB_BYTES          /* except where there is no more */
-enum { RAM_MULTIPLE = 4, TIGHT_NUMERATOR = 5, TIGHT_DENOMINATOR = 8, FEW_POLICIES = 8 };
+enum { RAM_MULTIPLE = 4, FEW_POLICIES = 8 };
 
 struct ash_registry ash_registry = { .base = NO_POINTER };
 struct ash_arenas ash_arenas;
@@ -45,22 +46,23 @@ ASH_EARLY bool ash_arena_ready(void)
 
 /*
  * Reserve bytes at *base, aligned to align, and as many as before, or more, from *start to there. No more than that
- * where tight, else without trimming (fewer system calls).
+ * where tight, else without trimming (fewer system calls): all ends at *end.
  */
-static int reserve_aligned(size_t before, size_t bytes, size_t align, bool tight, uintptr_t *start, uintptr_t *base)
+static int reserve_aligned(size_t before, size_t bytes, size_t align, bool tight, uintptr_t *start, uintptr_t *base,
+			   uintptr_t *end)
 {
 	const size_t all = before + bytes + align;
 	void *addr;
-	uintptr_t end;
 	int err = ash_vmem_reserve(all, false, &addr);
 
 	if (err < 0)
 		return err;
 	*start = (uintptr_t)addr;
 	*base = ash_align_up(*start + before, align);
+	*end = *start + all;
 	if (tight) {
-		end = *base + bytes;
-		(void)ash_vmem_unmap((void *)end, *start + all - end);
+		*end = *base + bytes;
+		(void)ash_vmem_unmap((void *)*end, *start + all - *end);
 		if (*base - before > *start)
 			(void)ash_vmem_unmap(addr, *base - before - *start);
 		*start = *base - before;
@@ -71,8 +73,8 @@ static int reserve_aligned(size_t before, size_t bytes, size_t align, bool tight
 static ASH_EARLY int try_layout(size_t span, size_t total, size_t align, bool tight)
 {
 	const size_t meta = ash_meta_bytes(total >> ASH_PAGE_SHIFT);
-	uintptr_t start, base;
-	int err = reserve_aligned(meta, total, align, tight, &start, &base);
+	uintptr_t start, base, end;
+	int err = reserve_aligned(meta, total, align, tight, &start, &base, &end);
 
 	if (err == 0) {
 		err = ash_meta_init((void *)start, base - start, total >> ASH_PAGE_SHIFT);
@@ -84,6 +86,7 @@ static ASH_EARLY int try_layout(size_t span, size_t total, size_t align, bool ti
 	ash_arenas.align_order = ash_log2_floor(align >> ASH_PAGE_SHIFT);
 	ash_registry.span_frame_shift = ash_log2_floor(span >> ASH_PAGE_SHIFT);
 	ash_registry.nr_spans = (unsigned)((total + span - 1) / span);
+	ash_arenas.slack_frames = (uint32_t)((end - base - total) >> ASH_PAGE_SHIFT);
 	ash_registry.base = base;
 	/* What is above is read without a lock by whoever has a pointer of ours, and so came after this. */
 	ash_registry.nr_frames = total >> ASH_PAGE_SHIFT;
@@ -100,7 +103,7 @@ static int reserve_tight(size_t limit)
 	const unsigned spans = ash_wants_hugetlb() ? ASH_ARENA_KINDS : 1;
 
 	ash_nodes_use_one(ash_numa_current());
-	for (size_t total = limit / TIGHT_DENOMINATOR * TIGHT_NUMERATOR; total / spans >= MIN_TIGHT; total /= 2) {
+	for (size_t total = ash_arenas_share(limit); total / spans >= MIN_TIGHT; total /= 2) {
 		size_t span = (size_t)1 << ash_log2_floor(total / spans);
 		size_t bytes = span * spans;
 		size_t align = ash_max(ash_min(span / 8, ASH_MIB(64)), ASH_PB_BYTES);
@@ -172,7 +175,7 @@ static int reserve(void)
 static int zone_create(struct ash_arena *a, size_t first)
 {
 	const struct ash_zone_config config = {
-		.nr_frames = a->nr_frames,
+		.nr_frames = a->span_frames,
 		.geometry = { ASH_PAGEBLOCK_ORDER, ASH_MAX_ORDER },
 		.frames = ash_meta_frames(first),
 		.pageblocks = ash_meta_pageblocks(first),
@@ -205,7 +208,9 @@ static ASH_EARLY struct ash_arena *arena_create(unsigned index)
 	a->kind = (enum ash_arena_kind)(index % ASH_ARENA_KINDS);
 	a->policy = ash_arena_policy(slot);
 	a->node = a->policy == NULL ? ash_arenas.nodes[slot] : -1;
-	a->nr_frames = (ash_pfn_t)ash_min((size_t)1 << ash_registry.span_frame_shift, ash_registry.nr_frames - first);
+	a->span_frames = (ash_pfn_t)ash_min((size_t)1 << ash_registry.span_frame_shift, ash_nr_frames() - first);
+	a->tabled = a->span_frames;
+	atomic_store_explicit(&a->nr_frames, a->span_frames, memory_order_relaxed);
 	a->start = (uintptr_t)ash_frame_address(first);
 	a->backing = ash_meta_backing(first);
 	if (a->kind == ASH_ARENA_T)
@@ -214,7 +219,7 @@ static ASH_EARLY struct ash_arena *arena_create(unsigned index)
 		return NULL;
 	/* Where placement is forbidden (seccomp in containers), the kernel's own choice has to do. */
 	if (a->kind == ASH_ARENA_T && ash_arenas.bind && !ash_arena_is_pieced(a))
-		(void)!ash_arena_place(a, (void *)a->start, 0, (size_t)a->nr_frames << ASH_PAGE_SHIFT, ASH_PAGE_SIZE);
+		(void)!ash_arena_place(a, (void *)a->start, 0, (size_t)a->span_frames << ASH_PAGE_SHIFT, ASH_PAGE_SIZE);
 	atomic_store_explicit(&ash_arenas.arenas[index], a, memory_order_release);
 	return a;
 }
@@ -227,7 +232,7 @@ ASH_EARLY struct ash_arena *ash_arena_get(unsigned index)
 		return a;
 	ash_lock(&ash_arenas.setup, &ash_futex_ops);
 	a = ash_arena_peek(index);
-	if (a == NULL && index < ash_registry.nr_spans)
+	if (a == NULL && index < ash_registry.nr_spans && !ash_arenas.fitted)
 		a = arena_create(index);
 	ash_unlock(&ash_arenas.setup, &ash_futex_ops);
 	return a;

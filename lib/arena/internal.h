@@ -51,7 +51,9 @@ enum ash_asks {
 struct ash_arena {
 	struct ash_zone *zone;    /* (c) */
 	uintptr_t start;          /* (c) address of frame 0 */
-	ash_pfn_t nr_frames;      /* (c) frames in the span */
+	ash_pfn_t span_frames;    /* (c) frames in the span */
+	_Atomic ash_pfn_t nr_frames; /* (g,a) ... that it may have: all, or fewer after ash_arena_fit() */
+	ash_pfn_t tabled;         /* (g) frames that metadata is reserved for */
 	_Atomic ash_pfn_t small_frames; /* (g,a) T: the base-page start, which may grow (start.c); 0 in H */
 	uint16_t index;           /* (c) of the span */
 	int16_t node;             /* (c) kernel node number; -1: a policy's, with several */
@@ -103,6 +105,8 @@ struct ash_arenas {
 	/* (c) nodes with counts, and places for spills: all of them, or none on one node */
 	uint32_t nr_counted, nr_spills;
 	const struct ash_spill_count **spills; /* (c) the places, as another process reads them (view.c) */
+	uint32_t slack_frames;          /* (c) reserved behind the last span */
+	bool fitted;                    /* (setup turn) spans without an arena have been given back */
 	bool bind;                      /* (c) place memory by node: several may be used, or that may come to be so */
 	struct ash_numa *numa;          /* (c) then, and only then */
 	unsigned align_order;           /* (c) spans are aligned to 2^this frames */
@@ -213,6 +217,17 @@ void ash_arenas_end_turns(void);
 /* Whether any of these, or a lock of a zone, is held now: for a thread that knows itself alone. */
 bool ash_arenas_busy(void);
 
+/* Frames of a's span that it has or may come to have. */
+ASH_INLINE ash_pfn_t ash_arena_frames(const struct ash_arena *a)
+{
+	return atomic_load_explicit(&a->nr_frames, memory_order_relaxed);
+}
+/* Of so many bytes that a limit leaves, the arenas' part: five eighths. The rest is the program's own. */
+ASH_INLINE size_t ash_arenas_share(size_t bytes)
+{
+	return bytes / 8 * 5;
+}
+
 /* zone_ops.c */
 extern ASH_HIDDEN const struct ash_zone_ops ash_arena_zone_ops;
 /* The zone's guard_order for the option: the smallest that is at least so many bytes. */
@@ -234,6 +249,17 @@ size_t ash_meta_bytes(size_t nr_frames);
 ASH_MUST_USE int ash_meta_init(void *base, size_t bytes, size_t nr_frames);
 /* Make the metadata of a's frames below pfn end writable. Growth turn. */
 ASH_MUST_USE int ash_meta_cover(struct ash_arena *a, ash_pfn_t end);
+/* How many frames' metadata that is. */
+ash_pfn_t ash_meta_reach(const struct ash_arena *a, ash_pfn_t end);
+/*
+ * For fit.c, with the setup turn and all growth turns: what nobody has written is unmapped, and must not be asked to be
+ * so twice. Entries of the span's frames [from, end), tags excepted; what lies behind the tables; and of tags, of what
+ * is kept for clients' tables and for ash_meta_alloc(), what is more than for nr_frames, of which nr_usable are to be
+ * had.
+ */
+void ash_meta_cut(unsigned index, size_t from, size_t end);
+void ash_meta_cut_end(void);
+void ash_meta_cut_common(size_t nr_frames, size_t nr_usable);
 struct ash_frame *ash_meta_frames(size_t first);
 _Atomic uint8_t *ash_meta_pageblocks(size_t first);
 _Atomic uint8_t *ash_meta_backing(size_t first);

@@ -19,6 +19,8 @@
  * Tags are looked up by whatever address a program frees, so all of them can be read from the start: beyond what is
  * writable they are the kernel's zero page.
  *
+ * What is not needed any more once the process has a limit on address space is unmapped (fit.c).
+ *
  * Everything here is out of core dumps and never huge: it is sparse, and a huge page would make it cost 2 MiB a table.
  */
 #include <errno.h>
@@ -49,7 +51,7 @@ struct meta_table {
 };
 
 static struct {
-	size_t nr_frames; /* (c) of the reservation */
+	size_t nr_frames; /* setup turn and all growth turns: those that there are tags and clients' tables for */
 	struct meta_table tables[MAX_TABLES];
 	unsigned nr_tables; /* setup turn and all growth turns */
 	uintptr_t client_start, client_next; /* setup turn: space for the clients' tables, taken from its end */
@@ -109,11 +111,15 @@ static size_t first_frames(size_t nr_frames)
 	return ash_arenas.bind ? 0 : ash_min(nr_frames, ASH_GIB_FRAMES);
 }
 
+static ASH_EARLY size_t bump_bytes(size_t nr_frames)
+{
+	return ash_max(ash_align_up((nr_frames << ASH_PAGE_SHIFT) / BUMP_SHARE, ASH_PAGE_SIZE), ASH_MIB(1));
+}
+
 /* Lays everything out from base and returns the end: with base 0, the size. */
 static ASH_EARLY uintptr_t place_all(uintptr_t base, size_t nr_frames)
 {
-	const size_t bump =
-		ash_max(ash_align_up((nr_frames << ASH_PAGE_SHIFT) / BUMP_SHARE, ASH_PAGE_SIZE), ASH_MIB(1));
+	const size_t bump = bump_bytes(nr_frames);
 	uintptr_t at = base + GUARD;
 
 	atomic_init(&meta.bump_next, at);
@@ -172,22 +178,38 @@ ASH_EARLY int ash_meta_init(void *base, size_t bytes, size_t nr_frames)
 	return 0;
 }
 
+struct piece {
+	uintptr_t at, end;
+};
+
 /* Entries of frames from to end, as a span that begins at frame base counts them. */
-static ASH_EARLY int cover_table(const struct meta_table *t, size_t base, size_t from, size_t end)
+static ASH_EARLY struct piece entries(const struct meta_table *t, size_t base, size_t from, size_t end)
 {
 	const size_t part = table_offset(base, t->entry_bytes, t->shift);
 	const size_t first = part + table_offset(from, t->entry_bytes, t->shift);
 	const size_t last = part + table_offset(end, t->entry_bytes, t->shift);
-	const uintptr_t at = t->down ? t->base - last : t->base + first, at_end = at + last - first;
+	const uintptr_t at = t->down ? t->base - last : t->base + first;
 
-	return at >= meta.first_start && at_end <= meta.first_end ? 0 : commit(at, at_end);
+	return (struct piece){ at, at + last - first };
+}
+
+static ASH_EARLY int cover_table(const struct meta_table *t, size_t base, size_t from, size_t end)
+{
+	const struct piece p = entries(t, base, from, end);
+
+	return p.at >= meta.first_start && p.end <= meta.first_end ? 0 : commit(p.at, p.end);
+}
+
+/* The page core also looks at the frame behind the last one online. */
+ASH_EARLY ash_pfn_t ash_meta_reach(const struct ash_arena *a, ash_pfn_t end)
+{
+	return (ash_pfn_t)ash_min(ash_align_up((size_t)end + 1, ASH_GIB_FRAMES), a->span_frames);
 }
 
 ASH_EARLY int ash_meta_cover(struct ash_arena *a, ash_pfn_t end)
 {
 	const size_t base = (size_t)a->index << ash_registry.span_frame_shift;
-	/* The page core also looks at the frame behind the last one online. */
-	const ash_pfn_t want = (ash_pfn_t)ash_min(ash_align_up((size_t)end + 1, ASH_GIB_FRAMES), a->nr_frames);
+	const ash_pfn_t want = ash_meta_reach(a, end);
 	int err = 0;
 
 	if (want <= a->covered)
@@ -318,4 +340,70 @@ ASH_EARLY void *ash_meta_table(size_t entry_bytes, unsigned shift)
 	table = add_table(entry_bytes, shift);
 	ash_arenas_end_turns();
 	return table;
+}
+
+/* Whole pages of it only: others may be on the first and the last. */
+static void unmap(uintptr_t at, uintptr_t end)
+{
+	at = ash_align_up(at, ASH_PAGE_SIZE);
+	end = ash_align_down(end, ASH_PAGE_SIZE);
+	if (at < end)
+		(void)ash_vmem_unmap((void *)at, end - at);
+}
+
+void ash_meta_cut(unsigned index, size_t from, size_t end)
+{
+	const size_t base = (size_t)index << ash_registry.span_frame_shift;
+
+	for (unsigned i = TABLE_FRAMES; i < meta.nr_tables; i++) {
+		const struct piece p = entries(&meta.tables[i], base, from, end);
+
+		if (i != TABLE_TAGS)
+			unmap(p.at, p.end);
+	}
+}
+
+void ash_meta_cut_end(void)
+{
+	unmap(meta.tables[TABLE_FRAMES].base + table_bytes(meta.nr_frames, 0, 0) + GUARD, ash_registry.base);
+}
+
+/*
+ * What is left to be bumped is cut at its front, by taking it. Those who took what is before it may still be about to
+ * make that writable, by whole steps, which stay mapped: it is made so here before the mark passes it.
+ */
+static void cut_bump(size_t keep)
+{
+	const uintptr_t to = meta.bump_end - keep;
+	uintptr_t at = atomic_load_explicit(&meta.bump_next, memory_order_relaxed), mark;
+
+	do {
+		if (at >= to)
+			return;
+	} while (!atomic_compare_exchange_weak_explicit(&meta.bump_next, &at, to, memory_order_relaxed,
+							memory_order_relaxed));
+	mark = atomic_load_explicit(&meta.bump_committed, memory_order_acquire);
+	if (mark >= at || commit(mark, at) == 0) {
+		while (mark < to && !atomic_compare_exchange_weak_explicit(&meta.bump_committed, &mark, to,
+									   memory_order_release, memory_order_acquire))
+			;
+	}
+	unmap(ash_align_up(at, BUMP_STEP), to);
+}
+
+void ash_meta_cut_common(size_t nr_frames, size_t nr_usable)
+{
+	const uintptr_t tags = meta.tables[TABLE_TAGS].base;
+	/* The heap has the only one that there is. */
+	const size_t bytes = ash_align_up(nr_frames * FIRST_CLIENT_BYTES, ASH_PAGE_SIZE) + GUARD;
+	const size_t client = meta.nr_tables > OWN_TABLES ? 0 : bytes;
+	const uintptr_t client_start = ash_align_down(meta.client_next - client, ASH_PAGE_SIZE);
+
+	unmap(tags + nr_frames * TAG_BYTES, tags + table_bytes(meta.nr_frames, TAG_BYTES, 0));
+	meta.nr_frames = nr_frames;
+	if (client_start > meta.client_start) {
+		unmap(meta.client_start, client_start);
+		meta.client_start = client_start;
+	}
+	cut_bump(bump_bytes(nr_usable));
 }

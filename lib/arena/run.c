@@ -26,7 +26,7 @@ static ASH_EARLY int take_or_grow(struct ash_arena *a, size_t nr, unsigned align
 	const uint32_t growths = atomic_load_explicit(&a->growths, memory_order_acquire);
 	int err;
 
-	if (nr > a->nr_frames)
+	if (nr > ash_arena_frames(a))
 		return -ENOMEM;
 	err = ash_zone_alloc_run(a->zone, (ash_pfn_t)nr, align_order, mt, flags, grant);
 	if (err == 0)
@@ -212,7 +212,7 @@ int ash_run_extend(void *addr, size_t old_nr, size_t new_nr, enum ash_migratetyp
 	struct ash_arena *a = arena_of(addr, &pfn);
 	int err;
 
-	if (new_nr <= old_nr || new_nr > a->nr_frames - pfn)
+	if (new_nr <= old_nr || new_nr > ash_arena_frames(a) - pfn)
 		return -EBUSY;
 	if (pfn + new_nr <= atomic_load_explicit(&a->end, memory_order_relaxed))
 		return ash_zone_extend_run(a->zone, (ash_pfn_t)(pfn + old_nr), (ash_pfn_t)(new_nr - old_nr), mt,

@@ -31,7 +31,7 @@
 
 ASH_EARLY void ash_start_init(struct ash_arena *a)
 {
-	const size_t frames = ash_min(ash_arenas.config.small_start >> ASH_PAGE_SHIFT, a->nr_frames);
+	const size_t frames = ash_min(ash_arenas.config.small_start >> ASH_PAGE_SHIFT, ash_arena_frames(a));
 
 	atomic_store_explicit(&a->small_frames, (ash_pfn_t)frames, memory_order_relaxed);
 	atomic_store_explicit(&a->promote_due, OUTGROWN, memory_order_relaxed);
@@ -111,7 +111,7 @@ ASH_EARLY bool ash_start_extend(struct ash_arena *a, size_t need_end, bool is_sh
 	if (start == 0 || need_end <= (at_half ? HALF : start) || a->huge_advised || ash_arenas.config.strict ||
 	    ash_wants_hugetlb() || ash_arenas.config.huge == ASH_HUGE_NONE)
 		return false;
-	if (start_end > ash_min(START_MAX, a->nr_frames) || nr > longest())
+	if (start_end > ash_min(START_MAX, ash_arena_frames(a)) || nr > longest())
 		return false;
 	if (goes_on(a, end, nr, is_short, at_half)) {
 		atomic_store_explicit(&a->small_frames, (ash_pfn_t)start_end, memory_order_relaxed);

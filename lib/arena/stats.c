@@ -27,7 +27,7 @@ bool ash_arena_stats(unsigned index, struct ash_arena_stats *out)
 		.node = a->node,
 		.kind = a->kind,
 		.start = a->start,
-		.span_bytes = (size_t)a->nr_frames << ASH_PAGE_SHIFT,
+		.span_bytes = (size_t)ash_arena_frames(a) << ASH_PAGE_SHIFT,
 		.peak_online = atomic_load_explicit(&a->peak_online, memory_order_relaxed),
 		.returned = (size_t)atomic_load_explicit(&a->returned, memory_order_relaxed) * ASH_PB_FRAMES,
 		.grows = atomic_load_explicit(&a->grows, memory_order_relaxed),
@@ -51,7 +51,7 @@ int ash_arena_actual(unsigned index, size_t bytes[ASH_BACKING_NR])
 
 	if (a == NULL)
 		return -ENOENT;
-	err = ash_smaps_read(a->start, a->start + ((uintptr_t)a->nr_frames << ASH_PAGE_SHIFT), &s);
+	err = ash_smaps_read(a->start, a->start + ((uintptr_t)ash_arena_frames(a) << ASH_PAGE_SHIFT), &s);
 	if (err < 0)
 		return err;
 	bytes[ASH_BACKING_HUGETLB_1G] = s.huge_1g;

@@ -37,7 +37,7 @@ ASH_INLINE uint32_t ash_tag_of_freed(const struct ash_object *o)
 {
 	const size_t frame = ash_frame_index(o);
 
-	if (ASH_UNLIKELY(frame >= ash_registry.nr_frames))
+	if (ASH_UNLIKELY(frame >= ash_nr_frames()))
 		ash_found_in_freed(o);
 	return ash_tag_load(frame);
 }

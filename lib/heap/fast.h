@@ -125,7 +125,7 @@ ASH_INLINE void *ash_fast_realloc(void *p, size_t size)
 {
 	const size_t frame = ash_frame_index(p);
 
-	if (ASH_LIKELY(frame < ash_registry.nr_frames)) {
+	if (ASH_LIKELY(frame < ash_nr_frames())) {
 		const uint32_t tag = ash_tag_load(frame);
 
 		if (ASH_LIKELY((int32_t)tag > 0)) {
@@ -205,7 +205,7 @@ ASH_INLINE void ash_fast_free(void *p)
 {
 	const size_t frame = ash_frame_index(p);
 
-	if (ASH_LIKELY(frame < ash_registry.nr_frames)) {
+	if (ASH_LIKELY(frame < ash_nr_frames())) {
 		struct ash_heap *h = ash_heap_self;
 		const size_t cls = ash_tag_load(frame) ^ h->tag;
 

@@ -74,7 +74,7 @@ ASH_EARLY bool ash_heaps_boot(void)
 	if (ash_slabs == NULL)
 		ash_slabs = ash_meta_table(sizeof(struct ash_slab), ASH_SLAB_MIN_ORDER);
 	if (ash_heaps.table == NULL) {
-		ash_heaps.max = (uint32_t)ash_min(ash_max(ash_registry.nr_frames >> HEAP_TABLE_SHIFT, HEAP_TABLE_MIN),
+		ash_heaps.max = (uint32_t)ash_min(ash_max(ash_nr_frames() >> HEAP_TABLE_SHIFT, HEAP_TABLE_MIN),
 						  ASH_OWNER_MAX);
 		/* One piece for both, and the first heaps' entries on one page with the lists. */
 		ash_heaps.orphans = ash_meta_alloc((ash_heaps.max + ASH_ZONELIST_HOMES) * sizeof(struct ash_heap *));

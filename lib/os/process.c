@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* getpid(2), getrusage(2), /proc/self/comm, /proc/thread-self/status; see process.h. */
+/* getpid(2), getrusage(2), get_robust_list(2), /proc/self/comm, statm, /proc/thread-self/status; see process.h. */
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "os/env.h"
 #include "os/file.h"
 #include "os/process.h"
 #include "os/sys.h"
@@ -11,6 +12,21 @@
 int ash_process_id(void)
 {
 	return (int)ash_sys(__NR_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+size_t ash_process_mapped(void)
+{
+	uint64_t pages;
+
+	return ash_file_num("/proc/self/statm", &pages) == 0 ? (size_t)pages * ash_env_page_size() : 0;
+}
+
+bool ash_process_is_registered(void)
+{
+	void *head = NULL;
+	size_t bytes;
+
+	return ash_sys(__NR_get_robust_list, 0, (long)&head, (long)&bytes, 0, 0, 0) == 0 && head != NULL;
 }
 
 struct ash_process_name ash_process_name(void)

@@ -1,14 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* What the kernel says of this process: who it is and what it has cost. */
+/* What the kernel says of this process: who it is, what it has mapped and what it has cost. */
 #ifndef ASH_OS_PROCESS_H
 #define ASH_OS_PROCESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
 
 int ash_process_id(void);
+
+/* Bytes of address space that are mapped, which is what RLIMIT_AS limits; 0 where there is no /proc. */
+ASH_MUST_USE size_t ash_process_mapped(void);
+
+/*
+ * Whether the C library has made itself known to the kernel for the calling thread (set_robust_list(2)), as it does for
+ * each that it starts and in a child of fork. Not so in a child of vfork, whose memory is its parent's, nor in one of
+ * clone called directly.
+ */
+ASH_MUST_USE bool ash_process_is_registered(void);
 
 /* The name in /proc/self/comm (at most 15 characters), "" where there is no /proc. */
 struct ash_process_name {

@@ -39,7 +39,7 @@ static unsigned char *pool_at(long addr)
 
 	if (pool.fresh_start != 0 && (uintptr_t)addr - pool.fresh_start < (uintptr_t)POOL_FRESH << 21)
 		s = &pool.fresh[((uintptr_t)addr - pool.fresh_start) >> 21];
-	else if (ash_registry.nr_frames != 0 && (uintptr_t)addr >= ash_registry.base && pool_slot(addr) < POOL_SLOTS)
+	else if (ash_nr_frames() != 0 && (uintptr_t)addr >= ash_registry.base && pool_slot(addr) < POOL_SLOTS)
 		s = &pool.slot[pool_slot(addr)];
 	return s != NULL && (*s & POOL_MAPPED) != 0 ? s : NULL;
 }

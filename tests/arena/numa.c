@@ -6,6 +6,7 @@
 #include <linux/mempolicy.h>
 
 #include "base/bits.h"
+#include "os/process.h"
 
 static unsigned long allowed, task_nodes;
 static int task_mode;
@@ -121,6 +122,36 @@ CHILD_TEST(zonelists_go_by_distance)
 	EXPECT_STREQ(nodes_of(ash_zonelist_for(2), text), "2 0 1 3");
 	EXPECT_STREQ(nodes_of(ash_zonelist_for(3), text), "3 1 0 2");
 	EXPECT(ash_zonelist_for(0) == ash_zonelist_for(0));
+	check_zones();
+}
+
+/* Between the spans in use is address space of others, and the tags there are those of nothing. */
+CHILD_TEST(a_limit_takes_the_spans_of_nodes_that_were_not_used)
+{
+	const size_t block = 256 * ASH_PAGE_SIZE;
+	struct ash_run on_0, on_2, r;
+	unsigned n = 0;
+	size_t before;
+
+	machine(0xf, "0-3\n");
+	start(ASH_HUGE_AUTO, false);
+	EXPECT(ash_meta_table(4, 0) != NULL);
+	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(0), 256, 0, ASH_MT_UNMOVABLE, &on_0), 0);
+	EXPECT_EQ(ash_run_alloc(ash_zonelist_for(2), 256, 0, ASH_MT_UNMOVABLE, &on_2), 0);
+	memset(on_0.addr, 1, block);
+	memset(on_2.addr, 2, block);
+	before = ash_process_mapped();
+	ash_arena_fit(ASH_GIB(4));
+	EXPECT_LE(ash_process_mapped(), ash_max(ASH_GIB(4), before / 256));
+	EXPECT(*(char *)on_0.addr == 1 && *(char *)on_2.addr == 2);
+	EXPECT_EQ(ash_tag_load(ash_frame_index(on_0.addr) + ASH_GIB(32) / ASH_PAGE_SIZE), 0);
+	while (ash_run_alloc(ash_zonelist_for(1), 256, 0, ASH_MT_UNMOVABLE, &r) == 0 && n < 4096) {
+		*(char *)r.addr = 3;
+		n++;
+	}
+	EXPECT_GE(n, 2);
+	EXPECT_LE(n, 4095);
+	EXPECT_EQ(nr_arenas(), 2);
 	check_zones();
 }
 

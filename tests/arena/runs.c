@@ -63,7 +63,7 @@ CHILD_TEST(pointers_outside_the_reservation_are_foreign_to_the_byte)
 	EXPECT(ash_is_foreign(&local) && ash_is_foreign(&in_data) && ash_is_foreign(heap) && ash_is_foreign(map));
 	EXPECT(ash_is_foreign(NULL) && ash_is_foreign((void *)1) && ash_is_foreign((void *)UINTPTR_MAX));
 	first = (const char *)ash_registry.base;
-	end = first + ash_registry.nr_frames * ASH_PAGE_SIZE;
+	end = first + ash_nr_frames() * ASH_PAGE_SIZE;
 	EXPECT(ash_is_foreign(first - 1) && !ash_is_foreign(first));
 	EXPECT(!ash_is_foreign(end - 1) && ash_is_foreign(end));
 	EXPECT(ash_frame_address(ash_frame_index(first + 5 * ASH_PAGE_SIZE)) == first + 5 * ASH_PAGE_SIZE);
@@ -175,10 +175,10 @@ CHILD_TEST(metadata_goes_with_what_is_online)
 	EXPECT_EQ(touch_signal(tags), 0);
 	EXPECT_EQ(touch_signal(tags + 5000 * sizeof(uint32_t)), 0);
 	EXPECT_EQ(write_signal(tags + 5000 * sizeof(uint32_t)), 0);
-	EXPECT_EQ(write_signal(tags + ash_registry.nr_frames * sizeof(uint32_t) - 1), SIGSEGV);
+	EXPECT_EQ(write_signal(tags + ash_nr_frames() * sizeof(uint32_t) - 1), SIGSEGV);
 	EXPECT_EQ(ash_tag_load(0), 0);
-	EXPECT_EQ(ash_tag_load(ash_registry.nr_frames / 2), 0);
-	EXPECT_EQ(ash_tag_load(ash_registry.nr_frames - 1), 0);
+	EXPECT_EQ(ash_tag_load(ash_nr_frames() / 2), 0);
+	EXPECT_EQ(ash_tag_load(ash_nr_frames() - 1), 0);
 	ash_tag_store(5000, 0xabcd);
 	EXPECT_EQ(ash_tag_load(5000), 0xabcd);
 }
@@ -213,14 +213,14 @@ CHILD_TEST(client_tables_are_zero_sized_right_and_guarded)
 	first = ash_meta_table(64, 4);
 	EXPECT(first != NULL);
 	EXPECT_EQ(touch_signal(first - (5000 >> 4) * 64), 0);
-	EXPECT_EQ(touch_signal(first - (ash_registry.nr_frames >> 4) * 64 + 64), SIGSEGV);
+	EXPECT_EQ(touch_signal(first - (ash_nr_frames() >> 4) * 64 + 64), SIGSEGV);
 	t = ash_meta_table(16, 3);
 	EXPECT(t != NULL);
 	EXPECT_EQ(t[0], 0);
 	EXPECT_EQ(touch_signal(t - (5000 >> 3) * 16), 0);
 	EXPECT_EQ(touch_signal(t + 16), SIGSEGV);
-	EXPECT_EQ(touch_signal(t - (ash_registry.nr_frames >> 3) * 16 + 16), SIGSEGV);
-	EXPECT_EQ(touch_signal(t - (ash_registry.nr_frames >> 3) * 16), SIGSEGV);
+	EXPECT_EQ(touch_signal(t - (ash_nr_frames() >> 3) * 16 + 16), SIGSEGV);
+	EXPECT_EQ(touch_signal(t - (ash_nr_frames() >> 3) * 16), SIGSEGV);
 	EXPECT(ash_meta_table(64, 0) == NULL);
 }
 
@@ -245,7 +245,7 @@ CHILD_TEST(metadata_is_zero_aligned_and_apart)
 static void read_advice(size_t *asked, size_t *not_asked)
 {
 	FILE *f = fopen("/proc/self/smaps", "r");
-	const uintptr_t base = (uintptr_t)ash_registry.base, end = base + ash_registry.nr_frames * ASH_PAGE_SIZE;
+	const uintptr_t base = (uintptr_t)ash_registry.base, end = base + ash_nr_frames() * ASH_PAGE_SIZE;
 	unsigned long from, to, kib = 0;
 	bool ours = false;
 	char line[512];
@@ -711,7 +711,7 @@ CHILD_TEST(metadata_follows_the_frames_that_go_online)
 	ash_tag_store(last, 8);
 	*(table - (last >> 2) * 8) = 1;
 	/* Not writable where nothing is online. */
-	EXPECT_EQ(write_signal((char *)ash_registry.tags + (ash_registry.nr_frames / 2 - 1) * sizeof(uint32_t)),
+	EXPECT_EQ(write_signal((char *)ash_registry.tags + (ash_nr_frames() / 2 - 1) * sizeof(uint32_t)),
 		  SIGSEGV);
 	for (unsigned i = 0; i < 10000; i++)
 		EXPECT(ash_meta_alloc(640) != NULL);

@@ -2,8 +2,10 @@
 /* Out of memory, under an address-space limit: an answer, never a crash, and all is well when memory is back. */
 #include "harness/test.h"
 
+#include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -126,32 +128,131 @@ static void *nothing(void *arg)
 	return arg;
 }
 
-/* In a child: with a thread of its own, and no more memory than the limit. */
-static int live_under_a_limit_of_ones_own(size_t mebibytes)
+/* Bytes that are mapped and can be accessed: what is only reserved is left out. */
+static size_t mapped(void)
 {
-	const struct rlimit rlimit = { mebibytes << 20, mebibytes << 20 };
+	FILE *f = fopen("/proc/self/maps", "r");
+	unsigned long from, to;
+	char line[512], access;
 	size_t n = 0;
-	pthread_t t;
 
-	if (setrlimit(RLIMIT_AS, &rlimit) != 0)
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+		if (sscanf(line, "%lx-%lx %c", &from, &to, &access) == 3 && access == 'r')
+			n += to - from;
+	}
+	if (f != NULL)
+		fclose(f);
+	return n;
+}
+
+static int by_setrlimit(const struct rlimit *limit)
+{
+	return setrlimit(RLIMIT_AS, limit);
+}
+
+static int by_setrlimit64(const struct rlimit *limit)
+{
+	const struct rlimit64 limit64 = { limit->rlim_cur, limit->rlim_max };
+
+	return setrlimit64(RLIMIT_AS, &limit64);
+}
+
+static int by_prlimit(const struct rlimit *limit)
+{
+	struct rlimit old;
+
+	return prlimit(0, RLIMIT_AS, limit, &old) != 0 || old.rlim_cur != RLIM_INFINITY;
+}
+
+static int by_prlimit64(const struct rlimit *limit)
+{
+	const struct rlimit64 limit64 = { limit->rlim_cur, limit->rlim_max };
+
+	return prlimit64(getpid(), RLIMIT_AS, &limit64, NULL);
+}
+
+/* In a child: with a thread and a library of its own, and no more memory than the limit. */
+static int live_under_a_limit_of_ones_own(int (*set)(const struct rlimit *))
+{
+	const size_t bytes = mapped() + (512u << 20);
+	const struct rlimit rlimit = { bytes, RLIM_INFINITY };
+	pthread_t t;
+	char *p;
+
+	errno = E2BIG;
+	if (set(&rlimit) != 0 || errno != E2BIG)
 		return 1;
 	if (pthread_create(&t, NULL, nothing, NULL) != 0 || pthread_join(t, NULL) != 0)
 		return 2;
-	while (n <= mebibytes && OPAQUE(malloc(1 << 20)) != NULL)
-		n++;
-	return n <= mebibytes ? 0 : 3;
+	if (dlopen(getenv("ASH_TEST_PLUGIN"), RTLD_NOW) == NULL)
+		return 3;
+	p = OPAQUE(malloc(100u << 20));
+	if (p == NULL)
+		return 4;
+	memset(p, 1, 100u << 20);
+	errno = 0;
+	if (OPAQUE(malloc(1u << 30)) != NULL || errno != ENOMEM)
+		return 5;
+	free(p);
+	return exhaust(3 << 20, true);
 }
 
 TEST(a_limit_that_a_program_sets_itself_leaves_room_for_what_it_maps)
 {
+	int (*const ways[])(const struct rlimit *) = { by_setrlimit, by_setrlimit64, by_prlimit, by_prlimit64 };
+
+	if (getenv("ASH_TEST_PLUGIN") == NULL)
+		SKIP("no library to load");
+	for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		int status = -1;
+		pid_t child;
+
+		fflush(stdout);
+		child = fork();
+		if (child == 0)
+			_exit(live_under_a_limit_of_ones_own(ways[i]));
+		EXPECT_EQ(waitpid(child, &status, 0), child);
+		EXPECT_EQ(status, 0);
+	}
+}
+
+TEST(limits_are_refused_as_the_kernel_does)
+{
+	const struct rlimit crossed = { 2, 1 }, fine = { RLIM_INFINITY, RLIM_INFINITY };
+	struct rlimit old;
+
+	errno = 0;
+	EXPECT(setrlimit(RLIMIT_AS, &crossed) == -1 && errno == EINVAL);
+	errno = 0;
+	EXPECT(setrlimit((__rlimit_resource_t)1000, &fine) == -1 && errno == EINVAL);
+	errno = 0;
+	EXPECT(prlimit(0, RLIMIT_AS, OPAQUE((struct rlimit *)1), NULL) == -1 && errno == EFAULT);
+	errno = 0;
+	EXPECT(prlimit(-1, RLIMIT_AS, NULL, &old) == -1 && errno == ESRCH);
+	EXPECT_EQ(prlimit(0, RLIMIT_AS, NULL, &old), 0);
+}
+
+/* Of others a limit is not ours, and a child of vfork has its parent's memory. */
+TEST(a_limit_of_another_process_takes_nothing_from_this_one)
+{
+	const struct rlimit limit = { 64u << 20, RLIM_INFINITY };
 	int status = -1;
 	pid_t child;
+	char *p;
 
-	if (under_ashlar() && getenv("ASHLAR_CONF") == NULL)
-		SKIP("what is reserved counts, and it is more, without the option reserve");
+	fflush(stdout);
 	child = fork();
 	if (child == 0)
-		_exit(live_under_a_limit_of_ones_own(1024));
+		_exit(pause());
+	EXPECT_EQ(prlimit(child, RLIMIT_AS, &limit, NULL), 0);
+	EXPECT_EQ(kill(child, SIGKILL), 0);
+	EXPECT_EQ(waitpid(child, &status, 0), child);
+	child = vfork();
+	if (child == 0)
+		_exit(setrlimit(RLIMIT_AS, &limit) != 0);
 	EXPECT_EQ(waitpid(child, &status, 0), child);
 	EXPECT_EQ(status, 0);
+	p = OPAQUE(malloc(512u << 20));
+	EXPECT(p != NULL);
+	free(p);
 }
