@@ -4,8 +4,9 @@
  * allocation, and say so where it cannot be of use.
  *
  * A program built with a sanitizer brings its own malloc. Linked statically it comes before us in the search order and
- * simply wins; linked dynamically the sanitizer itself refuses to start behind a preload. Either way nothing is ours
- * to do but to tell why ashlar has no effect. (Valgrind replaces malloc inside every object, ours included.)
+ * simply wins; linked dynamically it cannot run behind any allocator's preload: gcc's AddressSanitizer refuses to
+ * start, its ThreadSanitizer dies before anything here is run. Nothing is ours to do but to tell why ashlar has no
+ * effect. (Valgrind replaces malloc inside every object, ours included.)
  */
 #include <stdlib.h>
 #include <sys/syscall.h>
